@@ -65,9 +65,9 @@ CREATE TABLE alias_target (
 CREATE TABLE content (
   id         BIGINT PRIMARY KEY,       -- the letter's id, or a new one for APPEND
   size       BIGINT NOT NULL,          -- octets, head and body
-  head       BLOB NOT NULL,
   hash       BLOB NOT NULL,            -- BLAKE2b-256 of head and body; empty where the body is inline
-  blob       TEXT                      -- the blob that holds head and body; NULL: body is in content_body
+  blob       TEXT,                     -- the blob that holds head and body; NULL: body is in content_body
+  head       BLOB NOT NULL
 );
 CREATE TABLE content_body (
   content    BIGINT PRIMARY KEY,
@@ -75,30 +75,32 @@ CREATE TABLE content_body (
 );
 CREATE TABLE mailbox (
   account    BIGINT NOT NULL,
-  id         BIGINT NOT NULL,
-  name       TEXT NOT NULL,            -- '/' parts the levels; INBOX in capitals
+  id         BIGINT NOT NULL,          -- the UIDVALIDITY it was made with; never used again in the account
+  name       TEXT NOT NULL,            -- '/' parts the levels; INBOX in capitals; '/ID': being deleted
   uidvalidity BIGINT NOT NULL,
   uidnext    BIGINT NOT NULL DEFAULT 1,
   recent     BIGINT NOT NULL DEFAULT 1,-- \Recent: UIDs from here on, until a session claims them
   modseq     BIGINT NOT NULL DEFAULT 1,-- HIGHESTMODSEQ
+  changed    BIGINT NOT NULL DEFAULT 0,-- modseq of the last change of flags; who knows it need not look for more
+  forgotten  BIGINT NOT NULL DEFAULT 0,-- rows of expunged up to this modseq may have been dropped
   special    TEXT NOT NULL DEFAULT '', -- '\Sent' …
   PRIMARY KEY (account, id),
   UNIQUE (account, name)
-);
+) WITHOUT ROWID;
 CREATE TABLE subscription (
   account    BIGINT NOT NULL,
   name       TEXT NOT NULL,
   PRIMARY KEY (account, name)
-);
+) WITHOUT ROWID;
 CREATE TABLE email (
   account    BIGINT NOT NULL,
   id         BIGINT NOT NULL,
   content    BIGINT NOT NULL,
-  prefix     BLOB NOT NULL,            -- trace fields of this copy, before the head
   arrived    DOUBLE NOT NULL,          -- internal date
   size       BIGINT NOT NULL,          -- RFC822.SIZE: prefix and content
   envelope   BLOB NOT NULL,            -- as FETCH returns it
   bodystructure BLOB NOT NULL,         -- as FETCH returns it
+  prefix     BLOB NOT NULL,            -- trace fields of this copy, before the head
   PRIMARY KEY (account, id)
 );
 CREATE INDEX email_content ON email (content);
@@ -107,6 +109,7 @@ CREATE TABLE placement (
   mailbox    BIGINT NOT NULL,
   uid        BIGINT NOT NULL,
   email      BIGINT NOT NULL,
+  size       BIGINT NOT NULL,          -- of the email: STATUS SIZE, RFC822.SIZE and STAT read nothing else
   flags      BIGINT NOT NULL DEFAULT 0,-- store.flags.Flag
   keywords   TEXT NOT NULL DEFAULT '', -- parted by spaces, sorted
   modseq     BIGINT NOT NULL,
@@ -117,7 +120,8 @@ CREATE TABLE expunged (
   account    BIGINT NOT NULL,
   mailbox    BIGINT NOT NULL,
   modseq     BIGINT NOT NULL,
-  uid        BIGINT NOT NULL,
+  uid        BIGINT NOT NULL,          -- the first …
+  last       BIGINT NOT NULL,          -- … and last of a run of UIDs
   PRIMARY KEY (account, mailbox, modseq, uid)
 ) WITHOUT ROWID;
 

@@ -1,0 +1,126 @@
+"""One connection to SQLite: how it is opened, and what its errors mean.
+
+WAL, synchronous=FULL, 4 KiB pages, no memory map (not safe with several writers), no automatic
+checkpoint. SQLite older than 3.51.3 can corrupt a database when the WAL is reset; it is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import apsw
+
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation
+from posthouse.db.interface import Parameters, Row
+
+OLDEST = (3, 51, 3)
+BUSY_SECONDS = 10.0
+STATEMENTS = 512
+"""Prepared statements kept per connection."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNIQUE = {apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID}
+_FSYNC = {apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC}
+
+
+_AWAY = (apsw.BusyError, apsw.LockedError, apsw.IOError, apsw.CantOpenError, apsw.ConnectionClosedError)
+
+
+class FsyncFailed(DatabaseAway):
+    """The disk refused an fsync: what it holds is unknown, and this process must write no more."""
+
+
+def require_version() -> None:
+    """Refuse an SQLite with the WAL-reset bug."""
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < OLDEST:
+        raise DatabaseError(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or later is needed")
+
+
+def connect(path: Path, *, cache_mebibytes: int = 16, readonly: bool = False) -> apsw.Connection:
+    """Open the file, which must lie in an existing directory. It is made when missing, but by a reader."""
+    require_version()
+    flags = apsw.SQLITE_OPEN_READWRITE | (0 if readonly else apsw.SQLITE_OPEN_CREATE)
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=STATEMENTS)
+    connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
+    cursor = connection.cursor()
+    if not readonly:
+        cursor.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
+    cursor.execute(
+        "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+        f"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_mebibytes * 1024};"
+        f"PRAGMA query_only = {int(readonly)}"
+    )
+    return connection
+
+
+def explain(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
+    """The error in our words."""
+    code = getattr(error, "extendedresult", 0)
+    text = str(error)
+    if code in _UNIQUE:
+        return UniqueViolation(text)
+    if code in _FSYNC:
+        return FsyncFailed(text)
+    if isinstance(error, apsw.FullError):
+        return DiskFull(text)
+    if isinstance(error, apsw.IOError) and connection.system_errno in _FULL:
+        return DiskFull(text)
+    if isinstance(error, _AWAY):
+        return DatabaseAway(text)
+    return DatabaseError(text)
+
+
+class Session:
+    """Statements on one connection: a `Tx` for the writer, a `Reader` for the others."""
+
+    __slots__ = ("_cursor", "_execute", "connection")
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._cursor = connection.cursor()
+        self._execute = self._cursor.execute
+
+    def run(self, sql: str, params: Parameters = ()) -> None:
+        try:
+            self._execute(sql, params)
+        except apsw.Error as error:
+            raise explain(error, self.connection) from error
+
+    def many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        try:
+            self._cursor.executemany(sql, rows)
+        except apsw.Error as error:
+            raise explain(error, self.connection) from error
+
+    def one(self, sql: str, params: Parameters = ()) -> Row | None:
+        try:
+            return self._execute(sql, params).fetchone()
+        except apsw.Error as error:
+            raise explain(error, self.connection) from error
+
+    def all(self, sql: str, params: Parameters = ()) -> list[Row]:
+        try:
+            return self._execute(sql, params).fetchall()
+        except apsw.Error as error:
+            raise explain(error, self.connection) from error
+
+    def each(self, sql: str, params: Parameters = ()) -> Iterator[Row]:
+        try:
+            yield from self.connection.cursor().execute(sql, params)
+        except apsw.Error as error:
+            raise explain(error, self.connection) from error
+
+    def count(self, sql: str, params: Parameters = ()) -> int:
+        self.run(sql, params)
+        return self.connection.changes()
+
+    def now(self) -> float:
+        return time.time()
+
+    def close(self) -> None:
+        self._cursor.close(True)
+        self.connection.close(True)

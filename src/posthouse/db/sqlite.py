@@ -1,0 +1,284 @@
+"""The SQLite driver: one writing connection, reading ones, and the checkpointer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, TypeVar
+
+import apsw
+
+from posthouse.db import generations
+from posthouse.db.checkpoint import Checkpointer
+from posthouse.db.connection import BUSY_SECONDS, FsyncFailed, Session, connect, explain
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
+from posthouse.db.interface import Reader, Tx
+from posthouse.db.lockfile import LockFile
+from posthouse.db.writer import Failure, FatalError, GroupCommit, TransactionLost, Waiting
+
+T = TypeVar("T")
+
+READERS = 2
+READ_BACKLOG = 10_000
+CLOCK_EVERY = 16
+"""Closures between two looks at the clock."""
+
+
+class SqliteEngine:
+    """Transactions on the one writing connection, each under the lock file."""
+
+    def __init__(self, path: Path, lock_path: Path) -> None:
+        self.wal_pages = 0
+        """Frames in the WAL after the last commit."""
+        self._lock = LockFile(lock_path)
+        self._tx = Session(connect(path, cache_mebibytes=32))
+        self._connection = self._tx.connection
+        self._connection.set_wal_hook(self._after_commit)
+
+    def _after_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def try_begin(self) -> bool:
+        if not self._lock.try_take():
+            return False
+        self._connection.set_busy_timeout(0)
+        try:
+            self._tx.run("BEGIN IMMEDIATE")
+        except DatabaseError as error:
+            self._lock.release()
+            if isinstance(error.__cause__, apsw.BusyError):
+                return False
+            raise
+        finally:
+            self._connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
+        return True
+
+    def begin(self) -> None:
+        self._lock.take()
+        try:
+            self._tx.run("BEGIN IMMEDIATE")
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def apply(self, batch: list[Waiting], seconds: float) -> list[Any]:
+        tx: Tx = self._tx
+        answers: list[Any] = []
+        started = perf_counter()
+        try:
+            for closure, _ in batch:
+                answers.append(closure(tx))
+                if not len(answers) % CLOCK_EVERY and perf_counter() - started > seconds:
+                    break
+            if not self._connection.in_transaction:
+                raise TransactionLost
+            return answers
+        except DiskFull:
+            self.abandon()
+            raise
+        except Exception:  # noqa: BLE001 (whoever waits is told)
+            self._roll_back()
+        except BaseException:
+            self.abandon()
+            raise
+        try:
+            self._tx.run("BEGIN IMMEDIATE")
+            return [self._apart(tx, waiting) for waiting in batch]
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _apart(self, tx: Tx, waiting: Waiting) -> Any:
+        """One closure in a savepoint of its own."""
+        tx.run("SAVEPOINT apart")
+        try:
+            answer = waiting[0](tx)
+        except DiskFull:
+            raise
+        except Exception as error:  # noqa: BLE001 (whoever waits is told)
+            if not self._connection.in_transaction:
+                raise TransactionLost from error
+            tx.run("ROLLBACK TO apart")
+            answer = Failure(error)
+        if not self._connection.in_transaction:
+            raise TransactionLost
+        tx.run("RELEASE apart")
+        return answer
+
+    def one_by_one(self, batch: list[Waiting]) -> list[Any]:
+        answers: list[Any] = []
+        for closure, _ in batch:
+            self.begin()
+            try:
+                answer = closure(self._tx)
+                if not self._connection.in_transaction:
+                    raise DatabaseAway("the transaction was lost")
+            except Exception as error:  # noqa: BLE001 (whoever waits is told)
+                self.abandon()
+                answers.append(Failure(error))
+                continue
+            try:
+                self.commit()
+            except FatalError:
+                raise
+            except Exception as error:  # noqa: BLE001 (whoever waits is told)
+                answers.append(Failure(error))
+            else:
+                answers.append(answer)
+        return answers
+
+    def commit(self) -> None:
+        try:
+            self._tx.run("COMMIT")
+        except FsyncFailed as error:
+            raise FatalError(str(error)) from error
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        try:
+            self._roll_back()
+        finally:
+            self._lock.release()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._tx.run("ROLLBACK")
+
+    def close(self) -> None:
+        self._tx.close()
+        self._lock.close()
+
+
+class SqliteDatabase:
+    """See `posthouse.db.interface.Database`."""
+
+    immediate = True
+
+    def __init__(self, path: Path, lock_path: Path) -> None:
+        self.holder = secrets.randbits(62) | 1
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._engine = SqliteEngine(path, lock_path)
+        self._group = GroupCommit(self._loop, self._engine)
+        self._point = Session(connect(path, cache_mebibytes=8, readonly=True))
+        self._generation = self._point.connection.cursor()
+        self._reads: SimpleQueue[tuple[Callable[[Reader], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._readers: list[threading.Thread] = []
+        self._closed = False
+        self._checkpointer = Checkpointer(path, lock_path, self._group, self.holder)
+        self._group.after_commit = lambda: self._checkpointer.notice(self._engine.wal_pages)
+
+    @property
+    def hold(self) -> Callable[[], int] | None:
+        return self._group.hold
+
+    @hold.setter
+    def hold(self, value: Callable[[], int] | None) -> None:
+        self._group.hold = value
+
+    @property
+    def on_fatal(self) -> Callable[[BaseException], object] | None:
+        return self._group.on_fatal
+
+    @on_fatal.setter
+    def on_fatal(self, value: Callable[[BaseException], object] | None) -> None:
+        self._group.on_fatal = value
+
+    @property
+    def batches(self) -> int:
+        """Transactions committed."""
+        return self._group.batches
+
+    @property
+    def closures(self) -> int:
+        """Closures in them."""
+        return self._group.closures
+
+    def write(
+        self, keys: Sequence[int], closure: Callable[[Tx], T], *, long: bool = False
+    ) -> asyncio.Future[T]:
+        return self._group.submit(closure, long)
+
+    def write_later(self, closure: Callable[[Tx], object]) -> bool:
+        return self._group.later(closure)
+
+    def generation(self, name: str) -> int:
+        try:
+            row = self._generation.execute(generations.READ, (name,)).fetchone()
+            self._generation.execute("")
+        except apsw.Error as error:
+            raise explain(error, self._point.connection) from error
+        return 0 if row is None else int(row[0])
+
+    def point(self, fn: Callable[[Reader], T]) -> T:
+        return _at_one_moment(self._point, fn)
+
+    async def read(self, fn: Callable[[Reader], T], *, point: bool = False) -> T:
+        if point:
+            return self.point(fn)
+        if self._closed:
+            raise DatabaseAway("the database is closed")
+        if self._reads.qsize() >= READ_BACKLOG:
+            raise Overloaded("too many reads are waiting")
+        if len(self._readers) < READERS:
+            thread = threading.Thread(target=self._read_on, name="posthouse-reader", daemon=True)
+            self._readers.append(thread)
+            thread.start()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._reads.put((fn, future))
+        return await future
+
+    def _read_on(self) -> None:
+        """A reader's thread."""
+        session: Session | None = None
+        while (job := self._reads.get()) is not None:
+            fn, future = job
+            answer: Any
+            try:
+                if session is None:
+                    session = Session(connect(self._path, readonly=True))
+                answer = _at_one_moment(session, fn)
+            except Exception as error:  # noqa: BLE001 (whoever waits is told)
+                answer = Failure(error)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_settle, future, answer)
+        if session is not None:
+            session.close()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._group.close()
+        for _ in self._readers:
+            self._reads.put(None)
+        threads = [*self._readers, *self._checkpointer.stop()]
+        while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110 (threads set no event)
+            await asyncio.sleep(0.001)
+        self._generation.close(True)
+        self._point.close()
+
+
+def _settle(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if type(answer) is Failure:
+        future.set_exception(answer.error)
+    else:
+        future.set_result(answer)
+
+
+def _at_one_moment(session: Session, fn: Callable[[Reader], T]) -> T:
+    """`fn` in one read transaction, which ends with it."""
+    session.run("BEGIN")
+    try:
+        return fn(session)
+    finally:
+        session.run("COMMIT")
