@@ -1,0 +1,402 @@
+"""Mailboxes: names, and what is done with a mailbox as a whole (RFC 9051 §5.1, §6.3).
+
+Names are Unicode, '/' parts the levels, INBOX is INBOX in whatever case. A level that has only
+children is not a mailbox (`\\NonExistent`). Deleting a mailbox leaves its children. A mailbox's id and
+UIDVALIDITY are never given again within the account, so no name ever has one twice for different mail.
+
+A large mailbox is deleted at once by name, and its messages go in batches after that (`sweep`), so that
+no transaction is long.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from posthouse.accounts import usage
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader, Tx
+    from posthouse.mail.envelope import AccountId
+
+INBOX = "INBOX"
+SEPARATOR = "/"
+
+NAME_LIMIT = 1000
+"""Octets of a name in UTF-8 at most."""
+
+LEVEL_LIMIT = 255
+"""Characters of one level at most."""
+
+DEPTH_LIMIT = 32
+"""Levels at most."""
+
+MAILBOX_LIMIT = 10_000
+"""Mailboxes of one account at most."""
+
+
+class SpecialUse(Enum):
+    """What a mailbox is for (RFC 6154 §2). \\All and \\Flagged would be views; there are none."""
+
+    ARCHIVE = "\\Archive"
+    DRAFTS = "\\Drafts"
+    JUNK = "\\Junk"
+    SENT = "\\Sent"
+    TRASH = "\\Trash"
+
+
+DEFAULT_MAILBOXES = (
+    (INBOX, None),
+    ("Archive", SpecialUse.ARCHIVE),
+    ("Drafts", SpecialUse.DRAFTS),
+    ("Junk", SpecialUse.JUNK),
+    ("Sent", SpecialUse.SENT),
+    ("Trash", SpecialUse.TRASH),
+)
+"""What a new account begins with."""
+
+
+class MailboxError(Exception):
+    """It cannot be done; the text says why, `code` is the response code of RFC 9051 §7.1."""
+
+    code = "CANNOT"
+
+
+class BadMailboxName(MailboxError):
+    """No mailbox can have this name."""
+
+
+class MailboxNotFound(MailboxError):
+    code = "NONEXISTENT"
+
+
+class MailboxExists(MailboxError):
+    code = "ALREADYEXISTS"
+
+
+class SpecialUseTaken(MailboxError):
+    """Another mailbox has this special use."""
+
+    code = "USEATTR"
+
+
+class TooManyMailboxes(MailboxError):
+    code = "LIMIT"
+
+
+class Mailbox(NamedTuple):
+    """One mailbox, without its messages."""
+
+    id: int
+    """Unique in the account, for ever (MAILBOXID of RFC 8474)."""
+    name: str
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    """HIGHESTMODSEQ (RFC 7162 §3.1.2.1)."""
+    special: str
+    """`\\Sent` …, or empty."""
+
+
+class Listed(NamedTuple):
+    """One name of LIST. `mailbox` is None for a name that is no mailbox: a parent, or only subscribed."""
+
+    name: str
+    mailbox: Mailbox | None
+    subscribed: bool
+    children: bool
+
+
+class Status(NamedTuple):
+    """The numbers of STATUS and SELECT (RFC 9051 §6.3.11, RFC 8438)."""
+
+    mailbox: Mailbox
+    messages: int
+    unseen: int
+    deleted: int
+    recent: int
+    size: int
+    """Octets of all messages."""
+
+
+def canonical_name(name: str) -> str:
+    """The one form of a name: NFC, INBOX in capitals, no separator at the end. Raises `BadMailboxName`."""
+    try:
+        if len(name.encode()) > NAME_LIMIT:
+            raise BadMailboxName(f"Mailbox name is longer than {NAME_LIMIT} octets")
+    except UnicodeEncodeError:
+        raise BadMailboxName("Mailbox name is not valid Unicode") from None
+    # RFC 9051 §6.3.4: a separator at the end only says that children will follow.
+    name = unicodedata.normalize("NFC", name).removesuffix(SEPARATOR)
+    levels = name.split(SEPARATOR)
+    if not all(levels):
+        raise BadMailboxName("Mailbox name has an empty level")
+    if len(levels) > DEPTH_LIMIT or max(map(len, levels)) > LEVEL_LIMIT or len(name.encode()) > NAME_LIMIT:
+        raise BadMailboxName("Mailbox name is too long or too deep")
+    # RFC 9051 §5.1: no control characters, no line or paragraph separators.
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
+        raise BadMailboxName("Mailbox name has a control character")
+    if levels[0].upper() == INBOX:
+        levels[0] = INBOX
+        return SEPARATOR.join(levels)
+    return name
+
+
+def parents(name: str) -> list[str]:
+    """The names above `name`, the topmost first."""
+    levels = name.split(SEPARATOR)
+    return [SEPARATOR.join(levels[:depth]) for depth in range(1, len(levels))]
+
+
+_COLUMNS = "id, name, uidvalidity, uidnext, modseq, special"
+
+
+def find(reader: Tx | Reader, account: AccountId, name: str) -> Mailbox | None:
+    """The mailbox with this canonical name."""
+    row = reader.one(f"SELECT {_COLUMNS} FROM mailbox WHERE account = ? AND name = ?", (account, name))
+    return None if row is None else Mailbox(*row)
+
+
+def find_id(reader: Tx | Reader, account: AccountId, id: int) -> Mailbox | None:
+    """The mailbox with this id, whatever its name is now; None when it is being deleted."""
+    row = reader.one(f"SELECT {_COLUMNS} FROM mailbox WHERE account = ? AND id = ?", (account, id))
+    return None if row is None or row[1].startswith(SEPARATOR) else Mailbox(*row)
+
+
+def exists(reader: Tx | Reader, account: AccountId, name: str) -> bool:
+    """Whether there is a mailbox with this canonical name."""
+    return reader.one("SELECT 1 FROM mailbox WHERE account = ? AND name = ?", (account, name)) is not None
+
+
+def every(reader: Tx | Reader, account: AccountId) -> list[Mailbox]:
+    """All mailboxes of the account, INBOX first, then by name."""
+    rows = reader.all(f"SELECT {_COLUMNS} FROM mailbox WHERE account = ?", (account,))
+    found = [Mailbox(*row) for row in rows if not row[1].startswith(SEPARATOR)]
+    return sorted(found, key=lambda mailbox: _in_order(mailbox.name))
+
+
+def _in_order(name: str) -> tuple[bool, list[str]]:
+    levels = name.split(SEPARATOR)
+    return levels[0] != INBOX, levels
+
+
+def listing(reader: Tx | Reader, account: AccountId) -> list[Listed]:
+    """Every name that LIST can show, parents before children, INBOX first."""
+    mailboxes = {mailbox.name: mailbox for mailbox in every(reader, account)}
+    subscribed = subscriptions(reader, account)
+    above = {parent for name in mailboxes for parent in parents(name)}
+    names = sorted({*mailboxes, *subscribed, *above}, key=_in_order)
+    return [Listed(name, mailboxes.get(name), name in subscribed, name in above) for name in names]
+
+
+def create(
+    tx: Tx, account: AccountId, name: str, now: float, *, special: SpecialUse | None = None
+) -> list[Mailbox]:
+    """Make a mailbox and those above it that are missing (RFC 9051 §6.3.4); the wanted one is the last.
+
+    `name` is canonical, `now` in seconds since 1970. Raises `MailboxExists`, `SpecialUseTaken`,
+    `TooManyMailboxes`, `NoSuchAccount`.
+    """
+    if exists(tx, account, name):
+        raise MailboxExists(f"Mailbox {name} exists already")
+    if special is not None:
+        _special_use_is_free(tx, account, special)
+    made = [
+        _insert(tx, account, parent, now, None) for parent in parents(name) if not exists(tx, account, parent)
+    ]
+    made.append(_insert(tx, account, name, now, special))
+    _within_limit(tx, account)
+    return made
+
+
+def create_defaults(tx: Tx, account: AccountId, now: float) -> None:
+    """Give a new account its mailboxes, subscribed."""
+    for name, special in DEFAULT_MAILBOXES:
+        _insert(tx, account, name, now, special)
+        subscribe(tx, account, name)
+
+
+def _insert(tx: Tx, account: AccountId, name: str, now: float, special: SpecialUse | None) -> Mailbox:
+    uidvalidity, modseq = usage.next_uidvalidity(tx, account, now)
+    mailbox = Mailbox(uidvalidity, name, uidvalidity, 1, modseq, "" if special is None else special.value)
+    tx.run(
+        f"INSERT INTO mailbox (account, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (account, *mailbox),
+    )
+    return mailbox
+
+
+def _within_limit(tx: Tx, account: AccountId) -> None:
+    row = tx.one("SELECT count(*) FROM mailbox WHERE account = ?", (account,))
+    if row is not None and row[0] > MAILBOX_LIMIT:
+        raise TooManyMailboxes(f"An account can have {MAILBOX_LIMIT} mailboxes")
+
+
+def _special_use_is_free(tx: Tx, account: AccountId, special: SpecialUse) -> None:
+    row = tx.one("SELECT name FROM mailbox WHERE account = ? AND special = ?", (account, special.value))
+    if row is not None:
+        raise SpecialUseTaken(f"Mailbox {row[0]} is {special.value} already")
+
+
+def set_special_use(tx: Tx, account: AccountId, name: str, special: SpecialUse | None) -> None:
+    """Say what a mailbox is for, None for nothing special. Raises `MailboxNotFound`, `SpecialUseTaken`."""
+    if not exists(tx, account, name):
+        raise MailboxNotFound(f"There is no mailbox {name}")
+    usage.advance(tx, account)
+    tx.run("UPDATE mailbox SET special = '' WHERE account = ? AND name = ?", (account, name))
+    if special is not None:
+        _special_use_is_free(tx, account, special)
+        tx.run(
+            "UPDATE mailbox SET special = ? WHERE account = ? AND name = ?", (special.value, account, name)
+        )
+
+
+def rename(tx: Tx, account: AccountId, old: str, new: str, now: float) -> list[Mailbox]:
+    """Rename a mailbox and its children; UIDs and UIDVALIDITY stay. Returns the parents that were made.
+
+    INBOX is special (RFC 9051 §6.3.6): its messages move to a new mailbox, INBOX stays, empty, and so do
+    its children. Raises `MailboxNotFound`, `MailboxExists`, `BadMailboxName`.
+    """
+    if exists(tx, account, new):
+        raise MailboxExists(f"Mailbox {new} exists already")
+    if old == INBOX:
+        made = create(tx, account, new, now)
+        _move_everything(tx, account, made[-1])
+        return made[:-1]
+    if new.startswith(old + SEPARATOR):
+        raise BadMailboxName("A mailbox cannot become its own child")
+    moving = [
+        mailbox
+        for mailbox in every(tx, account)
+        if mailbox.name == old or mailbox.name.startswith(old + SEPARATOR)
+    ]
+    if not moving:
+        raise MailboxNotFound(f"There is no mailbox {old}")
+    renamed = [(canonical_name(new + mailbox.name[len(old) :]), mailbox.id) for mailbox in moving]
+    for name, _ in renamed:
+        if exists(tx, account, name):
+            raise MailboxExists(f"Mailbox {name} exists already")
+    made = [
+        _insert(tx, account, parent, now, None) for parent in parents(new) if not exists(tx, account, parent)
+    ]
+    usage.advance(tx, account)
+    tx.many(
+        "UPDATE mailbox SET name = ? WHERE account = ? AND id = ?",
+        [(name, account, id) for name, id in renamed],
+    )
+    _within_limit(tx, account)
+    return made
+
+
+def _move_everything(tx: Tx, account: AccountId, target: Mailbox) -> None:
+    """Messages of INBOX, with their UIDs, into the new mailbox `target`."""
+    inbox = find(tx, account, INBOX)
+    assert inbox is not None
+    modseq = usage.advance(tx, account)
+    tx.run(
+        "UPDATE placement SET mailbox = ?, modseq = ? WHERE account = ? AND mailbox = ?",
+        (target.id, modseq, account, inbox.id),
+    )
+    tx.run(
+        "UPDATE mailbox SET uidnext = ?, recent = ?, modseq = ? WHERE account = ? AND id = ?",
+        (inbox.uidnext, inbox.uidnext, modseq, account, target.id),
+    )
+    tx.run(
+        "UPDATE mailbox SET recent = uidnext, modseq = ? WHERE account = ? AND id = ?",
+        (modseq, account, inbox.id),
+    )
+    if inbox.uidnext > 1:
+        tx.run(
+            "INSERT INTO expunged (account, mailbox, modseq, uid, last) VALUES (?, ?, ?, 1, ?)",
+            (account, inbox.id, modseq, inbox.uidnext - 1),
+        )
+
+
+def delete(tx: Tx, account: AccountId, name: str) -> None:
+    """Delete a mailbox; its children stay. Its messages go with `removal.sweep`, which is to be called next.
+
+    Raises `MailboxNotFound`, and `MailboxError` for INBOX (RFC 9051 §6.3.5).
+    """
+    if name == INBOX:
+        raise MailboxError("INBOX cannot be deleted")
+    mailbox = find(tx, account, name)
+    if mailbox is None:
+        raise MailboxNotFound(f"There is no mailbox {name}")
+    usage.advance(tx, account)
+    # No name begins with the separator, so this one is nobody's.
+    tx.run(
+        "UPDATE mailbox SET name = ?, special = '' WHERE account = ? AND id = ?",
+        (f"{SEPARATOR}{mailbox.id}", account, mailbox.id),
+    )
+
+
+def subscriptions(reader: Tx | Reader, account: AccountId) -> frozenset[str]:
+    """Subscribed names, whether there is such a mailbox or not (RFC 9051 §6.3.7)."""
+    rows = reader.all("SELECT name FROM subscription WHERE account = ?", (account,))
+    return frozenset(name for (name,) in rows)
+
+
+def subscribe(tx: Tx, account: AccountId, name: str) -> None:
+    """Subscribe to a canonical name; twice is as good as once."""
+    tx.run("INSERT INTO subscription (account, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (account, name))
+
+
+def unsubscribe(tx: Tx, account: AccountId, name: str) -> None:
+    """No longer; no matter if it never was."""
+    tx.run("DELETE FROM subscription WHERE account = ? AND name = ?", (account, name))
+
+
+_COUNTS = (
+    "count(*), COALESCE(sum(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END), 0),"
+    " COALESCE(sum(CASE WHEN flags & 8 = 0 THEN 0 ELSE 1 END), 0), COALESCE(sum(size), 0)"
+)
+
+
+_NONE = (0, 0, 0, 0)
+
+
+def status(reader: Tx | Reader, account: AccountId, name: str) -> Status:
+    """The numbers of one mailbox. Raises `MailboxNotFound`."""
+    row = reader.one(
+        f"SELECT {_COLUMNS}, recent FROM mailbox WHERE account = ? AND name = ?", (account, name)
+    )
+    if row is None:
+        raise MailboxNotFound(f"There is no mailbox {name}")
+    *columns, recent = row
+    mailbox = Mailbox(*columns)
+    counts = reader.one(
+        f"SELECT {_COUNTS} FROM placement WHERE account = ? AND mailbox = ?", (account, mailbox.id)
+    )
+    assert counts is not None
+    return _status(reader, account, mailbox, recent, counts)
+
+
+def _status(
+    reader: Tx | Reader, account: AccountId, mailbox: Mailbox, recent: int, counts: Iterable[int]
+) -> Status:
+    messages, unseen, deleted, size = map(int, counts)
+    fresh = 0
+    if messages and recent < mailbox.uidnext:
+        row = reader.one(
+            "SELECT count(*) FROM placement WHERE account = ? AND mailbox = ? AND uid >= ?",
+            (account, mailbox.id, recent),
+        )
+        fresh = 0 if row is None else row[0]
+    return Status(mailbox, messages, unseen, deleted, fresh, size)
+
+
+def statuses(reader: Tx | Reader, account: AccountId) -> dict[str, Status]:
+    """The numbers of every mailbox, by name, in one pass (LIST-STATUS, RFC 5819)."""
+    counts = {
+        id: rest
+        for id, *rest in reader.all(
+            f"SELECT mailbox, {_COUNTS} FROM placement WHERE account = ? GROUP BY mailbox", (account,)
+        )
+    }
+    recents: dict[int, int] = dict(reader.all("SELECT id, recent FROM mailbox WHERE account = ?", (account,)))
+    return {
+        mailbox.name: _status(reader, account, mailbox, recents[mailbox.id], counts.get(mailbox.id, _NONE))
+        for mailbox in every(reader, account)
+    }

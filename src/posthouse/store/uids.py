@@ -1,0 +1,57 @@
+"""Sets of UIDs: as ranges, and as conditions of a query.
+
+A set is a list of ranges `(first, last)`, both included, ascending and apart. One range is one
+condition; lone UIDs are gathered into lists of a few fixed lengths, so that a database sees few
+different statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+Ranges: TypeAlias = Sequence[tuple[int, int]]
+
+ALL: Ranges = ((1, 0xFFFFFFFF),)
+"""Every UID there can be (RFC 9051 §2.3.1.1: 32 bits)."""
+
+_LENGTHS = (1, 8, 64, 500)
+
+
+def ranges_of(uids: Iterable[int]) -> list[tuple[int, int]]:
+    """The set of `uids`, which come in ascending order."""
+    found: list[tuple[int, int]] = []
+    first = last = -1
+    for uid in uids:
+        if uid == last + 1:
+            last = uid
+            continue
+        if first >= 0:
+            found.append((first, last))
+        first = last = uid
+    if first >= 0:
+        found.append((first, last))
+    return found
+
+
+def conditions(ranges: Ranges, column: str = "uid") -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Conditions on `column`, each with its parameters, that together stand for the set.
+
+    In ascending order where the set is one of ranges only or of lone UIDs only.
+    """
+    lone: list[int] = []
+    for first, last in ranges:
+        if first == last:
+            lone.append(first)
+        else:
+            yield f"{column} BETWEEN ? AND ?", (first, last)
+    yield from listed(lone, column)
+
+
+def listed(ids: Sequence[int], column: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Conditions `column IN (…)` for any number of ids, each with its parameters."""
+    for start in range(0, len(ids), _LENGTHS[-1]):
+        some = tuple(ids[start : start + _LENGTHS[-1]])
+        length = next(length for length in _LENGTHS if length >= len(some))
+        marks = ",".join("?" * length)
+        yield f"{column} IN ({marks})", some + some[-1:] * (length - len(some))
