@@ -1,0 +1,107 @@
+"""Encoded words (RFC 2047): text beyond ASCII in header fields, read tolerantly and written properly.
+
+Unknown or dangerous charsets are not looked up: the octets are then taken as UTF-8 or Windows-1252.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import quopri
+import re
+from encodings.aliases import aliases
+
+_WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([BbQq])\?([^?\s]*)\?=")
+_BETWEEN = re.compile(r"[ \t\r\n]+\Z")
+
+# Not a charset of text, or quadratic in time.
+_REFUSED = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+_CHARSETS = {name for pair in aliases.items() for name in pair} | {"utf_8", "utf_8_sig", "utf_16", "utf_32"}
+_CHARSETS -= {name for name, codec in aliases.items() if codec.endswith("_codec")} | _REFUSED
+
+_LINE = 75
+"""Characters of one encoded word at most (RFC 2047 §2)."""
+
+
+def eight_bit(octets: bytes) -> str:
+    """Octets of unknown charset as text: UTF-8 if they are, Windows-1252 if not. Never fails."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("cp1252", "replace")
+
+
+def decode_octets(octets: bytes, charset: str) -> str:
+    """Text in a charset named by mail; an unknown one is taken as `eight_bit` does. Never fails."""
+    name = charset.lower().replace("-", "_").replace(" ", "_")
+    if name not in _CHARSETS:
+        return eight_bit(octets)
+    try:
+        return octets.decode(name, "replace")
+    except (LookupError, UnicodeError, ValueError):
+        return eight_bit(octets)
+
+
+def decode(text: str) -> str:
+    """The text with its encoded words read; white space between two of them is none (RFC 2047 §6.2)."""
+    if "=?" not in text:
+        return text
+    pieces: list[str] = []
+    run: list[tuple[str, bytes]] = []  # neighbours: a character may have been cut in two
+    position = 0
+    for match in _WORD.finditer(text):
+        octets = _octets(match[2], match[3])
+        if octets is None:
+            continue
+        between = text[position : match.start()]
+        if not (run and _BETWEEN.match(between)) and between:
+            pieces.append(_join(run))
+            pieces.append(between)
+            run = []
+        run.append((match[1], octets))
+        position = match.end()
+    pieces.append(_join(run))
+    pieces.append(text[position:])
+    return "".join(pieces)
+
+
+def _octets(encoding: str, encoded: str) -> bytes | None:
+    if encoding in "Qq":
+        return quopri.decodestring(encoded.encode("ascii", "replace"), header=True)
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _join(run: list[tuple[str, bytes]]) -> str:
+    pieces: list[str] = []
+    position = 0
+    while position < len(run):
+        charset = run[position][0].lower()
+        octets = bytearray()
+        while position < len(run) and run[position][0].lower() == charset:
+            octets += run[position][1]
+            position += 1
+        pieces.append(decode_octets(bytes(octets), charset))
+    return "".join(pieces)
+
+
+def encode(text: str) -> str:
+    """The text for an unstructured field or a display name: as it is in ASCII, else UTF-8 encoded words.
+
+    Several words are parted by a space each, where the line may be folded.
+    """
+    if text.isascii() and "=?" not in text and text.isprintable():
+        return text
+    room = (_LINE - len("=?utf-8?B??=")) // 4 * 3
+    written: list[str] = []
+    octets = b""
+    for character in text:
+        encoded = character.encode("utf-8", "replace")
+        if len(octets) + len(encoded) > room:
+            written.append(f"=?utf-8?B?{base64.b64encode(octets).decode()}?=")
+            octets = b""
+        octets += encoded
+    written.append(f"=?utf-8?B?{base64.b64encode(octets).decode()}?=")
+    return " ".join(written)
