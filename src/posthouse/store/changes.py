@@ -1,0 +1,323 @@
+"""Changes: what a session does to messages in a mailbox (RFC 9051 §6.4, RFC 7162, RFC 6851).
+
+Each function is for the closure of `Database.write([account], …)`. One change takes one modseq, under
+the account's row, and gives it to every message it touches and to the mailbox. A change that changes
+nothing leaves the mailbox's modseq as it was. Mailboxes are named by id, so that a session goes on
+after a rename; the target of a copy by its canonical name, as the user said it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from posthouse.accounts import usage
+from posthouse.store import content, mailboxes
+from posthouse.store.deposit import AccountGone, Deposited, Missing, NoMailbox, deposit
+from posthouse.store.flags import Flag, keyword_text, with_keywords, without_keywords
+from posthouse.store.mailboxes import MailboxError, MailboxNotFound
+from posthouse.store.removal import bury, release_emails
+from posthouse.store.uids import ALL, Ranges, conditions, ranges_of
+
+if TYPE_CHECKING:
+    from posthouse.db import Tx
+    from posthouse.mail.envelope import AccountId
+
+
+class Action(Enum):
+    """What STORE does with the flags it names (RFC 9051 §6.4.6)."""
+
+    SET = "FLAGS"
+    ADD = "+FLAGS"
+    REMOVE = "-FLAGS"
+
+
+class Stored(NamedTuple):
+    modseq: int
+    """Of the messages that changed; the mailbox's as it was where none did."""
+    changed: int
+    """How many did."""
+    refused: list[int]
+    """UIDs that were changed after `unchanged_since`, ascending (MODIFIED of RFC 7162 §3.1.3)."""
+
+
+class Expunged(NamedTuple):
+    modseq: int
+    uids: list[int]
+
+
+class Copied(NamedTuple):
+    """COPYUID (RFC 9051 §7.1): `sources[i]` lies in the target as `targets[i]`."""
+
+    modseq: int
+    uidvalidity: int
+    sources: list[int]
+    targets: list[int]
+
+
+class AppendTarget(MailboxNotFound):
+    """The mailbox to copy or append to is not there; the client may create it."""
+
+    code = "TRYCREATE"
+
+
+class QuotaExceeded(MailboxError):
+    """The messages do not fit (RFC 9208 §4.3.1)."""
+
+    code = "OVERQUOTA"
+
+
+class NewMessage(NamedTuple):
+    """A message to append: content as for `content.put`, and its copy as for `deposit`."""
+
+    id: int
+    """New, of the content and of the email."""
+    head: bytes
+    body: bytes | None
+    size: int
+    hash: bytes
+    blob: str | None
+    arrived: float
+    envelope: bytes
+    bodystructure: bytes
+    flags: int
+    keywords: str
+
+
+def _opened(tx: Tx, account: AccountId, mailbox: int) -> mailboxes.Mailbox:
+    found = mailboxes.find_id(tx, account, mailbox)
+    if found is None:
+        raise MailboxNotFound("The mailbox has been deleted")
+    return found
+
+
+def store(
+    tx: Tx,
+    account: AccountId,
+    mailbox: int,
+    ranges: Ranges,
+    action: Action,
+    flags: int,
+    words: Iterable[str] = (),
+    *,
+    unchanged_since: int | None = None,
+) -> Stored:
+    """Change flags and keywords (`words`) of the messages in `ranges`, passing over UIDs that are not there.
+
+    `unchanged_since` leaves alone what has a greater modseq. Raises `MailboxNotFound`, `BadKeyword`.
+    """
+    found = _opened(tx, account, mailbox)
+    words = tuple(words)
+    refused: list[int] = []
+    where = "account = ? AND mailbox = ?"
+    key: tuple[int, ...] = (account, mailbox)
+    if unchanged_since is not None:
+        for condition, some in conditions(ranges):
+            rows = tx.all(
+                f"SELECT uid FROM placement WHERE {where} AND {condition} AND modseq > ?",
+                (*key, *some, unchanged_since),
+            )
+            refused += (uid for (uid,) in rows)
+        where += " AND modseq <= ?"
+        key = (*key, unchanged_since)
+    modseq = usage.advance(tx, account)
+    changed = 0
+    for condition, some in conditions(ranges):
+        scope = f"{where} AND {condition}", (*key, *some)
+        if action is Action.SET:
+            changed += _set(tx, *scope, modseq, flags, keyword_text(words))
+        elif not words:
+            changed += _add_or_remove(tx, *scope, modseq, action, flags)
+        else:
+            changed += _with_words(tx, *scope, modseq, action, flags, words)
+    if not changed:
+        return Stored(found.modseq, 0, sorted(refused))
+    tx.run(
+        "UPDATE mailbox SET modseq = ?, changed = ? WHERE account = ? AND id = ?",
+        (modseq, modseq, account, mailbox),
+    )
+    return Stored(modseq, changed, sorted(refused))
+
+
+def _set(tx: Tx, where: str, key: tuple[int, ...], modseq: int, flags: int, keywords: str) -> int:
+    return tx.count(
+        f"UPDATE placement SET flags = ?, keywords = ?, modseq = ? WHERE {where}"
+        " AND (flags <> ? OR keywords <> ?)",
+        (flags, keywords, modseq, *key, flags, keywords),
+    )
+
+
+def _add_or_remove(tx: Tx, where: str, key: tuple[int, ...], modseq: int, action: Action, flags: int) -> int:
+    if action is Action.ADD:
+        return tx.count(
+            f"UPDATE placement SET flags = flags | ?, modseq = ? WHERE {where} AND flags & ? <> ?",
+            (flags, modseq, *key, flags, flags),
+        )
+    return tx.count(
+        f"UPDATE placement SET flags = flags & ?, modseq = ? WHERE {where} AND flags & ? <> 0",
+        (~flags, modseq, *key, flags),
+    )
+
+
+def _with_words(
+    tx: Tx, where: str, key: tuple[int, ...], modseq: int, action: Action, flags: int, words: tuple[str, ...]
+) -> int:
+    """Keywords are text, so what comes out of adding and removing is found message by message."""
+    change: Callable[[str, Iterable[str]], str]
+    change = with_keywords if action is Action.ADD else without_keywords
+    rows = []
+    for uid, old, present in tx.all(f"SELECT uid, flags, keywords FROM placement WHERE {where}", key):
+        new = old | flags if action is Action.ADD else old & ~flags
+        keywords = change(present, words)
+        if new != old or keywords != present:
+            rows.append((new, keywords, modseq, key[0], key[1], uid))
+    tx.many(
+        "UPDATE placement SET flags = ?, keywords = ?, modseq = ?"
+        " WHERE account = ? AND mailbox = ? AND uid = ?",
+        rows,
+    )
+    return len(rows)
+
+
+def expunge(
+    tx: Tx,
+    contents: content.Contents,
+    account: AccountId,
+    mailbox: int,
+    ranges: Ranges = ALL,
+    *,
+    deleted_only: bool = True,
+) -> Expunged:
+    """Remove messages for good: those with \\Deleted, or with `deleted_only` false whatever `ranges` names.
+
+    Their octets come back to the account. Raises `MailboxNotFound`.
+    """
+    found = _opened(tx, account, mailbox)
+    deleted = f" AND flags & {Flag.DELETED} <> 0" if deleted_only else ""
+    gone: list[tuple[int, int]] = []
+    for condition, some in conditions(ranges):
+        gone += tx.all(
+            f"DELETE FROM placement WHERE account = ? AND mailbox = ? AND {condition}{deleted}"
+            " RETURNING uid, email",
+            (account, mailbox, *some),
+        )
+    if not gone:
+        return Expunged(found.modseq, [])
+    modseq = usage.advance(tx, account)
+    uids = sorted(uid for uid, _ in gone)
+    bury(tx, account, mailbox, modseq, uids)
+    _reach(tx, account, mailbox, modseq)
+    release_emails(tx, contents, account, [email for _, email in gone])
+    return Expunged(modseq, uids)
+
+
+def _reach(tx: Tx, account: AccountId, mailbox: int, modseq: int) -> None:
+    tx.run("UPDATE mailbox SET modseq = ? WHERE account = ? AND id = ?", (modseq, account, mailbox))
+
+
+def copy(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str) -> Copied:
+    """Put the messages also into `target`, by ascending UID, with flags, keywords and internal date.
+
+    A message in two mailboxes is stored, and counted against the quota, once. Raises `MailboxNotFound`,
+    `AppendTarget`.
+    """
+    _opened(tx, account, mailbox)
+    into = mailboxes.find(tx, account, target)
+    if into is None:
+        raise AppendTarget(f"There is no mailbox {target}")
+    rows: list[tuple[int, int, int, int, str]] = []
+    for condition, some in conditions(ranges):
+        rows += tx.all(
+            "SELECT uid, email, size, flags, keywords FROM placement"
+            f" WHERE account = ? AND mailbox = ? AND {condition}",
+            (account, mailbox, *some),
+        )
+    if not rows:
+        return Copied(into.modseq, into.uidvalidity, [], [])
+    rows.sort()
+    modseq = usage.advance(tx, account)
+    first = into.uidnext
+    tx.run(
+        "UPDATE mailbox SET uidnext = ?, modseq = ? WHERE account = ? AND id = ?",
+        (first + len(rows), modseq, account, into.id),
+    )
+    tx.many(
+        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(account, into.id, uid, *rest, modseq) for uid, (_, *rest) in enumerate(rows, first)],
+    )
+    sources = [row[0] for row in rows]
+    return Copied(modseq, into.uidvalidity, sources, list(range(first, first + len(rows))))
+
+
+def move(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str) -> Copied:
+    """The same, and out of the mailbox they were in (RFC 6851 §3). Within one mailbox they get new UIDs."""
+    moved = copy(tx, account, mailbox, ranges, target)
+    if moved.sources:
+        for condition, some in conditions(ranges_of(moved.sources)):
+            tx.run(
+                f"DELETE FROM placement WHERE account = ? AND mailbox = ? AND {condition}",
+                (account, mailbox, *some),
+            )
+        bury(tx, account, mailbox, moved.modseq, moved.sources)
+        _reach(tx, account, mailbox, moved.modseq)
+    return moved
+
+
+def append(
+    tx: Tx, account: AccountId, mailbox: str, messages: Sequence[NewMessage], limit: int
+) -> list[Deposited]:
+    """Append messages, all or none (RFC 9051 §6.3.12, RFC 3502); `limit` as in `deposit`.
+
+    Raises `AppendTarget`, `QuotaExceeded`, `NoSuchAccount`; the exception undoes what went before.
+    """
+    done = []
+    for message in messages:
+        result = deposit(
+            tx,
+            account,
+            mailbox,
+            message.id,
+            message.id,
+            b"",
+            message.arrived,
+            message.size,
+            message.envelope,
+            message.bodystructure,
+            limit,
+            message.flags,
+            message.keywords,
+            Missing.REFUSE,
+        )
+        if isinstance(result, NoMailbox):
+            raise AppendTarget(f"There is no mailbox {mailbox}")
+        if isinstance(result, AccountGone):
+            raise usage.NoSuchAccount(account)
+        if not isinstance(result, Deposited):
+            raise QuotaExceeded("The quota would be exceeded")
+        content.put(
+            tx,
+            message.id,
+            message.head,
+            message.body,
+            size=message.size,
+            hash=message.hash,
+            blob=message.blob,
+        )
+        done.append(result)
+    return done
+
+
+def claim_recent(tx: Tx, account: AccountId, mailbox: int) -> int:
+    """Make the recent messages this session's: UIDs from the returned one on are \\Recent to it alone.
+
+    For SELECT of IMAP4rev1 (RFC 3501 §2.3.2); EXAMINE reads `Snapshot.recent` and claims nothing.
+    """
+    row = tx.one("SELECT recent, uidnext FROM mailbox WHERE account = ? AND id = ?", (account, mailbox))
+    if row is None:
+        raise MailboxNotFound("The mailbox has been deleted")
+    recent, uidnext = row
+    if recent < uidnext:
+        tx.run("UPDATE mailbox SET recent = uidnext WHERE account = ? AND id = ?", (account, mailbox))
+    return int(recent)

@@ -1,0 +1,130 @@
+"""Reading messages: columns of many at once, and one message as content.
+
+One query per command: `fetch` joins what the wanted columns need and nothing else, so that FETCH ENVELOPE
+never sees a head and header fields never a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from posthouse.mail.content import CHUNK, Content, MemoryContent
+from posthouse.store.content import from_row
+from posthouse.store.uids import Ranges, conditions
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader
+    from posthouse.db.blobs import Blobs
+    from posthouse.mail.envelope import AccountId
+
+
+class Column(Enum):
+    """What can be asked of a message; the value is where it lies."""
+
+    UID = "p.uid"
+    EMAIL = "p.email"
+    SIZE = "p.size"
+    FLAGS = "p.flags"
+    KEYWORDS = "p.keywords"
+    MODSEQ = "p.modseq"
+    ARRIVED = "e.arrived"
+    ENVELOPE = "e.envelope"
+    BODYSTRUCTURE = "e.bodystructure"
+    PREFIX = "e.prefix"
+    CONTENT = "e.content"
+    HEAD = "c.head"
+    """Without the prefix, which stands before it."""
+    CONTENT_SIZE = "c.size"
+    BLOB = "c.blob"
+    BODY = "b.body"
+
+
+def fetch(
+    reader: Reader, account: AccountId, mailbox: int, ranges: Ranges, columns: Sequence[Column]
+) -> list[tuple[Any, ...]]:
+    """The columns of each message in `ranges` (UIDs), by ascending UID; `Column.UID` is to be the first.
+
+    With heads or bodies, ask for a hundred messages or so at a time.
+    """
+    tables = {column.value[0] for column in columns}
+    joins = ""
+    if tables - {"p"}:
+        joins = " JOIN email e ON e.account = p.account AND e.id = p.email"
+    if tables & {"c", "b"}:
+        joins += " JOIN content c ON c.id = e.content"
+    if "b" in tables:
+        joins += " LEFT JOIN content_body b ON b.content = c.id"
+    wanted = ", ".join(column.value for column in columns)
+    rows: list[tuple[Any, ...]] = []
+    queries = 0
+    for condition, some in conditions(ranges, "p.uid"):
+        rows += reader.all(
+            f"SELECT {wanted} FROM placement p{joins}"
+            f" WHERE p.account = ? AND p.mailbox = ? AND {condition} ORDER BY p.uid",
+            (account, mailbox, *some),
+        )
+        queries += 1
+    if queries > 1:
+        rows.sort(key=lambda row: row[0])
+    return rows
+
+
+class Message:
+    """A stored message as its reader sees it: prefix and content as one, itself a `Content`."""
+
+    __slots__ = ("content", "head", "prefix", "size")
+
+    def __init__(self, prefix: bytes, content: Content) -> None:
+        self.prefix = prefix
+        self.content = content
+        self.head = prefix + content.head
+        self.size = len(prefix) + content.size
+
+    @property
+    def data(self) -> bytes | None:
+        """All octets where they are in memory already, else None."""
+        return self.prefix + self.content.data if isinstance(self.content, MemoryContent) else None
+
+    async def read(self, offset: int, length: int) -> bytes:
+        before = len(self.prefix)
+        if offset >= before:
+            return await self.content.read(offset - before, length)
+        first = self.prefix[offset : offset + length]
+        if len(first) == length:
+            return first
+        return first + await self.content.read(0, length - len(first))
+
+    async def chunks(self, offset: int = 0) -> AsyncIterator[bytes]:
+        before = len(self.prefix)
+        for start in range(offset, before, CHUNK):
+            yield self.prefix[start : start + CHUNK]
+        async for chunk in self.content.chunks(max(0, offset - before)):
+            yield chunk
+
+
+class Fetched(NamedTuple):
+    uid: int
+    message: Message
+
+
+_WHOLE = (Column.UID, Column.PREFIX, Column.CONTENT_SIZE, Column.HEAD, Column.BLOB, Column.BODY)
+
+
+def messages(reader: Reader, blobs: Blobs, account: AccountId, mailbox: int, ranges: Ranges) -> list[Fetched]:
+    """Whole messages by ascending UID; what is large stays in its blob until it is read."""
+    return [
+        Fetched(uid, Message(prefix, from_row(blobs, size, head, blob, body)))
+        for uid, prefix, size, head, blob, body in fetch(reader, account, mailbox, ranges, _WHOLE)
+    ]
+
+
+def open_message(reader: Reader, blobs: Blobs, account: AccountId, email: int) -> Message | None:
+    """One message by its email id, wherever it lies; None when it is gone."""
+    row = reader.one(
+        "SELECT e.prefix, c.size, c.head, c.blob, b.body FROM email e JOIN content c ON c.id = e.content"
+        " LEFT JOIN content_body b ON b.content = c.id WHERE e.account = ? AND e.id = ?",
+        (account, email),
+    )
+    return None if row is None else Message(row[0], from_row(blobs, *row[1:]))

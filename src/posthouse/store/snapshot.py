@@ -1,0 +1,215 @@
+"""Snapshots: what a session knows of a mailbox, as columns, and what changed since.
+
+One query reads a mailbox; columns are arrays, not objects per message, so that a hundred thousand
+messages cost a few megabytes. `delta` then tells what became new, changed or vanished after a modseq,
+at a cost that does not grow with the mailbox unless flags have changed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
+
+from posthouse.store.mailboxes import SEPARATOR, Mailbox, MailboxNotFound
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader
+    from posthouse.mail.envelope import AccountId
+
+
+class Entry(NamedTuple):
+    """One message in a mailbox."""
+
+    uid: int
+    email: int
+    """Its EMAILID (RFC 8474), and the key to all that never changes (`read`)."""
+    size: int
+    """RFC822.SIZE, octets."""
+    flags: int
+    keywords: str
+    modseq: int
+
+
+class Delta(NamedTuple):
+    """What happened in a mailbox since a snapshot."""
+
+    mailbox: Mailbox
+    """As it is now."""
+    recent: int
+    new: list[Entry]
+    """Messages with UIDs that the snapshot does not know, ascending."""
+    changed: list[Entry]
+    """Known messages whose flags or keywords changed, ascending."""
+    vanished: list[tuple[int, int]]
+    """Runs of UIDs expunged since, those that came and went in between included; in order of modseq."""
+    complete: bool
+    """False: so long ago that `vanished` may lack some; take a new snapshot."""
+
+
+class Applied(NamedTuple):
+    """What a delta did to a snapshot."""
+
+    expunged: list[int]
+    """UIDs removed, ascending."""
+    changed: list[int]
+    """UIDs whose flags or keywords are new, ascending."""
+    added: int
+    """Messages at the end that are new."""
+
+
+_FEW = 16
+
+
+class Snapshot:
+    """A mailbox at one modseq. All columns have one value per message, by ascending UID."""
+
+    __slots__ = ("emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids")
+
+    def __init__(
+        self, mailbox: Mailbox, recent: int, rows: list[tuple[int, int, int, int, str, int]]
+    ) -> None:
+        columns = list(zip(*rows, strict=True)) or [()] * 6
+        self.mailbox = mailbox
+        self.recent = recent
+        """UIDs from here on are recent (RFC 3501 §2.3.2), unless another session has claimed them."""
+        self.uids = array("I", columns[0])
+        self.emails = array("q", columns[1])
+        self.sizes = array("q", columns[2])
+        self.flags = bytearray(columns[3])
+        self.keywords: list[str] = list(columns[4])
+        self.modseqs = array("q", columns[5])
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def index(self, uid: int) -> int | None:
+        """Where a UID stands; the sequence number is one more."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else None
+
+    def entry(self, index: int) -> Entry:
+        """All columns of one message."""
+        return Entry(
+            self.uids[index],
+            self.emails[index],
+            self.sizes[index],
+            self.flags[index],
+            self.keywords[index],
+            self.modseqs[index],
+        )
+
+    def apply(self, delta: Delta) -> Applied:
+        """Bring the snapshot up to date with a delta taken since it; twice does no harm."""
+        expunged = self._remove(delta.vanished)
+        changed = []
+        for entry in delta.changed:
+            at = self.index(entry.uid)
+            if at is not None and self.modseqs[at] < entry.modseq:
+                self.flags[at] = entry.flags
+                self.keywords[at] = entry.keywords
+                self.modseqs[at] = entry.modseq
+                changed.append(entry.uid)
+        last = self.uids[-1] if self.uids else 0
+        new = [entry for entry in delta.new if entry.uid > last]
+        for uid, email, size, flags, keywords, modseq in new:
+            self.uids.append(uid)
+            self.emails.append(email)
+            self.sizes.append(size)
+            self.flags.append(flags)
+            self.keywords.append(keywords)
+            self.modseqs.append(modseq)
+        self.mailbox = delta.mailbox
+        self.recent = delta.recent
+        return Applied(expunged, changed, len(new))
+
+    def _remove(self, runs: list[tuple[int, int]]) -> list[int]:
+        slices = []
+        for first, last in runs:
+            start, end = bisect_left(self.uids, first), bisect_right(self.uids, last)
+            if start < end:
+                slices.append((start, end))
+        slices.sort(reverse=True)
+        expunged = [uid for start, end in reversed(slices) for uid in self.uids[start:end]]
+        if len(slices) <= _FEW:
+            for start, end in slices:
+                for column in (self.uids, self.emails, self.sizes, self.flags, self.keywords, self.modseqs):
+                    del column[start:end]
+            return expunged
+        kept = bytearray(b"\1") * len(self.uids)
+        for start, end in slices:
+            kept[start:end] = bytes(end - start)
+        self.uids = array("I", compress(self.uids, kept))
+        self.emails = array("q", compress(self.emails, kept))
+        self.sizes = array("q", compress(self.sizes, kept))
+        self.flags = bytearray(compress(self.flags, kept))
+        self.keywords = list(compress(self.keywords, kept))
+        self.modseqs = array("q", compress(self.modseqs, kept))
+        return expunged
+
+
+_MAILBOX = "id, name, uidvalidity, uidnext, modseq, special"
+_ENTRY = "uid, email, size, flags, keywords, modseq"
+
+
+def take(reader: Reader, account: AccountId, mailbox: int) -> Snapshot:
+    """The mailbox with this id as it is. Raises `MailboxNotFound`."""
+    found, (recent, _, _) = _mailbox(reader, account, mailbox)
+    rows = reader.all(
+        f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? ORDER BY uid", (account, mailbox)
+    )
+    return Snapshot(found, recent, rows)
+
+
+def _mailbox(reader: Reader, account: AccountId, id: int) -> tuple[Mailbox, tuple[int, int, int]]:
+    row = reader.one(
+        f"SELECT {_MAILBOX}, recent, changed, forgotten FROM mailbox WHERE account = ? AND id = ?",
+        (account, id),
+    )
+    if row is None or row[1].startswith(SEPARATOR):
+        raise MailboxNotFound("The mailbox has been deleted")
+    return Mailbox(*row[:6]), row[6:]
+
+
+def delta(reader: Reader, account: AccountId, since: Mailbox) -> Delta:
+    """What changed after `since`, the mailbox of a snapshot (its modseq and uidnext). Raises `MailboxNotFound`."""
+    mailbox, (recent, changed_at, forgotten) = _mailbox(reader, account, since.id)
+    if mailbox.modseq == since.modseq:
+        return Delta(mailbox, recent, [], [], [], True)
+    new: list[Entry] = []
+    if mailbox.uidnext > since.uidnext:
+        new = _entries(reader, "uid >= ?", account, since.id, since.uidnext)
+    changed: list[Entry] = []
+    if changed_at > since.modseq:
+        changed = _entries(reader, "uid < ? AND modseq > ?", account, since.id, since.uidnext, since.modseq)
+    return Delta(
+        mailbox,
+        recent,
+        new,
+        changed,
+        vanished(reader, account, since.id, since.modseq),
+        since.modseq >= forgotten,
+    )
+
+
+def _entries(reader: Reader, condition: str, *params: int) -> list[Entry]:
+    rows = reader.all(
+        f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? AND {condition} ORDER BY uid",
+        params,
+    )
+    return [Entry(*row) for row in rows]
+
+
+def vanished(reader: Reader, account: AccountId, mailbox: int, since: int) -> list[tuple[int, int]]:
+    """Runs of UIDs expunged after the modseq `since`, in order of modseq (RFC 7162 §3.2.6)."""
+    return reader.all(
+        "SELECT uid, last FROM expunged WHERE account = ? AND mailbox = ? AND modseq > ? ORDER BY modseq, uid",
+        (account, mailbox, since),
+    )
+
+
+def remembered_since(reader: Reader, account: AccountId, mailbox: int) -> int:
+    """The modseq from which on `vanished` is complete (for QRESYNC). Raises `MailboxNotFound`."""
+    _, (_, _, forgotten) = _mailbox(reader, account, mailbox)
+    return forgotten
