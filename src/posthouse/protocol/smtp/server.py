@@ -1,0 +1,718 @@
+"""The server's side of an SMTP or LMTP session (RFC 5321, RFC 2033), without input or output.
+
+Octets go in by `receive`; `next_event` tells what the client wants; the driver decides and says so with
+`answer`; `take_output` gives the octets to write. While an answer is outstanding nothing else happens, so
+replies come in the order of the commands however they were pipelined (RFC 2920), and all replies of one
+turn leave together.
+
+It promises: a line ends with CRLF, the data with CRLF.CRLF, and nothing else; what came in plain text
+before TLS is forgotten (RFC 3207 §4.2); data beyond the limits is swallowed, not kept; after too many
+errors the session ends with 421. It knows nothing of users, domains or policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from posthouse.mail.envelope import Recipient, Sender
+from posthouse.mail.reply import (
+    AUTH_INVALID,
+    AUTH_NEEDS_TLS,
+    AUTH_REQUIRED,
+    BAD_LINE_ENDINGS_IN_DATA,
+    BAD_SEQUENCE,
+    BARE_LINE_ENDING,
+    CANNOT_VERIFY,
+    CLOSING,
+    COMMAND_UNRECOGNIZED,
+    LINE_TOO_LONG,
+    LOCAL_ERROR,
+    MESSAGE_TOO_BIG,
+    NO_VALID_RECIPIENTS,
+    NOT_IMPLEMENTED,
+    OK,
+    PARAMETER_NOT_IMPLEMENTED,
+    READY_FOR_TLS,
+    RECIPIENT_OK,
+    SENDER_OK,
+    SHUTTING_DOWN,
+    START_MAIL_INPUT,
+    SYNTAX_ERROR,
+    TIMED_OUT,
+    TLS_REQUIRED,
+    TOO_MANY_ERRORS,
+    TOO_MANY_RECIPIENTS,
+    Reply,
+)
+from posthouse.protocol import sasl
+from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong, has_bare_line_ending
+from posthouse.protocol.smtp import verbs
+from posthouse.protocol.smtp.data import ChunkReader, DotReader
+from posthouse.protocol.smtp.events import (
+    Auth,
+    Chunk,
+    Connected,
+    Data,
+    EndOfData,
+    Event,
+    Expn,
+    Helo,
+    Mail,
+    Quit,
+    Rcpt,
+    Reset,
+    StartTls,
+    Vrfy,
+)
+from posthouse.protocol.smtp.grammar import AuthCommand, Bdat, Refused, parse_bdat
+from posthouse.protocol.smtp.verbs import Capabilities, Verb
+
+_WIRE = {
+    reply: reply.encode()
+    for reply in (OK, SENDER_OK, RECIPIENT_OK, START_MAIL_INPUT, CLOSING, BAD_SEQUENCE, COMMAND_UNRECOGNIZED)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one session may ask for. The message size limit is a capability: EHLO tells it."""
+
+    recipients: int = 1000
+    """Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100."""
+    errors: int = 20
+    """Refused commands after which the next is answered 421 (Postfix: smtpd_hard_error_limit)."""
+    idle_commands: int = 100
+    """NOOP, RSET, VRFY … between two letters, after which each is an error (smtpd_junk_command_limit)."""
+    timeout: float = 300.0
+    """Seconds to wait for the client (RFC 5321 §4.5.3.2.7)."""
+
+
+class ServerSession:
+    """One connection."""
+
+    __slots__ = (
+        "_after",
+        "_auth",
+        "_buffer",
+        "_capabilities",
+        "_chunk",
+        "_chunks",
+        "_draining",
+        "_eof",
+        "_errors",
+        "_hello",
+        "_idle_commands",
+        "_limits",
+        "_mechanism",
+        "_output",
+        "_outstanding",
+        "_reader",
+        "_received",
+        "_recipient_refused",
+        "_refusal",
+        "_state",
+        "_state_after",
+        "_told_after",
+        "_verb",
+        "authenticated",
+        "closing",
+        "extended",
+        "helo",
+        "recipients",
+        "smtputf8",
+        "tls",
+        "wants_tls",
+    )
+
+    def __init__(self, capabilities: Capabilities, limits: Limits | None = None, *, tls: str = "") -> None:
+        """`tls` describes the TLS session where it began before SMTP did (RFC 8314), else it is empty."""
+        self._capabilities = capabilities
+        self._limits = limits or Limits()
+        self._buffer = LineBuffer()
+        self._output: list[bytes] = []
+        self._outstanding: Event | None = None
+        self._after: Event | None = Connected()
+        self._state = verbs.GREETED
+        self._verb: Verb | None = None
+        self._errors = 0
+        self._idle_commands = 0
+        self._hello = Helo("", extended=False)
+        self._reader = DotReader()
+        self._chunk: Bdat | None = None
+        """The first BDAT of a letter, while the driver decides."""
+        self._chunks = ChunkReader()
+        self._state_after = verbs.READY
+        self._told_after: Event | None = None
+        self._received = 0
+        self._refusal: Reply | None = None
+        self._recipient_refused = False
+        self._auth = ""
+        self._mechanism: sasl.ServerMechanism | None = None
+        self._draining = False
+        self._eof = False
+        self.wants_tls = False
+        """220 to STARTTLS is in the output: write it, shake hands, call `tls_started`."""
+        self.closing = False
+        """Write the output and close."""
+        self.tls = tls
+        self.helo = ""
+        """What the client called itself; empty before HELO."""
+        self.extended = False
+        self.authenticated = False
+        self.smtputf8 = False
+        """MAIL of the present transaction had SMTPUTF8."""
+        self.recipients = 0
+        """Accepted recipients of the present transaction."""
+
+    # ── what the pump does ───────────────────────────────────────────────────────────────────────
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for the next octets before `time_out`."""
+        return self._limits.timeout
+
+    @property
+    def pipelined_too_soon(self) -> bool:
+        """The client has sent more after a command whose reply it must await (RFC 2920 §3.1).
+
+        For the event just handed out; the fact behind Postfix's reject_unauth_pipelining.
+        """
+        if self._verb is None or not len(self._buffer) or self._chunk is not None:
+            return False
+        return not self.extended or bool(self._verb.flags & verbs.LAST_IN_GROUP)
+
+    @property
+    def protocol(self) -> str:
+        """The `with` value of the trace field (RFC 3848, RFC 6531 §4.3)."""
+        if self._capabilities.lmtp:
+            name = "UTF8LMTP" if self.smtputf8 else "LMTP"
+        elif not self.extended:
+            return "SMTP"
+        else:
+            name = "UTF8SMTP" if self.smtputf8 else "ESMTP"
+        return name + ("S" if self.tls else "") + ("A" if self.authenticated else "")
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the client. Between 220 to STARTTLS and `tls_started` they are dropped."""
+        if not (self.wants_tls or self.closing):
+            self._buffer.feed(data)
+
+    def receive_eof(self) -> None:
+        """The client sends no more. What it has sent is still obeyed."""
+        self._eof = True
+
+    def take_output(self) -> bytes:
+        """All octets to write now."""
+        output = self._output
+        if not output:
+            return b""
+        octets = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        return octets
+
+    def tls_started(self, info: str) -> None:
+        """TLS stands; `info` is like `TLSv1.3 TLS_AES_256_GCM_SHA384`. All that was known is forgotten."""
+        self.wants_tls = False
+        self._buffer.clear()  # RFC 3207 §4.2, against injected plain text
+        self.tls = info
+        self.helo = ""
+        self.extended = False
+        self.authenticated = False
+        self._state = verbs.GREETED
+
+    def time_out(self) -> None:
+        """The client kept silent for `timeout` seconds."""
+        self._say(TIMED_OUT)
+
+    def shut_down(self) -> None:
+        """Finish: with 421 at once when no transaction is open, else after it (RFC 5321 §3.8)."""
+        self._draining = True
+        if self._outstanding is None and self._after is None and not self.wants_tls:
+            self._say_goodbye_if_idle()
+
+    def next_event(self) -> Event | None:
+        """What the client wants next; None until more octets or an answer have come."""
+        if self._after is not None:
+            event, self._after = self._after, None
+            if type(event) in _ANSWERS:
+                self._outstanding = event
+            return event
+        while self._outstanding is None and not (self.closing or self.wants_tls):
+            state = self._state
+            if state == verbs.DATA:
+                told = self._read_data()
+            elif state == verbs.CHUNK:
+                told = self._read_chunk()
+            elif state == verbs.SWALLOW:
+                told = self._swallow_chunk()
+            else:
+                line = self._read_line()
+                if line is None:
+                    break
+                told = self._obey(line) if state != verbs.AUTH else self._continue_auth(line)
+            if told is not None:
+                if type(told) in _ANSWERS:
+                    self._outstanding = told
+                return told
+            if state & verbs.OCTETS and self._state == state:
+                break
+        if self._eof and self._outstanding is None:
+            self.closing = True
+        return None
+
+    def answer(self, decision: Reply | Sequence[Reply] | None) -> None:
+        """The driver's decision on the outstanding event; None is the usual yes. Sequences are LMTP's."""
+        event = self._outstanding
+        if event is None:
+            return
+        self._outstanding = None
+        _ANSWERS[type(event)](self, decision)
+        if self._draining:
+            self._say_goodbye_if_idle()
+
+    # ── lines and replies ────────────────────────────────────────────────────────────────────────
+
+    def _read_line(self) -> bytes | None:
+        if self._draining:
+            self._say_goodbye_if_idle()
+            if self.closing:
+                return None
+        while not self.closing:
+            try:
+                return self._buffer.next_line(verbs.LINE_LIMIT)
+            except LineTooLong:
+                self._break_off_auth()
+                self._refuse(LINE_TOO_LONG)
+            except BareLineEnding:
+                self._break_off_auth()
+                self._refuse(BARE_LINE_ENDING)
+        return None
+
+    def _say(self, reply: Reply) -> None:
+        self._output.append(_WIRE.get(reply) or reply.encode())
+        if reply.code == 421:  # RFC 5321 §3.8: 421 means that we close
+            self.closing = True
+
+    def _refuse(self, reply: Reply) -> None:
+        """Say no, and count it."""
+        self._errors += 1
+        self._say(TOO_MANY_ERRORS if self._errors > self._limits.errors else reply)
+
+    def _settle(self, reply: Reply) -> bool:
+        """Say the driver's reply. Whether it was a yes."""
+        if reply.code < 400:
+            self._say(reply)
+            return True
+        self._refuse(reply)
+        return False
+
+    def _say_goodbye_if_idle(self) -> None:
+        if self._state & (verbs.REFUSED | verbs.GREETED | verbs.READY) and not self.closing:
+            self._say(SHUTTING_DOWN)
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────
+
+    def _obey(self, line: bytes) -> Event | None:
+        """One command: the guard for every row of the table, then what the verb does."""
+        name, _, argument = line.partition(b" ")
+        verb = verbs.VERBS.get(name) or verbs.VERBS.get(name.upper())
+        if verb is None:
+            self._refuse(COMMAND_UNRECOGNIZED if self._state != verbs.REFUSED else BAD_SEQUENCE)
+            return None
+        self._verb = verb
+        objection = self._objection(verb, len(line) + 2)
+        if objection is None:
+            try:
+                parsed = verb.parse(argument, self.smtputf8)
+            except Refused as refused:
+                objection = refused.reply
+        if objection is None:
+            return _ACTIONS[verb.name](self, parsed)
+        if verb.name == "BDAT":
+            self._refuse_bdat(argument, objection)
+        else:
+            self._refuse(objection)
+        return None
+
+    def _objection(self, verb: Verb, length: int) -> Reply | None:
+        """Why the verb may not be said now, or None."""
+        capabilities, flags = self._capabilities, verb.flags
+        if self._state == verbs.REFUSED and verb.name != "QUIT":
+            return BAD_SEQUENCE
+        if (flags or verb.extension) and not verbs.exists(verb, capabilities):
+            return NOT_IMPLEMENTED if verb.extension else COMMAND_UNRECOGNIZED
+        if length > verb.line_limit:
+            return LINE_TOO_LONG
+        if capabilities.tls_required and not self.tls and not flags & verbs.BEFORE_TLS:
+            return TLS_REQUIRED
+        if flags & verbs.IDLE_TALK:
+            self._idle_commands += 1
+            if self._idle_commands > self._limits.idle_commands:
+                self._errors += 1
+                if self._errors > self._limits.errors:
+                    return TOO_MANY_ERRORS
+        if not self._state & verb.states:
+            return self._bad_sequence(verb)
+        if capabilities.auth_required and not self.authenticated and verb.name in ("MAIL", "VRFY", "EXPN"):
+            return AUTH_REQUIRED
+        return None
+
+    def _bad_sequence(self, verb: Verb) -> Reply:
+        """503 in words that help, or the 554 that RFC 5321 §3.3 has for a letter nobody may receive."""
+        state, name = self._state, verb.name
+        if name == "DATA" and state == verbs.MAIL and self._recipient_refused and not self._capabilities.lmtp:
+            return NO_VALID_RECIPIENTS
+        if state == verbs.GREETED and name not in ("RCPT", "DATA", "BDAT"):
+            hello = "LHLO" if self._capabilities.lmtp else "EHLO"
+            return BAD_SEQUENCE.saying(f"Say {hello} first")
+        if name in ("DATA", "BDAT") and state == verbs.MAIL:
+            return BAD_SEQUENCE.saying("Say RCPT first")
+        if name in ("RCPT", "DATA", "BDAT") and state in (verbs.GREETED, verbs.READY):
+            return BAD_SEQUENCE.saying("Say MAIL first")
+        if name == "MAIL":
+            return BAD_SEQUENCE.saying("A transaction is open already")
+        return BAD_SEQUENCE
+
+    def _helo(self, name: str) -> Event | None:
+        return self._greeted_by(Helo(name, extended=False))
+
+    def _ehlo(self, name: str) -> Event | None:
+        return self._greeted_by(Helo(name, extended=True))
+
+    def _greeted_by(self, event: Helo) -> Event | None:
+        self._hello = event
+        if not self._state & verbs.TRANSACTION:
+            return event
+        self._after = event  # RFC 5321 §4.1.4: EHLO within a transaction ends it as RSET does
+        self._end_transaction()
+        return Reset(None)
+
+    def _mail(self, sender: Sender) -> Event | None:
+        limit = self._capabilities.message_size_limit
+        if limit and sender.size > limit:  # RFC 1870 §6.1
+            self._refuse(MESSAGE_TOO_BIG)
+            return None
+        self.smtputf8 = sender.smtputf8
+        return Mail(sender)
+
+    def _rcpt(self, recipient: Recipient) -> Event | None:
+        if self.recipients >= self._limits.recipients:  # RFC 5321 §4.5.3.1.10
+            self._say(TOO_MANY_RECIPIENTS)
+            return None
+        return Rcpt(recipient)
+
+    def _data(self, _: None) -> Event | None:
+        return Data(chunked=False)
+
+    def _rset(self, _: None) -> Event | None:
+        self._say(OK)
+        if not self._state & verbs.TRANSACTION:
+            return None
+        self._end_transaction()
+        return Reset(None)
+
+    def _noop(self, _: None) -> Event | None:
+        self._say(OK)
+        return None
+
+    def _quit(self, _: None) -> Event | None:
+        self._say(CLOSING)
+        self.closing = True
+        return Quit()
+
+    def _vrfy(self, argument: str) -> Event | None:
+        return Vrfy(argument)
+
+    def _expn(self, argument: str) -> Event | None:
+        return Expn(argument)
+
+    def _help(self, topic: str) -> Event | None:
+        if topic.upper() == "STATUS":
+            self._say(Reply(211, "2.0.0", "\n".join(self._status())))
+            return None
+        lines = verbs.help_lines(topic, self._capabilities)
+        if lines is None:
+            self._refuse(PARAMETER_NOT_IMPLEMENTED.saying("There is no help on that"))
+        else:
+            self._say(Reply(214, "2.0.0", "\n".join(lines)))
+        return None
+
+    def _status(self) -> list[str]:
+        open_now = f"open, {self.recipients} recipients" if self._state & verbs.TRANSACTION else "none"
+        return [
+            f"{self._capabilities.hostname} in good order",
+            f"You are {self.helo or 'not introduced'}; {self.tls or 'no TLS'}; "
+            + ("authenticated" if self.authenticated else "not authenticated"),
+            f"Transaction: {open_now}",
+        ]
+
+    def _starttls(self, _: None) -> Event | None:
+        if self.tls:
+            self._refuse(BAD_SEQUENCE.saying("TLS is on already"))
+            return None
+        return StartTls()
+
+    # ── AUTH (RFC 4954) ──────────────────────────────────────────────────────────────────────────
+
+    def _authenticate(self, command: AuthCommand) -> Event | None:
+        capabilities = self._capabilities
+        if self.authenticated:
+            self._refuse(BAD_SEQUENCE.saying("You are authenticated already"))
+        elif not (self.tls or capabilities.auth_without_tls):
+            self._refuse(AUTH_NEEDS_TLS)
+        elif command.mechanism not in capabilities.auth_mechanisms:
+            self._refuse(PARAMETER_NOT_IMPLEMENTED.saying("Authentication mechanism not offered"))
+        else:
+            self._auth = command.mechanism
+            self._mechanism = sasl.SERVER_MECHANISMS[command.mechanism]()
+            initial = command.initial
+            if initial is None:
+                return self._auth_step(None)
+            return self._auth_response(b"" if initial == b"=" else initial)  # RFC 4954 §4
+        return None
+
+    def _continue_auth(self, line: bytes) -> Event | None:
+        if line == b"*":
+            self._break_off_auth()
+            self._refuse(SYNTAX_ERROR.saying("Authentication cancelled"))
+            return None
+        return self._auth_response(line)
+
+    def _auth_response(self, text: bytes) -> Event | None:
+        try:
+            return self._auth_step(sasl.decode(text))
+        except sasl.SaslError as error:
+            self._break_off_auth()
+            self._refuse(Reply(501, "5.5.2", f"Cannot authenticate: {error}"))
+            return None
+
+    def _auth_step(self, response: bytes | None) -> Event | None:
+        mechanism = self._mechanism
+        if mechanism is None:
+            return None
+        result = mechanism.step(response)
+        if isinstance(result, bytes):
+            self._state = verbs.AUTH
+            self._output.append(b"334 " + sasl.encode(result) + b"\r\n")
+            return None
+        self._break_off_auth()
+        return Auth(self._auth, result)
+
+    def _break_off_auth(self) -> None:
+        self._mechanism = None
+        if self._state == verbs.AUTH:
+            self._state = verbs.READY
+
+    # ── the letter ───────────────────────────────────────────────────────────────────────────────
+
+    def _read_data(self) -> Event | None:
+        reader = self._reader
+        while not reader.finished:
+            piece = reader.read(self._buffer)
+            if piece is None:
+                return None
+            if piece and self._admit(piece):
+                return Chunk(piece)
+        return self._end_of_data()
+
+    def _admit(self, piece: bytes) -> bool:
+        """Count a piece of the letter; False when it is to be thrown away, for now the letter is refused."""
+        self._received += len(piece)
+        if self._refusal is not None:
+            return False
+        limit = self._capabilities.message_size_limit
+        if limit and self._received > limit:
+            self._refusal = MESSAGE_TOO_BIG
+        elif has_bare_line_ending(piece):
+            self._refusal = BAD_LINE_ENDINGS_IN_DATA
+        return self._refusal is None
+
+    def _end_of_data(self) -> Event | None:
+        if self._refusal is None:
+            return EndOfData()
+        refusal = self._refusal
+        for _ in range(self.recipients if self._capabilities.lmtp else 1):
+            self._say(refusal)
+        self._errors += 1
+        self._end_transaction()
+        return Reset(refusal)
+
+    def _end_transaction(self) -> None:
+        self._state = verbs.READY
+        self.recipients = 0
+        self.smtputf8 = False
+        self._recipient_refused = False
+
+    # ── BDAT (RFC 3030 §2): the octets follow the command at once, whatever we think of it ───────────
+
+    def _bdat(self, chunk: Bdat) -> Event | None:
+        if self._state == verbs.CHUNKS:
+            self._expect_chunk(chunk)
+            return None
+        self._chunk = chunk
+        return Data(chunked=True)
+
+    def _expect_chunk(self, chunk: Bdat) -> None:
+        self._chunks.expect(chunk.size, last=chunk.last)
+        limit = self._capabilities.message_size_limit
+        if self._refusal is None and limit and self._received + chunk.size > limit:
+            self._refusal = MESSAGE_TOO_BIG
+        self._state = verbs.CHUNK
+
+    def _read_chunk(self) -> Event | None:
+        chunks = self._chunks
+        while True:
+            piece = chunks.read(self._buffer)
+            if piece is None:
+                return None
+            if piece and self._admit(piece):
+                return Chunk(piece)
+            if chunks.finished:
+                break
+        if chunks.last or self._refusal is not None:
+            return self._end_of_data()
+        self._state = verbs.CHUNKS
+        self._say(OK.saying(f"{self._received} octets received"))
+        return None
+
+    def _swallow(self, size: int, refusal: Reply, *, then: int, told: Event | None) -> None:
+        """Throw `size` octets away; only then say `refusal`, go to the state `then`, and tell the driver."""
+        self._chunks.expect(size, last=True)
+        self._refusal = refusal
+        self._state_after, self._told_after = then, told
+        self._state = verbs.SWALLOW
+
+    def _swallow_chunk(self) -> Event | None:
+        if not self._chunks.skip(self._buffer):
+            return None
+        self._state = self._state_after
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        return self._told_after
+
+    def _refuse_bdat(self, argument: bytes, objection: Reply) -> None:
+        """BDAT out of place."""
+        try:
+            size = parse_bdat(argument, False).size
+        except Refused:
+            self._refuse(objection)
+            self.closing = True  # how much follows nobody knows; to go on would obey the letter's own text
+            return
+        self._swallow(size, objection, then=self._state, told=None)
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────
+
+    def _answer_connected(self, decision: Reply | None) -> None:
+        name = "LMTP" if self._capabilities.lmtp else "ESMTP"
+        reply = decision or Reply(220, "", f"{self._capabilities.hostname} {name} Posthouse")
+        if reply.code >= 500:  # RFC 5321 §3.1, RFC 7504: we wait for QUIT
+            self._state = verbs.REFUSED
+        self._say(reply)
+
+    def _answer_helo(self, decision: Reply | None) -> None:
+        event = self._hello
+        if decision is not None and decision.code >= 400:
+            self._refuse(decision)
+            return
+        self.helo, self.extended = event.name, event.extended
+        self._state = verbs.READY
+        capabilities = self._capabilities
+        lines = (
+            verbs.ehlo_lines(capabilities, tls=bool(self.tls)) if event.extended else [capabilities.hostname]
+        )
+        self._say(Reply(250, "", "\n".join(lines)))
+
+    def _answer_starttls(self, decision: Reply | None) -> None:
+        if self._settle(decision or READY_FOR_TLS):
+            self._buffer.clear()
+            self.wants_tls = True
+
+    def _answer_auth(self, decision: Reply | None) -> None:
+        self.authenticated = self._settle(decision or AUTH_INVALID)
+
+    def _answer_mail(self, decision: Reply | None) -> None:
+        if self._settle(decision or SENDER_OK):
+            self._state = verbs.MAIL
+        else:
+            self.smtputf8 = False
+
+    def _answer_rcpt(self, decision: Reply | None) -> None:
+        if self._settle(decision or RECIPIENT_OK):
+            self._state = verbs.RCPT
+            self.recipients += 1
+        else:
+            self._recipient_refused = True
+
+    def _answer_enquiry(self, decision: Reply | None) -> None:
+        self._settle(decision or CANNOT_VERIFY)
+
+    def _answer_data(self, decision: Reply | None) -> None:
+        chunk, self._chunk = self._chunk, None
+        if decision is None or decision.code < 400:
+            self._received = 0
+            self._refusal = None
+            if chunk is not None:
+                self._chunks = ChunkReader()
+                self._expect_chunk(chunk)
+            else:
+                self._say(decision or START_MAIL_INPUT)
+                self._reader = DotReader()
+                self._state = verbs.DATA
+        elif chunk is not None:
+            # The chunks that follow in the pipeline must meet no open transaction (RFC 3030 §2).
+            self._end_transaction()
+            self._swallow(chunk.size, decision, then=verbs.READY, told=Reset(decision))
+        else:
+            self._refuse(decision)
+
+    def _answer_end_of_data(self, decision: Reply | Sequence[Reply] | None) -> None:
+        if decision is None:
+            decision = LOCAL_ERROR  # nobody took responsibility
+        if isinstance(decision, Reply):
+            replies: Sequence[Reply] = (decision,) * (self.recipients if self._capabilities.lmtp else 1)
+        else:
+            replies = decision
+        for reply in replies:
+            self._say(reply)
+        if any(reply.code < 400 for reply in replies):
+            self._errors = 0
+            self._idle_commands = 0
+        else:
+            self._errors += 1
+        self._end_transaction()
+
+
+_ACTIONS: dict[str, Callable[[ServerSession, Any], Event | None]] = {
+    "HELO": ServerSession._helo,
+    "EHLO": ServerSession._ehlo,
+    "LHLO": ServerSession._ehlo,
+    "MAIL": ServerSession._mail,
+    "RCPT": ServerSession._rcpt,
+    "DATA": ServerSession._data,
+    "BDAT": ServerSession._bdat,
+    "RSET": ServerSession._rset,
+    "NOOP": ServerSession._noop,
+    "QUIT": ServerSession._quit,
+    "VRFY": ServerSession._vrfy,
+    "EXPN": ServerSession._expn,
+    "HELP": ServerSession._help,
+    "STARTTLS": ServerSession._starttls,
+    "AUTH": ServerSession._authenticate,
+}
+"""What each verb of the table does."""
+
+_ANSWERS: dict[type, Callable[[ServerSession, Any], None]] = {
+    Connected: ServerSession._answer_connected,
+    Helo: ServerSession._answer_helo,
+    StartTls: ServerSession._answer_starttls,
+    Auth: ServerSession._answer_auth,
+    Mail: ServerSession._answer_mail,
+    Rcpt: ServerSession._answer_rcpt,
+    Vrfy: ServerSession._answer_enquiry,
+    Expn: ServerSession._answer_enquiry,
+    Data: ServerSession._answer_data,
+    EndOfData: ServerSession._answer_end_of_data,
+}
+"""What follows from the driver's answer to each event that wants one."""
