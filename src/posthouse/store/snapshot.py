@@ -173,7 +173,7 @@ def _mailbox(reader: Reader, account: AccountId, id: int) -> tuple[Mailbox, tupl
 
 
 def delta(reader: Reader, account: AccountId, since: Mailbox) -> Delta:
-    """What changed after `since`, the mailbox of a snapshot (its modseq and uidnext). Raises `MailboxNotFound`."""
+    """What changed after `since`, the `mailbox` of a snapshot. Raises `MailboxNotFound`."""
     mailbox, (recent, changed_at, forgotten) = _mailbox(reader, account, since.id)
     if mailbox.modseq == since.modseq:
         return Delta(mailbox, recent, [], [], [], True)
@@ -198,18 +198,18 @@ def _entries(reader: Reader, condition: str, *params: int) -> list[Entry]:
         f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? AND {condition} ORDER BY uid",
         params,
     )
-    return [Entry(*row) for row in rows]
+    return list(map(Entry._make, rows))
 
 
 def vanished(reader: Reader, account: AccountId, mailbox: int, since: int) -> list[tuple[int, int]]:
     """Runs of UIDs expunged after the modseq `since`, in order of modseq (RFC 7162 §3.2.6)."""
     return reader.all(
-        "SELECT uid, last FROM expunged WHERE account = ? AND mailbox = ? AND modseq > ? ORDER BY modseq, uid",
+        "SELECT uid, last FROM expunged WHERE account = ? AND mailbox = ? AND modseq > ?"
+        " ORDER BY modseq, uid",
         (account, mailbox, since),
     )
 
 
 def remembered_since(reader: Reader, account: AccountId, mailbox: int) -> int:
     """The modseq from which on `vanished` is complete (for QRESYNC). Raises `MailboxNotFound`."""
-    _, (_, _, forgotten) = _mailbox(reader, account, mailbox)
-    return forgotten
+    return _mailbox(reader, account, mailbox)[1][2]
