@@ -44,7 +44,7 @@ This page is made from the program (`make docs`).
 
 def markdown() -> str:
     """docs/configuration.md."""
-    parts = [_INTRODUCTION, "## Before the first table\n", _rows(Config, "", tables=False)]
+    parts = [_INTRODUCTION, "## Before the first table\n", _rows(Config, "")]
     for name, field in Config.model_fields.items():
         table = field.annotation
         if isinstance(table, type) and issubclass(table, BaseModel):
@@ -90,13 +90,29 @@ data_directory = "data"        # relative to this file
 """
 
 
-def _rows(table: type[BaseModel], prefix: str, *, tables: bool = True) -> str:
-    rows = ["| key | kind | default | meaning |", "|---|---|---|---|"]
+def in_force(config: Config) -> str:
+    """Every key with the value that `config` has for it, as TOML that reads back the same."""
+    lines = [f"{name} = {_set(field, getattr(config, name))}" for name, field in _plain(Config)]
+    for name in Config.model_fields:
+        table = getattr(config, name)
+        if isinstance(table, BaseModel):
+            lines += ["", f"[{name}]"]
+            lines += [f"{key} = {_set(field, getattr(table, key))}" for key, field in _plain(type(table))]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys of a table that are not tables themselves."""
     for name, field in table.model_fields.items():
-        if tables or field.description:
-            rows.append(
-                f"| `{prefix}{name}` | {_kind(field)} | `{default_of(field)}` | {field.description or ''} |"
-            )
+        if field.description:
+            yield name, field
+
+
+def _rows(table: type[BaseModel], prefix: str) -> str:
+    rows = ["| key | kind | default | meaning |", "|---|---|---|---|"]
+    for name, field in _plain(table):
+        default = _set(field, field.get_default(call_default_factory=True, validated_data={}))
+        rows.append(f"| `{prefix}{name}` | {_kind(field)} | `{default}` | {field.description} |")
     return "\n".join(rows)
 
 
@@ -109,9 +125,8 @@ def _kind(field: FieldInfo) -> str:
     raise TypeError(f"no kind known for {field.annotation}")
 
 
-def default_of(field: FieldInfo) -> str:
-    """The default of a key as one writes it in the file."""
-    value = field.get_default(call_default_factory=True, validated_data={})
+def _set(field: FieldInfo, value: Any) -> str:
+    """A value of a key as one writes it in the file."""
     kind = _kind(field)
     if kind == "duration":
         return _toml(show_duration(value))
@@ -132,7 +147,10 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
-        return "{}"
+        items = ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {items} }}" if items else "{}"
+    if isinstance(value, BaseModel):
+        return _toml(dict(value))
     if hasattr(value, "prefixlen"):
         return _toml(show_network(value))
     return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,97 @@
+"""`posthouse check`: what is wrong with this installation, and how to fix it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+
+from cyclopts import App
+
+from posthouse.admin.health import Finding, examine_dns, examine_machine
+from posthouse.cli.context import ConfigOption, JsonOption, become_owner, find_config
+from posthouse.cli.listing import print_listing
+from posthouse.cli.problem import CommandProblem
+from posthouse.config import Config, ConfigError, load
+
+app = App(name="check", help="Say what is wrong with this installation, and how to fix it.")
+
+_SIGNS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
+
+
+class _MachineClock:
+    def now(self) -> float:
+        return time.time()
+
+
+@app.default
+def check(*, config: ConfigOption = None, json: JsonOption = False) -> int:
+    """Look at the configuration, the machine, the certificate and DNS.
+
+    The exit code is 0, or 78 (EX_CONFIG) where there is a problem; warnings do not count.
+    """
+    path = find_config(config)
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        findings = [
+            Finding("problem", "config", str(ConfigError(error.path, (problem,))), "correct this line")
+            for problem in error.problems
+        ]
+    else:
+        findings = [Finding("ok", "config", str(path)), *_examine(loaded)]
+    _print(findings, json=json)
+    return os.EX_CONFIG if any(finding.level == "problem" for finding in findings) else os.EX_OK
+
+
+def _examine(config: Config) -> list[Finding]:
+    # Ports and the certificate as the user who starts the server, the data as its owner.
+    findings = list(examine_machine(config, _MachineClock()))
+    try:
+        become_owner(config)
+        findings += asyncio.run(_examine_data_and_dns(config))
+    except CommandProblem as error:
+        findings.append(Finding("problem", "user", str(error), error.hint))
+    return findings
+
+
+async def _examine_data_and_dns(config: Config) -> list[Finding]:
+    from posthouse.accounts import domain
+    from posthouse.db import DatabaseError, open_database
+    from posthouse.net.dns import StubResolver
+
+    findings: list[Finding] = []
+    domains: list[str] = []
+    try:
+        database = open_database(config.database.url, config.data_directory)
+        try:
+            domains = [entry.name for entry in await database.read(domain.everything)]
+        finally:
+            await database.close()
+    except (DatabaseError, OSError) as error:
+        findings.append(
+            Finding("problem", "database", str(error), "correct database.url, or restore a backup")
+        )
+    else:
+        findings.append(Finding("ok", "database", f"{len(domains)} domains"))
+    nameservers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
+    resolver = StubResolver(nameservers, _MachineClock())
+    try:
+        findings += await examine_dns(config, domains, resolver)
+    finally:
+        resolver.close()
+    return findings
+
+
+def _print(findings: list[Finding], *, json: bool) -> None:
+    if json:
+        print_listing([finding._asdict() for finding in findings], json=True)
+        return
+    for finding in findings:
+        print(f"{_SIGNS[finding.level]}  {finding.subject}: {finding.message}")
+        if finding.remedy:
+            print(f"         → {finding.remedy}")
+    problems = sum(finding.level == "problem" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
+    sys.stdout.write(f"\n{problems} problems, {warnings} warnings\n")

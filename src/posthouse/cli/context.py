@@ -1,0 +1,120 @@
+"""What every command but `init` begins with: find the configuration, and become the owner of the data.
+
+The file is the one of --config, else of $POSTHOUSE_CONFIG, else ./posthouse.toml, else
+/etc/posthouse/posthouse.toml.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+
+from cyclopts import Parameter
+
+from posthouse.cli.problem import CommandProblem
+from posthouse.config import Config, load
+
+if TYPE_CHECKING:
+    from posthouse.db import Database
+
+T = TypeVar("T")
+
+VARIABLE = "POSTHOUSE_CONFIG"
+PLACES = (Path("posthouse.toml"), Path("/etc/posthouse/posthouse.toml"))
+
+ConfigOption: TypeAlias = Annotated[
+    Path | None, Parameter(name="--config", env_var=VARIABLE, help="posthouse.toml of this installation")
+]
+JsonOption: TypeAlias = Annotated[
+    bool, Parameter(name="--json", negative="", help="print JSON instead of a table")
+]
+
+
+def find_config(given: Path | None) -> Path:
+    """The path of the configuration; CommandProblem if there is none."""
+    if given is not None:
+        return given
+    if from_environment := os.environ.get(VARIABLE):
+        return Path(from_environment)
+    for place in PLACES:
+        if place.exists():
+            return place
+    raise CommandProblem(
+        "there is no posthouse.toml here",
+        hint=f"Name it with --config or ${VARIABLE}; `posthouse init DIR …` makes a new one.",
+        code=os.EX_CONFIG,
+    )
+
+
+def open_context(given: Path | None) -> Config:
+    """The configuration, with this process turned into one that may touch the data.
+
+    As root it becomes `user`, by default the owner of data_directory. New files are for the owner only.
+    """
+    config = load(find_config(given))
+    become_owner(config)
+    return config
+
+
+def become_owner(config: Config) -> None:
+    """Give up root for the owner of the data, for good; does nothing for other users."""
+    os.umask(0o077)
+    if os.geteuid() != 0:
+        return
+    uid, gid, name = owner(config)
+    if uid == 0:
+        return
+    os.initgroups(name, gid) if name else os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if name:
+        os.environ["HOME"] = pwd.getpwuid(uid).pw_dir
+
+
+def owner(config: Config) -> tuple[int, int, str]:
+    """uid, gid and name (empty: the uid has none) of the user that serves."""
+    if config.user:
+        try:
+            entry = pwd.getpwnam(config.user)
+        except KeyError:
+            raise CommandProblem(
+                f"there is no user {config.user} on this machine",
+                hint="Correct `user` in posthouse.toml, or leave it out for the owner of data_directory.",
+                code=os.EX_NOUSER,
+            ) from None
+        return entry.pw_uid, entry.pw_gid, entry.pw_name
+    try:
+        status = config.data_directory.stat()
+    except FileNotFoundError:
+        raise CommandProblem(
+            f"data_directory {config.data_directory} does not exist",
+            hint="`posthouse init` makes it; or correct data_directory in posthouse.toml.",
+            code=os.EX_CONFIG,
+        ) from None
+    try:
+        return status.st_uid, status.st_gid, pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        return status.st_uid, status.st_gid, ""
+
+
+def with_database(given: Path | None, work: Callable[[Config, Database], Awaitable[T]]) -> T:
+    """Run `work` with the configuration and an open database, and return what it returns.
+
+    The database is migrated first where that is needed, and closed afterwards.
+    """
+    from posthouse.db import open_database
+
+    config = open_context(given)
+
+    async def run() -> T:
+        database = open_database(config.database.url, config.data_directory)
+        try:
+            return await work(config, database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())

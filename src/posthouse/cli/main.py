@@ -1,0 +1,80 @@
+"""`posthouse`: hands the command line to the noun it names.
+
+A noun's module is imported only when it is used, so that the program starts quickly. Exit codes are
+those of sysexits.h.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+NOUNS: Final = (
+    ("init", "Make a new installation in a directory"),
+    ("serve", "Run the mail system in the foreground"),
+    ("check", "Say what is wrong with this installation, and how to fix it"),
+    ("config", "Print the configuration, its reference, or its JSON schema"),
+    ("domain", "Domains whose mail is ours"),
+    ("account", "Users with mailboxes"),
+    ("alias", "Addresses that stand for others: aliases, forwards, lists, moved users"),
+    ("queue", "Mail that waits to leave"),
+    ("journey", "What happened to a letter, hop by hop"),
+    ("explain", "Explain a reply or an enhanced status code"),
+    ("send", "Send a letter, and watch every line of the dialogue"),
+    ("talk", "Talk to a mail server by hand"),
+    ("sendmail", "sendmail's command line, for programs that want one"),
+    ("demo", "Two domains, two servers and their DNS on this machine, and a letter between them"),
+    ("pocket", "The pocket internet: DNS, certificates and other people's servers on this machine"),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code. `arguments` are those of the process by default."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        if given[:1] == ["sendmail"]:
+            from posthouse.cli.sendmail import sendmail
+
+            return sendmail(given[1:])
+        return _run(given)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return os.EX_OK
+    except Exception as error:
+        from posthouse.cli.problem import exit_code
+
+        code = exit_code(error)
+        if code is None:
+            raise
+        return code
+
+
+def _run(given: list[str]) -> int:
+    from cyclopts import App, CycloptsError
+
+    from posthouse import __version__
+
+    app = App(
+        name="posthouse",
+        help="A complete mail system in one program.",
+        version=__version__,
+        result_action="return_value",
+    )
+    for noun, help in NOUNS:
+        if noun != "sendmail":
+            app.command(f"posthouse.cli.{noun}:app", name=noun, help=help)
+    app.command(_sendmail, name="sendmail", help=dict(NOUNS)["sendmail"])
+    try:
+        result = app(given, exit_on_error=False)
+    except CycloptsError:
+        return os.EX_USAGE  # cyclopts has said why
+    sys.stdout.flush()
+    return result if isinstance(result, int) else os.EX_OK
+
+
+def _sendmail() -> None:
+    """Only for `posthouse --help`: `main` takes this noun before cyclopts does."""

@@ -1,0 +1,56 @@
+"""How a command fails: one line on standard error, a hint, and an exit code of sysexits.h."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+class CommandProblem(Exception):
+    """The command cannot do what was asked. `code` is one of os.EX_*; `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "", code: int = os.EX_DATAERR) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = code
+
+
+def tell(message: str, hint: str = "") -> None:
+    """Print a failure for people."""
+    print(f"posthouse: {message}", file=sys.stderr)
+    if hint:
+        print(f"           {hint}", file=sys.stderr)
+
+
+def exit_code(error: Exception) -> int | None:
+    """Tell of `error` and return its exit code; None, in silence, for what only a defect of ours causes."""
+    # Imported here because a command that succeeds has no need of them.
+    from posthouse.accounts.password import PasswordError
+    from posthouse.accounts.problem import AlreadyThere, DirectoryProblem, NoSuchEntry
+    from posthouse.config import ConfigError
+    from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
+
+    hint = getattr(error, "hint", "")
+    match error:
+        case CommandProblem():
+            code = error.code
+        case ConfigError():
+            hint, code = "docs/configuration.md lists all keys and their defaults.", os.EX_CONFIG
+        case NoSuchEntry():
+            code = os.EX_NOUSER
+        case AlreadyThere():
+            code = os.EX_CANTCREAT
+        case DirectoryProblem() | PasswordError():
+            code = os.EX_DATAERR
+        case DatabaseAway() | Overloaded() | DiskFull():
+            hint, code = "This is temporary; try again later.", os.EX_TEMPFAIL
+        case DatabaseError():
+            code = os.EX_SOFTWARE
+        case PermissionError():
+            hint, code = "Run the command as root, or as the owner of data_directory.", os.EX_NOPERM
+        case OSError():
+            code = os.EX_OSERR
+        case _:
+            return None
+    tell(str(error), hint)
+    return code
