@@ -1,0 +1,193 @@
+"""Logging in: a name and a password in, an account or a refusal out.
+
+Passwords are hashed in one thread, for hashing is dear and must not starve the mail; before that
+stands the throttle. A login that is not there costs the same time as a wrong password. A password
+that was right (or wrong) is remembered for a short while as an HMAC under a key of this process,
+bound to the stored secret, which is read anew each time: a changed or revoked password is useless at
+once, a client that reconnects every few seconds costs microseconds, and one that repeats an outdated
+password is neither hashed nor punished again.
+
+The clear password is never kept, logged or put into an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from posthouse.accounts import account as accounts
+from posthouse.accounts import credential as credentials
+from posthouse.accounts import password as passwords
+from posthouse.accounts.cache import Recent
+from posthouse.accounts.throttle import Throttle
+from posthouse.db import DatabaseError
+from posthouse.mail.address import AddressError, canonical, parse_address
+from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
+from posthouse.observe import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from posthouse.accounts.account import Account
+    from posthouse.accounts.credential import Credential
+    from posthouse.db import Database, Reader
+    from posthouse.mail.envelope import AccountId
+    from posthouse.ports import Clock
+
+REMEMBER = 300.0
+"""Seconds for which the outcome of hashing is remembered."""
+
+REMEMBERED = 10_000
+"""Outcomes remembered at most."""
+
+BACKLOG = 100
+"""Logins waiting for the hashing thread at most (about three seconds); beyond it, 454."""
+
+TOO_MANY_FAILURES = AUTH_TEMPORARY.saying("Too many failed logins, try again later")
+TOO_MANY_AT_ONCE = AUTH_TEMPORARY.saying("Too many logins at once, try again later")
+ACCOUNT_DISABLED = Reply(535, "5.7.8", "This account is disabled")
+
+_log = log.get("accounts")
+
+
+class Authenticated(NamedTuple):
+    """A user of ours, proven."""
+
+    account: AccountId
+    login: str
+    """The canonical address of the account."""
+    name: str
+    """Display name, possibly empty."""
+    admin: bool
+
+
+class _Known(NamedTuple):
+    right: bool
+    until: float
+
+
+class _Login(NamedTuple):
+    account: Account | None
+    credentials: tuple[Credential, ...]
+
+
+class Authenticator:
+    """Logs users in for all protocols of one worker.
+
+    `exempt` tells whether a client address is trusted (mynetworks), hence never throttled.
+    """
+
+    def __init__(self, database: Database, clock: Clock, exempt: Callable[[str], bool]) -> None:
+        self._database = database
+        self._clock = clock
+        self._exempt = exempt
+        self._throttle = Throttle()
+        self._key = os.urandom(32)
+        self._known: Recent[bytes, _Known] = Recent(REMEMBERED)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="argon2")
+        self._waiting = 0
+
+    async def authenticate(self, login: str, password: str, client: str) -> Authenticated | Reply:
+        """Check a login. `client` is the IP address of the client as text, or `local`.
+
+        A refusal is 535 5.7.8, or 454 4.7.0 where trying again later makes sense: too many failures,
+        too many logins at once, the database out of reach.
+        """
+        try:
+            name = canonical(parse_address(login.strip()))
+            prepared = passwords.prepare(password)
+        except (AddressError, passwords.PasswordError):
+            name, prepared = login[:254].lower(), b"\0"
+        throttled = not self._exempt(client)
+        now = self._clock.now()
+        try:
+            found = await self._database.read(lambda reader: _read(reader, name), point=True)
+        except DatabaseError as problem:
+            _log.warning("login not checked", reason=str(problem))
+            return AUTH_TEMPORARY
+        known = self._recall(name, found, prepared, now)
+        if known is None:
+            if throttled:
+                if self._throttle.wait(client, name, now) > 0:
+                    return TOO_MANY_FAILURES
+                self._throttle.attempt(client, name, now)
+            if self._waiting >= BACKLOG:
+                if throttled:
+                    self._throttle.excuse(client, name)
+                return TOO_MANY_AT_ONCE
+            right = await self._check(name, found, prepared)
+            if right and throttled:
+                self._throttle.succeeded(client, name, now)
+        else:
+            right = known
+        if not right or found.account is None:
+            return AUTH_INVALID
+        # Only who knows the password learns that the account is disabled.
+        if not found.account.active:
+            return ACCOUNT_DISABLED
+        account = found.account
+        return Authenticated(account.id, account.address, account.name, account.admin)
+
+    def close(self) -> None:
+        """Let the hashing thread end once it has nothing to do."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _recall(self, name: str, found: _Login, prepared: bytes, now: float) -> bool | None:
+        """What hashing said of this password a short while ago; None: unknown."""
+        wrong = 0
+        for secret in _secrets(found):
+            known = self._known.get(self._digest(name, secret, prepared))
+            if known is None or known.until < now:
+                continue
+            if known.right:
+                return True
+            wrong += 1
+        return False if wrong == len(_secrets(found)) else None
+
+    async def _check(self, name: str, found: _Login, prepared: bytes) -> bool:
+        """Hash, remember what came out, and strengthen an outdated hash."""
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            secrets = _secrets(found)
+            matching = await loop.run_in_executor(self._thread, _first_match, secrets, prepared)
+        finally:
+            self._waiting -= 1
+        until = self._clock.now() + REMEMBER
+        for index, secret in enumerate(secrets[: len(secrets) if matching is None else matching + 1]):
+            self._known.put(self._digest(name, secret, prepared), _Known(index == matching, until))
+        if matching is None or not found.credentials:
+            return False
+        credential = found.credentials[matching]
+        if passwords.is_outdated(credential.secret):
+            secret = await loop.run_in_executor(self._thread, passwords.hash_password, prepared)
+            self._database.write_later(lambda tx: credentials.upgrade(tx, credential, secret))
+        return True
+
+    def _digest(self, name: str, secret: str, prepared: bytes) -> bytes:
+        # The stored secret holds a random salt, so a digest never outlives the password it was made for.
+        message = b"\0".join((name.encode("utf-8", "surrogatepass"), secret.encode(), prepared))
+        return hmac.digest(self._key, message, hashlib.sha256)
+
+
+def _read(reader: Reader, name: str) -> _Login:
+    account = accounts.find(reader, name)
+    if account is None or account.state is accounts.State.RETIRED:
+        return _Login(None, ())
+    return _Login(account, tuple(credentials.of_account(reader, account.id)))
+
+
+def _secrets(found: _Login) -> tuple[str, ...]:
+    """What the password is hashed against: never nothing, so that time tells nothing."""
+    return tuple(credential.secret for credential in found.credentials) or (passwords.DUMMY,)
+
+
+def _first_match(secrets: tuple[str, ...], prepared: bytes) -> int | None:
+    for index, secret in enumerate(secrets):
+        if passwords.matches(secret, prepared):
+            return index
+    return None
