@@ -1,0 +1,1 @@
+"""Benchmarks: Posthouse beside its peers, in turn, in one run on one machine; medians and ratios."""
