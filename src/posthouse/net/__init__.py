@@ -1,0 +1,1 @@
+"""The network: supervisor and workers, listeners, the pump between a core and a socket, TLS, DNS."""

@@ -1,0 +1,81 @@
+"""How many connections a worker takes: in all, and from one client.
+
+Both limits are of the whole program; a worker takes its share, rounded up, since the kernel spreads
+connections over the workers' sockets. Clients in trusted networks count in neither (they are what an
+administrator put there), nor do Unix sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TypeAlias
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class Networks:
+    """A set of networks that answers quickly whether an address is in one of them."""
+
+    __slots__ = ("_networks", "_recall")
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._networks = tuple(networks)
+        self._recall = lru_cache(maxsize=4096)(self._look)
+
+    def __contains__(self, address: str) -> bool:
+        """`address` is an IP address as text; anything else is in no network."""
+        return self._recall(address)
+
+    def _look(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed.version == network.version and parsed in network for network in self._networks)
+
+
+def share(limit: int, workers: int) -> int:
+    """One worker's part of a limit for all; 0 stays 0 (no limit)."""
+    return -(-limit // workers) if limit else 0
+
+
+class ConnectionLimits:
+    """Counts the connections of one worker. 0 means no limit.
+
+    `total` and `per_client` are this worker's shares (see `share`).
+    """
+
+    __slots__ = ("_clients", "_exempt", "count", "per_client", "total")
+
+    def __init__(self, total: int = 0, per_client: int = 0, exempt: Networks | None = None) -> None:
+        self.total = total
+        self.per_client = per_client
+        self._exempt = exempt if exempt is not None else Networks()
+        self._clients: dict[str, int] = {}
+        self.count = 0
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; False, uncounted, when it is one too many."""
+        if address == "local" or address in self._exempt:
+            return True
+        if self.total and self.count >= self.total:
+            return False
+        of_client = self._clients.get(address, 0)
+        if self.per_client and of_client >= self.per_client:
+            return False
+        self._clients[address] = of_client + 1
+        self.count += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Forget a connection that `enter` let in."""
+        of_client = self._clients.get(address, 0)
+        if not of_client:
+            return  # exempt
+        self.count -= 1
+        if of_client == 1:
+            del self._clients[address]
+        else:
+            self._clients[address] = of_client - 1
