@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` are those of the process by default."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
+        if given and given[0] not in dict(NOUNS) and not given[0].startswith("-"):
+            return _unknown(given[0])
         if given[:1] == ["sendmail"]:
             from posthouse.cli.sendmail import sendmail
 
@@ -51,6 +53,19 @@ def main(arguments: list[str] | None = None) -> int:
         if code is None:
             raise
         return code
+
+
+def _unknown(noun: str) -> int:
+    from difflib import get_close_matches
+
+    from posthouse.cli.problem import tell
+
+    near = get_close_matches(noun, dict(NOUNS), 2)
+    tell(
+        f"there is no command {noun}",
+        f"Did you mean {' or '.join(near)}?" if near else "See posthouse --help.",
+    )
+    return os.EX_USAGE
 
 
 def _run(given: list[str]) -> int:

@@ -17,7 +17,8 @@ class CommandProblem(Exception):
 
 def tell(message: str, hint: str = "") -> None:
     """Print a failure for people."""
-    print(f"posthouse: {message}", file=sys.stderr)
+    for line in message.splitlines():
+        print(f"posthouse: {line}", file=sys.stderr)
     if hint:
         print(f"           {hint}", file=sys.stderr)
 

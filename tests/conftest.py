@@ -1,0 +1,34 @@
+"""For all tests: those that drive a program of the operating system say so with `@pytest.mark.debian("swaks")`.
+
+Where it is missing the test is left out, and the closing summary names it; with CI=true it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+
+_PACKAGES = {"mbsync": "isync"}
+_left_out: Counter[str] = Counter()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("debian"):
+        for program in mark.args:
+            if shutil.which(program) is not None:
+                continue
+            if os.environ.get("CI") == "true":
+                pytest.fail(
+                    f"{program} is not installed, and with CI=true nothing may be left out", pytrace=False
+                )
+            _left_out[program] += 1
+            pytest.skip(f"{program} is not installed")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for program, tests in sorted(_left_out.items()):
+        package = _PACKAGES.get(program, program)
+        terminalreporter.write_line(f"left out: {tests} tests that need {program} (apt install {package})")
