@@ -1,0 +1,139 @@
+"""Content fields of MIME headers and their parameters (RFC 2045 §5, RFC 2183, RFC 2231), read tolerantly."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TypeAlias
+
+from posthouse.mail.header import unfold
+
+Parameters: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+PARAMETERS_LIMIT = 100
+"""Parameters of one field; more are passed over."""
+
+_CACHED_LENGTH = 120
+_CONTENT_FIELDS = frozenset(
+    (b"type", b"transfer-encoding", b"disposition", b"id", b"description", b"md5", b"language", b"location")
+)
+_NAME_LIMIT = 40
+_TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]++")
+_TYPE = re.compile(rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+/\s*+([^\s()<>@,;:\\\"\[\]?=]++)")
+_PARAMETER = re.compile(
+    rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+=\s*+(?:\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"?|([^\s;]*+))", re.DOTALL
+)
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_COMMENT = re.compile(rb"\([^()\"]*+\)")
+_SECTION = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z", re.DOTALL)
+
+
+def content_fields(header: bytes) -> list[tuple[bytes, bytes]]:
+    """Name, in lower case without `content-`, and unfolded value of each field that describes the content.
+
+    Of several with one name, the first.
+    """
+    lowered = b"\n" + header.lower()  # one octet longer than the header, at its front
+    found: dict[bytes, bytes] = {}
+    at = lowered.find(b"\ncontent-")
+    while at >= 0:
+        start = end = at + 9
+        colon = lowered.find(b":", start, start + _NAME_LIMIT)
+        name = lowered[start:colon].rstrip(b" \t")
+        if colon >= 0 and name in _CONTENT_FIELDS:
+            end = lowered.find(b"\n", colon)
+            while end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
+                end = lowered.find(b"\n", end + 1)
+            if end < 0:
+                end = len(lowered)
+            if name not in found:
+                found[name] = unfold(header[colon:end])
+        at = lowered.find(b"\ncontent-", end)
+    return list(found.items())
+
+
+def token(value: bytes) -> str:
+    """The first token of a value, in lower case; empty where there is none."""
+    match = _TOKEN.search(_without_comments(value))
+    return match[0].decode("ascii", "replace").lower() if match else ""
+
+
+def content_type(value: bytes) -> tuple[str, str, Parameters]:
+    """Type and subtype in lower case, and parameters. What cannot be read is text/plain (RFC 2045 §5.2)."""
+    return _cached_type(value) if len(value) <= _CACHED_LENGTH else _read_type(value)
+
+
+@lru_cache(maxsize=512)
+def _cached_type(value: bytes) -> tuple[str, str, Parameters]:
+    return _read_type(value)
+
+
+def _read_type(value: bytes) -> tuple[str, str, Parameters]:
+    value = _without_comments(value)
+    match = _TYPE.match(value)
+    if match is None:
+        return "text", "plain", ()
+    kind, subtype = (name.decode("ascii", "replace").lower() for name in match.groups())
+    return kind, subtype, read(value, match.end())
+
+
+def disposition(value: bytes) -> tuple[str, Parameters]:
+    """The kind of disposition in lower case, and its parameters."""
+    value = _without_comments(value)
+    match = _TOKEN.search(value)
+    if match is None:
+        return "", ()
+    return match[0].decode("ascii", "replace").lower(), read(value, match.end())
+
+
+def _without_comments(value: bytes) -> bytes:
+    if b"(" not in value or b'"' in value:
+        return value
+    return _COMMENT.sub(b" ", value)
+
+
+def read(value: bytes, position: int) -> Parameters:
+    """The parameters that follow `position`, names in lower case, continuations joined."""
+    found: list[tuple[bytes, bytes]] = []
+    continued = False
+    while len(found) < PARAMETERS_LIMIT:
+        position = value.find(b";", position)
+        if position < 0:
+            break
+        position += 1
+        match = _PARAMETER.match(value, position)
+        if match is None:
+            continue
+        name, quoted, plain = match.groups()
+        continued = continued or b"*" in name
+        text = plain if quoted is None else _ESCAPE.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+        found.append((name.lower(), text))
+        position = match.end()
+    return _join_continuations(found) if continued else tuple(found)
+
+
+def _join_continuations(found: list[tuple[bytes, bytes]]) -> Parameters:
+    """RFC 2231 §3 and its section on IMAP: `name*0`, `name*1*` … become `name` or `name*`."""
+    sections: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
+    for name, value in found:
+        match = _SECTION.match(name)
+        if match is not None:
+            sections.setdefault(match[1], {})[int(match[2])] = (value, match[3] == b"*")
+    joined: list[tuple[bytes, bytes]] = []
+    for name, value in found:
+        match = _SECTION.match(name)
+        if match is None:
+            joined.append((name, value))
+            continue
+        numbered = sections.pop(match[1], None)
+        if numbered is None:
+            continue
+        extended = any(is_extended for _, is_extended in numbered.values())
+        pieces: list[bytes] = []
+        for number in range(len(numbered)):
+            if number not in numbered:
+                break
+            piece, is_extended = numbered[number]
+            pieces.append(piece if is_extended or not extended else piece.replace(b"%", b"%25"))
+        joined.append((match[1] + b"*" if extended else match[1], b"".join(pieces)))
+    return tuple(joined)
