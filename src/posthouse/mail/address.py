@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 import idna
 
+from posthouse.mail import mailboxes, words
+from posthouse.mail.header import unfold
+
 LOCAL_LIMIT = 64
 """Octets of a local part (RFC 5321 §4.5.3.1.1)."""
 
@@ -227,3 +230,20 @@ def split_subaddress(local: str, separator: str) -> tuple[str, str]:
     if not found:
         return local, ""
     return local[: min(found)], local[min(found) + 1 :]
+
+
+def parse_mailbox_list(header_value: str) -> list[tuple[str, Address]]:
+    """Display names, decoded, and addresses of a From, To or Cc field; groups give their members.
+
+    Comments and obsolete forms are understood. Raises AddressError for an entry whose address is none.
+    """
+    found: list[tuple[str, Address]] = []
+    for mailbox in mailboxes.parse(unfold(header_value.encode("utf-8", "surrogateescape"))):
+        if mailbox.local is None or mailbox.domain is None:  # a group's name or end
+            continue
+        local, domain = mailbox.local.decode("utf-8", "replace"), mailbox.domain.decode("utf-8", "replace")
+        address = parse_address(
+            f"{local if _is_dot_atom(local) else _quote(local)}@{domain}" if domain else local
+        )
+        found.append((words.decode(words.eight_bit(mailbox.name or b"")), address))
+    return found

@@ -1,0 +1,140 @@
+"""ENVELOPE, BODYSTRUCTURE and BODY as IMAP's FETCH returns them (RFC 9051 §7.5.2, RFC 3501 §7.4.2).
+
+All functions return octets that go on the wire as they are. Printable ASCII is written as a quoted
+string, all else (8-bit octets, control characters, long values) as a literal, which every client must
+understand; NUL, which IMAP cannot carry, is left out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from posthouse.mail import mailboxes
+from posthouse.mail.header import HeaderIndex
+from posthouse.mail.mime import Part
+from posthouse.mail.parameters import Parameters
+
+QUOTED_LIMIT = 1000
+"""Octets of a quoted string at most; what is longer becomes a literal."""
+
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
+_PRINTABLE = re.compile(rb"[ -~]*+\Z")
+_EMPTY_PART = b'("text" "plain" NIL NIL NIL "7bit" 0 0'
+
+
+def string(value: bytes) -> bytes:
+    """A quoted string, or a literal."""
+    if len(value) <= QUOTED_LIMIT:
+        if _PLAIN.match(value):
+            return b'"' + value + b'"'
+        if _PRINTABLE.match(value):
+            return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    value = value.replace(b"\0", b"")
+    return b"{%d}\r\n%b" % (len(value), value)
+
+
+def nstring(value: bytes | None) -> bytes:
+    """A string, or NIL."""
+    return b"NIL" if value is None else string(value)
+
+
+def envelope(head: bytes) -> bytes:
+    """The ENVELOPE of the letter with this header section.
+
+    Fields that are missing are NIL; Sender and Reply-To are then From (RFC 9051 §7.5.2). Repeated
+    address fields count as one long list, so that none can hide behind another.
+    """
+    header = HeaderIndex(head)
+    sent_by = _addresses(header, "From")
+    sender = _addresses(header, "Sender")
+    reply_to = _addresses(header, "Reply-To")
+    return b"(%b %b %b %b %b %b %b %b %b %b)" % (
+        nstring(header.first("Date")),
+        nstring(header.first("Subject")),
+        sent_by,
+        sent_by if sender == b"NIL" else sender,
+        sent_by if reply_to == b"NIL" else reply_to,
+        _addresses(header, "To"),
+        _addresses(header, "Cc"),
+        _addresses(header, "Bcc"),
+        nstring(header.first("In-Reply-To")),
+        nstring(header.first("Message-ID")),
+    )
+
+
+def _addresses(header: HeaderIndex, name: str) -> bytes:
+    values = header.all(name)
+    if not values:
+        return b"NIL"
+    found = mailboxes.parse(values[0] if len(values) == 1 else b", ".join(values))
+    if not found:
+        return b"NIL"
+    if len(found) == 1:
+        return b"((%b %b %b %b))" % tuple(map(nstring, found[0]))
+    return b"(" + b"".join([b"(%b %b %b %b)" % tuple(map(nstring, mailbox)) for mailbox in found]) + b")"
+
+
+def bodystructure(part: Part) -> bytes:
+    """BODYSTRUCTURE, with extension data."""
+    return _structure(part, True)
+
+
+def body(part: Part) -> bytes:
+    """BODY, which is BODYSTRUCTURE without extension data."""
+    return _structure(part, False)
+
+
+def _structure(part: Part, extended: bool) -> bytes:
+    if part.type == "multipart":
+        # body-type-mpart = 1*body: a multipart in which there is nothing has one empty part.
+        inner = b"".join([_structure(child, extended) for child in part.parts])
+        inner = inner or _EMPTY_PART + (b" NIL NIL NIL NIL)" if extended else b")")
+        if not extended:
+            return b"(%b %b)" % (inner, string(part.subtype.encode()))
+        return b"(%b %b %b %b)" % (
+            inner,
+            string(part.subtype.encode()),
+            _parameters(part.params),
+            _disposition_to_location(part),
+        )
+    written = b"(%b %b %b %b %b %b %d" % (
+        string(part.type.encode()),
+        string(part.subtype.encode()),
+        _parameters(part.params),
+        nstring(part.id),
+        nstring(part.description),
+        string(part.encoding.encode()),
+        part.end - part.body_start,
+    )
+    if part.message is not None:
+        written += b" %b %b %d" % (
+            envelope(part.message.header),
+            _structure(part.message, extended),
+            part.lines,
+        )
+    elif part.type == "text":
+        written += b" %d" % part.lines
+    if extended:
+        written += b" %b %b" % (nstring(part.md5), _disposition_to_location(part))
+    return written + b")"
+
+
+def _parameters(params: Parameters) -> bytes:
+    if not params:
+        return b"NIL"
+    return b"(" + b" ".join([string(name) + b" " + string(value) for name, value in params]) + b")"
+
+
+def _disposition_to_location(part: Part) -> bytes:
+    """The extension data that all bodies have in common: disposition, language, location."""
+    if not part.disposition and part.language is None and part.location is None:
+        return b"NIL NIL NIL"
+    disposition = b"NIL"
+    if part.disposition:
+        disposition = b"(%b %b)" % (
+            string(part.disposition.encode()),
+            _parameters(part.disposition_parameters),
+        )
+    languages = [tag for tag in re.split(rb"[\s,]+", part.language or b"") if tag]
+    language = b"(" + b" ".join(map(string, languages)) + b")" if languages else b"NIL"
+    return b"%b %b %b" % (disposition, language, nstring(part.location))
