@@ -1,0 +1,161 @@
+"""What FETCH asks for: its items, their grammar, and the names they are answered under (RFC 3501 §6.4.5).
+
+`RFC822`, `RFC822.HEADER` and `RFC822.TEXT` are sections like `BODY[…]`, answered under their own name.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, quoted
+
+
+class Item(Enum):
+    """Items without arguments; the value is the name on the wire."""
+
+    FLAGS = "FLAGS"
+    UID = "UID"
+    INTERNALDATE = "INTERNALDATE"
+    SIZE = "RFC822.SIZE"
+    ENVELOPE = "ENVELOPE"
+    BODY = "BODY"
+    BODYSTRUCTURE = "BODYSTRUCTURE"
+
+
+class Text(Enum):
+    """What of a part is meant (RFC 3501 §9, section-text); the value is the name on the wire."""
+
+    WHOLE = ""
+    HEADER = "HEADER"
+    FIELDS = "HEADER.FIELDS"
+    FIELDS_NOT = "HEADER.FIELDS.NOT"
+    TEXT = "TEXT"
+    MIME = "MIME"
+
+
+class Section(NamedTuple):
+    """Octets of a message: `BODY[1.2.HEADER.FIELDS (From)]<0.512>`."""
+
+    part: tuple[int, ...] = ()
+    text: Text = Text.WHOLE
+    fields: tuple[bytes, ...] = ()
+    partial: tuple[int, int] | None = None
+    """First octet and greatest number of octets."""
+    peek: bool = False
+    """Does not set \\Seen."""
+    name: bytes = b""
+    """RFC822 and its like: the name it is answered under; empty for BODY[…]."""
+
+    def label(self) -> bytes:
+        """The name of the answer, up to the string."""
+        if self.name:
+            return self.name
+        pieces = [str(number).encode() for number in self.part]
+        if self.text is not Text.WHOLE:
+            pieces.append(self.text.value.encode())
+        label = b"BODY[" + b".".join(pieces)
+        if self.text in (Text.FIELDS, Text.FIELDS_NOT):
+            label += b" (" + b" ".join(_astring(field) for field in self.fields) + b")"
+        label += b"]"
+        return label if self.partial is None else label + b"<%d>" % self.partial[0]
+
+
+FetchItem: TypeAlias = Item | Section
+
+_MACROS: dict[str, tuple[FetchItem, ...]] = {
+    "FAST": (Item.FLAGS, Item.INTERNALDATE, Item.SIZE),
+    "ALL": (Item.FLAGS, Item.INTERNALDATE, Item.SIZE, Item.ENVELOPE),
+    "FULL": (Item.FLAGS, Item.INTERNALDATE, Item.SIZE, Item.ENVELOPE, Item.BODY),
+}
+_PLAIN: dict[str, FetchItem] = {
+    **{item.value: item for item in Item},
+    "RFC822": Section(name=b"RFC822"),
+    "RFC822.HEADER": Section(text=Text.HEADER, peek=True, name=b"RFC822.HEADER"),
+    "RFC822.TEXT": Section(text=Text.TEXT, name=b"RFC822.TEXT"),
+}
+_TEXTS = {text.value: text for text in Text if text.value}
+_NAME = re.compile(rb"[A-Za-z0-9.]+")
+_PARTS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})*")
+_SECTION_TEXT = re.compile(rb"[A-Za-z.]+")
+_PLAIN_FIELD = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
+_DEEPEST_PART = 100
+MOST_ITEMS = 256
+
+
+def parse_fetch_items(parser: Parser) -> tuple[FetchItem, ...]:
+    """The items of FETCH: a macro, one item, or a list in parentheses."""
+    if parser.next_is(b"("):
+        items = parser.listed(lambda: _item(parser), empty=False)
+        if len(items) > MOST_ITEMS:
+            raise SyntaxProblem("Too many items")
+        return tuple(dict.fromkeys(items))
+    start = parser.position
+    name = _name(parser)
+    if name in _MACROS:
+        return _MACROS[name]
+    parser.position = start
+    return (_item(parser),)
+
+
+def _name(parser: Parser) -> str:
+    found = _NAME.match(parser.data, parser.position)
+    if found is None:
+        raise SyntaxProblem(f"Expected a FETCH item at octet {parser.position + 1}")
+    parser.position = found.end()
+    return found.group().decode("ascii").upper()
+
+
+def _item(parser: Parser) -> FetchItem:
+    name = _name(parser)
+    if name in ("BODY", "BODY.PEEK") and parser.skip(b"["):
+        return _section(parser, peek=name == "BODY.PEEK")
+    item = _PLAIN.get(name)
+    if item is None:
+        raise SyntaxProblem(f"Unknown FETCH item {name}")
+    return item
+
+
+def _section(parser: Parser, *, peek: bool) -> Section:
+    part: tuple[int, ...] = ()
+    text = Text.WHOLE
+    numbers = _PARTS.match(parser.data, parser.position)
+    if numbers is not None:
+        parser.position = numbers.end()
+        part = tuple(int(number) for number in numbers.group().split(b"."))
+        if 0 in part or len(part) > _DEEPEST_PART:
+            raise SyntaxProblem("There is no such part")
+    if (part and parser.skip(b".")) or (not part and not parser.next_is(b"]")):
+        text = _section_text(parser, part)
+    fields: tuple[bytes, ...] = ()
+    if text in (Text.FIELDS, Text.FIELDS_NOT):
+        parser.space()
+        fields = tuple(parser.listed(parser.astring, empty=False))
+    parser.expect(b"]")
+    return Section(part, text, fields, _partial(parser), peek)
+
+
+def _section_text(parser: Parser, part: tuple[int, ...]) -> Text:
+    found = _SECTION_TEXT.match(parser.data, parser.position)
+    text = _TEXTS.get(found.group().decode("ascii").upper()) if found else None
+    if found is None or text is None or (text is Text.MIME and not part):
+        raise SyntaxProblem("Unknown section")
+    parser.position = found.end()
+    return text
+
+
+def _partial(parser: Parser) -> tuple[int, int] | None:
+    if not parser.skip(b"<"):
+        return None
+    start = parser.number64()
+    parser.expect(b".")
+    length = parser.number64()
+    if length == 0:
+        raise SyntaxProblem("A partial fetch needs a length above zero")
+    parser.expect(b">")
+    return start, length
+
+
+def _astring(value: bytes) -> bytes:
+    return value if _PLAIN_FIELD.fullmatch(value) else quoted(value)

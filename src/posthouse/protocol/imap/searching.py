@@ -1,0 +1,229 @@
+"""What SEARCH asks for: its keys as a tree (RFC 3501 §6.4.4).
+
+The tree says what is sought, not how: `access` evaluates it over a mailbox. All strings are decoded
+from the charset of the command; nesting and the number of keys are bounded.
+"""
+
+from __future__ import annotations
+
+import codecs
+import datetime
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+from posthouse.protocol.imap.sequence import SequenceSet
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+
+DEEPEST = 50
+MOST_KEYS = 2000
+CHARSETS = ("US-ASCII", "UTF-8", "ISO-8859-1", "ISO-8859-15", "WINDOWS-1252", "KOI8-R", "ISO-2022-JP")
+"""Charsets in which a client may write its strings, as BADCHARSET lists them."""
+
+
+class UnknownCharset(ValueError):
+    """Answered with NO [BADCHARSET …] (RFC 3501 §6.4.4)."""
+
+
+class Day(Enum):
+    """How the day of a message is compared."""
+
+    BEFORE = "BEFORE"
+    ON = "ON"
+    SINCE = "SINCE"
+
+
+class All(NamedTuple):
+    """Every message."""
+
+
+class And(NamedTuple):
+    keys: tuple[SearchKey, ...]
+
+
+class Or(NamedTuple):
+    one: SearchKey
+    other: SearchKey
+
+
+class Not(NamedTuple):
+    key: SearchKey
+
+
+class Numbers(NamedTuple):
+    """Messages by sequence number."""
+
+    numbers: SequenceSet
+
+
+class Uids(NamedTuple):
+    uids: SequenceSet
+
+
+class HasFlag(NamedTuple):
+    """A system flag, `\\Recent`, or a keyword (whatever its case)."""
+
+    flag: str
+
+
+class InternalDate(NamedTuple):
+    """The internal date, without time and zone."""
+
+    how: Day
+    date: datetime.date
+
+
+class SentDate(NamedTuple):
+    """The Date field, without time and zone."""
+
+    how: Day
+    date: datetime.date
+
+
+class Larger(NamedTuple):
+    octets: int
+
+
+class Smaller(NamedTuple):
+    octets: int
+
+
+class InHeader(NamedTuple):
+    """A header field that contains `text`; empty `text`: the field is there. `name` in lower case."""
+
+    name: str
+    text: str
+
+
+class InBody(NamedTuple):
+    text: str
+
+
+class InText(NamedTuple):
+    """In the header or the body."""
+
+    text: str
+
+
+SearchKey: TypeAlias = (
+    All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SentDate | Larger | Smaller
+    | InHeader | InBody | InText
+)  # fmt: skip
+
+_FIXED: dict[str, SearchKey] = {
+    "ALL": All(),
+    "ANSWERED": HasFlag("\\Answered"),
+    "DELETED": HasFlag("\\Deleted"),
+    "DRAFT": HasFlag("\\Draft"),
+    "FLAGGED": HasFlag("\\Flagged"),
+    "RECENT": HasFlag("\\Recent"),
+    "SEEN": HasFlag("\\Seen"),
+    "UNANSWERED": Not(HasFlag("\\Answered")),
+    "UNDELETED": Not(HasFlag("\\Deleted")),
+    "UNDRAFT": Not(HasFlag("\\Draft")),
+    "UNFLAGGED": Not(HasFlag("\\Flagged")),
+    "UNSEEN": Not(HasFlag("\\Seen")),
+    "NEW": And((HasFlag("\\Recent"), Not(HasFlag("\\Seen")))),
+    "OLD": Not(HasFlag("\\Recent")),
+}
+
+
+class Keys:
+    """Parses the keys of one SEARCH; `charset` holds for all its strings."""
+
+    __slots__ = ("_codec", "_count", "_parser")
+
+    def __init__(self, parser: Parser, charset: str) -> None:
+        if charset.upper() not in CHARSETS:
+            raise UnknownCharset(charset)
+        self._codec = codecs.lookup(charset).name
+        self._parser = parser
+        self._count = 0
+
+    def all_of(self) -> SearchKey:
+        """All keys up to the end of the command, every one of which must hold."""
+        keys = [self._key(0)]
+        while not self._parser.at_end():
+            self._parser.space()
+            keys.append(self._key(0))
+        return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+    def _key(self, depth: int) -> SearchKey:
+        self._count += 1
+        if depth > DEEPEST or self._count > MOST_KEYS:
+            raise SyntaxProblem("The search is too complex")
+        parser = self._parser
+        if parser.next_is(b"("):
+            return And(tuple(parser.listed(lambda: self._key(depth + 1), empty=False)))
+        if parser.at_sequence_set():
+            return Numbers(parser.sequence_set())
+        name = parser.word()
+        if (fixed := _FIXED.get(name)) is not None:
+            return fixed
+        read = _WITH_ARGUMENTS.get(name)
+        if read is None:
+            raise SyntaxProblem(f"Unknown search key {name}")
+        parser.space()
+        return read(self, depth)
+
+    def _text(self) -> str:
+        try:
+            return self._parser.astring().decode(self._codec)
+        except UnicodeDecodeError:
+            raise SyntaxProblem("A string is not in the charset of the search") from None
+
+    def _keyword(self, depth: int) -> SearchKey:
+        return HasFlag(self._parser.atom().decode("ascii"))
+
+    def _not_keyword(self, depth: int) -> SearchKey:
+        return Not(self._keyword(depth))
+
+    def _not(self, depth: int) -> SearchKey:
+        return Not(self._key(depth + 1))
+
+    def _or(self, depth: int) -> SearchKey:
+        one = self._key(depth + 1)
+        self._parser.space()
+        return Or(one, self._key(depth + 1))
+
+    def _header(self, depth: int) -> SearchKey:
+        name = self._text().lower()
+        self._parser.space()
+        return InHeader(name, self._text())
+
+
+def _in_field(name: str) -> Callable[[Keys, int], SearchKey]:
+    return lambda keys, depth: InHeader(name, keys._text())
+
+
+def _internal(how: Day) -> Callable[[Keys, int], SearchKey]:
+    return lambda keys, depth: InternalDate(how, keys._parser.date())
+
+
+def _sent(how: Day) -> Callable[[Keys, int], SearchKey]:
+    return lambda keys, depth: SentDate(how, keys._parser.date())
+
+
+_WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
+    "BCC": _in_field("bcc"),
+    "BEFORE": _internal(Day.BEFORE),
+    "BODY": lambda keys, depth: InBody(keys._text()),
+    "CC": _in_field("cc"),
+    "FROM": _in_field("from"),
+    "HEADER": Keys._header,
+    "KEYWORD": Keys._keyword,
+    "LARGER": lambda keys, depth: Larger(keys._parser.number64()),
+    "NOT": Keys._not,
+    "ON": _internal(Day.ON),
+    "OR": Keys._or,
+    "SENTBEFORE": _sent(Day.BEFORE),
+    "SENTON": _sent(Day.ON),
+    "SENTSINCE": _sent(Day.SINCE),
+    "SINCE": _internal(Day.SINCE),
+    "SMALLER": lambda keys, depth: Smaller(keys._parser.number64()),
+    "SUBJECT": _in_field("subject"),
+    "TEXT": lambda keys, depth: InText(keys._text()),
+    "TO": _in_field("to"),
+    "UID": lambda keys, depth: Uids(keys._parser.sequence_set()),
+    "UNKEYWORD": Keys._not_keyword,
+}

@@ -1,0 +1,523 @@
+"""The IMAP server core: octets in, commands out; results in, octets out (RFC 3501).
+
+An event is a command value of `commands`, or one of those below; it is answered by a `Result`, which
+the session writes under the command's tag, or by None where there is nothing to say:
+
+- `Connected` → None (greet), or a Result that is not OK: BYE.
+- `Login` (LOGIN, or AUTHENTICATE once its exchange is over) → Result.
+- `Append` → None (send the message), or a Result that refuses it; then `Literal` → None, for each
+  piece of the message, and `AppendEnd` → Result, or `AppendAbort` → None: the command was wrong after
+  all, or too long, forget the message.
+- `Idle` → None (idling begins) or a Result; `IdleEnd` → Result.
+- all others → Result.
+
+Untagged data goes out before the result: little of it in `Result.untagged`, much of it written by the
+driver while its event is outstanding. One event is outstanding at a time; what a client pipelines
+waits. States, guards, CAPABILITY, STARTTLS, ENABLE, ID, NAMESPACE and LOGOUT are dealt with here.
+Every bound is in `Limits`. What a literal may do to the end of a command is in `framing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from posthouse.protocol import sasl
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.commands import Command, Head, State, read_head, read_tag
+from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
+from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
+
+
+class Connected(NamedTuple):
+    """A client has connected."""
+
+
+class Literal(NamedTuple):
+    """A piece of the message of an APPEND."""
+
+    octets: bytes
+
+
+class AppendEnd(NamedTuple):
+    """The message of an APPEND is complete."""
+
+
+class AppendAbort(NamedTuple):
+    """The message of an APPEND is not to be stored."""
+
+
+class IdleEnd(NamedTuple):
+    """DONE."""
+
+
+Event: TypeAlias = Command | Connected | Literal | AppendEnd | AppendAbort | IdleEnd
+
+
+class Result(NamedTuple):
+    """How a command ended: the status response, and what is to be said before it."""
+
+    status: str
+    """OK, NO or BAD; BYE ends the session."""
+    text: str
+    code: str = ""
+    """A response code without its brackets: `TRYCREATE`, `APPENDUID 1 2` …"""
+    untagged: bytes = b""
+    """Whole untagged responses, each with its CRLF."""
+
+
+BAD_CREDENTIALS = Result("NO", "Login name or password is wrong", "AUTHENTICATIONFAILED")  # RFC 5530 §3
+TRY_LATER = Result("NO", "Temporary problem, try again later", "UNAVAILABLE")
+_AFTER_MESSAGE = Result("BAD", "Too much after the message")
+_NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
+
+
+class Limits(NamedTuple):
+    """What one client may ask of one session."""
+
+    command: int = 64 * 1024
+    """Octets of a command with its literals; the message of an APPEND does not count."""
+    command_before_login: int = 16 * 1024
+    errors: int = 20
+    """Bad commands in a row, or failed logins, after which the session ends."""
+    login: float = 180.0
+    """Seconds of silence allowed before login."""
+    idle: float = 1800.0
+    """Seconds of silence allowed after it; not less than 30 minutes (RFC 3501 §5.4)."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class ServerSession:
+    """One IMAP session. See the module's page for its events.
+
+    `tls_available`: STARTTLS is offered. `secure`: the connection is encrypted already (IMAPS).
+    `plaintext_login`: passwords are taken without encryption too (loopback).
+    """
+
+    def __init__(
+        self,
+        hostname: str,
+        *,
+        tls_available: bool = False,
+        secure: bool = False,
+        plaintext_login: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.state = State.NOT_AUTHENTICATED
+        self.closing = False
+        self.wants_tls = False
+        self.timeout = limits.login
+        self._hostname = hostname
+        self._tls_available = tls_available
+        self._secure = secure
+        self._plaintext_login = plaintext_login
+        self._limits = limits
+        self._lines = LineBuffer()
+        self._framer = Framer(self._lines, limits.command_before_login)
+        self._output: list[bytes] = []
+        self._event: Event | None = Connected()
+        self._outstanding: Event | None = None
+        self._tag = b"*"
+        self._appending = False
+        self._client_waits = False
+        self._failure: Result | None = None
+        self._exchange: sasl.ServerMechanism | None = None
+        self._idling = False
+        self._ended = False
+        self._draining = False
+        self._errors = 0
+
+    # What the pump calls
+
+    def receive(self, data: bytes) -> None:
+        """Takes octets from the client."""
+        if not self.closing:
+            self._lines.feed(data)
+
+    def receive_eof(self) -> None:
+        """The client will send no more; what it has sent is still answered."""
+        self._ended = True
+
+    def next_event(self) -> Event | None:
+        """The next event to answer; None while one is outstanding or more octets are needed."""
+        if self._outstanding is not None:
+            return None
+        while self._event is None and not self.closing and not self.wants_tls:
+            if not self._advance():
+                break
+        if self._event is None or self.closing:
+            if self._ended and not self.wants_tls:
+                self.closing = True
+            return None
+        event, self._event = self._event, None
+        self._outstanding = event
+        return event
+
+    def answer(self, decision: Result | None) -> None:
+        """Answers the outstanding event."""
+        event, self._outstanding = self._outstanding, None
+        if decision is not None and decision.untagged:
+            self._output.append(decision.untagged)
+        if decision is not None and decision.status == "BYE":
+            self._bye(decision.text, decision.code)
+        elif isinstance(event, Connected):
+            self._answer_connected(decision)
+        elif isinstance(event, commands.Append):
+            self._answer_append(event, decision)
+        elif isinstance(event, AppendAbort):
+            self._give_up()
+        elif isinstance(event, commands.Idle) and decision is None:
+            self._idling = True
+            self._output.append(b"+ idling\r\n")
+        elif not isinstance(event, Literal):
+            result = decision or _failed(type(event).__name__)
+            self._move_on(event, result.status == "OK")
+            if isinstance(event, commands.Login) and result.status == "OK":
+                result = result._replace(code=f"CAPABILITY {self.capabilities()}")
+            self._finish(result)
+        if self._draining and self._at_rest():
+            self._bye("Server is shutting down", "UNAVAILABLE")
+
+    def take_output(self) -> bytes:
+        """All octets that wait to be written."""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def tls_started(self, info: str) -> None:
+        """The TLS handshake is done. What came in clear before it is forgotten (RFC 3501 §6.2.1)."""
+        self.wants_tls = False
+        self._secure = True
+        self._lines.clear()
+
+    def time_out(self) -> None:
+        """The client was silent for `timeout` seconds: the session ends."""
+        self._bye("Idle for too long")
+
+    def shut_down(self) -> None:
+        """The server stops: BYE now, or after the command in flight."""
+        self._draining = True
+        if self._at_rest():
+            self._bye("Server is shutting down", "UNAVAILABLE")
+
+    def _at_rest(self) -> bool:
+        return self._outstanding is None and self._event is None and not self._appending
+
+    # Input
+
+    def _advance(self) -> bool:
+        """Takes one step through what has arrived; False when it needs more."""
+        if self._exchange is not None or self._idling:
+            return self._bare_line()
+        try:
+            frame = self._framer.next_frame()
+        except LineTooLong:
+            # What follows a cut line can no longer be told from a literal: the session cannot go on.
+            self._bye("Command line too long", "TOOBIG")
+            return True
+        except BareLineEnding:
+            self._line_ending_wrong()
+            return True
+        if frame is None:
+            return False
+        if isinstance(frame, LiteralHeader):
+            self._literal_announced(frame)
+        elif isinstance(frame, LiteralPiece):
+            if frame.octets:
+                self._event = Literal(frame.octets)
+        else:
+            self._text_complete(frame)
+        return True
+
+    def _bare_line(self) -> bool:
+        """A line that is no command: a SASL response, or DONE."""
+        try:
+            line = self._lines.next_line(sasl.RESPONSE_LIMIT)
+        except (LineTooLong, BareLineEnding):
+            line = b"\n"
+        if line is None:
+            return False
+        if self._exchange is not None:
+            self._step(line)
+            return True
+        self._idling = False
+        self._event = IdleEnd()
+        if line.upper() != b"DONE":
+            self._failure = Result("BAD", "Expected DONE")
+        return True
+
+    def _line_ending_wrong(self) -> None:
+        failure = Result("BAD", "A line must end with <CR><LF>")
+        if self._appending:
+            self._abort_append(failure)
+        else:
+            self._tag, self._failure = b"*", None
+            self._finish(failure)
+
+    def _abort_append(self, failure: Result) -> None:
+        self._appending = False
+        self._failure = failure
+        self._event = AppendAbort()
+
+    def _literal_announced(self, header: LiteralHeader) -> None:
+        """Decides what becomes of a literal."""
+        if self._failure is None and self._appending:
+            self._failure = _AFTER_MESSAGE
+        if self._failure is None:
+            head = self._readable_head(header.before)
+            if head is not None and head.verb.name == "APPEND" and self._is_message(header, head):
+                return
+        if self._failure is None and self._framer_has_room(header):
+            self._framer.collect()
+            if header.synchronizing:
+                self._output.append(b"+ Ready for more\r\n")
+            return
+        if self._failure is None:
+            self._failure = Result("BAD", "The literal is too large", "TOOBIG")  # RFC 7888 §4
+        if header.synchronizing:
+            self._framer.refuse()
+            if self._appending:
+                self._abort_append(self._failure)
+            else:
+                self._give_up()
+        elif self.state is State.NOT_AUTHENTICATED and header.size > self._limits.command_before_login:
+            self._bye("The literal is too large", "TOOBIG")
+        else:
+            self._framer.skip()
+
+    def _framer_has_room(self, header: LiteralHeader) -> bool:
+        return len(header.before) + header.size + 64 < self._framer.limit
+
+    def _readable_head(self, octets: bytes) -> Head | None:
+        """Tag and verb of a command whose literal is announced; None, and a failure, where it is wrong."""
+        self._tag = read_tag(octets)
+        try:
+            head = read_head(octets)
+        except SyntaxProblem as problem:
+            self._failure = Result("BAD", str(problem))
+            return None
+        if not self.state & head.verb.states:
+            self._failure = self._wrong_state(head)
+            return None
+        return head
+
+    def _is_message(self, header: LiteralHeader, head: Head) -> bool:
+        """Whether the literal is the message of an APPEND; if so it becomes an event."""
+        parser = Parser(header.before, head.position)
+        if parser.data[parser.position :] == b" ":
+            return False  # the literal is the name of the mailbox
+        try:
+            append = head.verb.read(parser, False)
+            parser.end()
+        except SyntaxProblem as problem:
+            self._failure = Result("BAD", str(problem))
+            return False
+        assert isinstance(append, commands.Append)
+        self._event = append._replace(size=header.size)
+        self._appending, self._client_waits = True, header.synchronizing
+        return True
+
+    def _text_complete(self, frame: CommandText) -> None:
+        octets = frame.octets
+        if self._appending:
+            if self._failure is not None or octets:
+                return self._abort_append(self._failure or _AFTER_MESSAGE)
+            self._appending = False
+            self._event = AppendEnd()
+            return
+        if self._failure is not None:
+            return self._give_up()
+        self._tag = read_tag(octets)
+        try:
+            head = read_head(octets)
+            if not self.state & head.verb.states:
+                return self._finish(self._wrong_state(head))
+            parser = Parser(octets, head.position)
+            command = head.verb.read(parser, head.uid)
+            parser.end()
+        except SyntaxProblem as problem:
+            return self._fail(str(problem))
+        except UnknownCharset:
+            return self._finish(Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})"))
+        if isinstance(command, commands.Append):
+            return self._fail("APPEND needs a message, as a literal")
+        own = _OWN.get(type(command))
+        if own is None:
+            self._event = command
+        else:
+            own(self, command)
+
+    def _wrong_state(self, head: Head) -> Result:
+        if self.state is State.NOT_AUTHENTICATED:
+            return Result("BAD", f"{head.verb.name}: log in first")
+        if head.verb.states is State.SELECTED:
+            return Result("BAD", f"{head.verb.name}: select a mailbox first")
+        return Result("BAD", f"{head.verb.name}: you have logged in already")
+
+    # Commands that the session answers itself
+
+    def capabilities(self) -> str:
+        """What CAPABILITY says now."""
+        names = list(commands.CAPABILITIES)
+        if self.state is State.NOT_AUTHENTICATED:
+            if self._tls_available and not self._secure:
+                names.append("STARTTLS")
+            if self._secure or self._plaintext_login:
+                names += [f"AUTH={mechanism}" for mechanism in sasl.SERVER_MECHANISMS]
+            else:
+                names.append("LOGINDISABLED")
+        return " ".join(names)
+
+    def _on_capability(self, command: Command) -> None:
+        self._output.append(f"* CAPABILITY {self.capabilities()}\r\n".encode())
+        self._finish(Result("OK", "CAPABILITY completed"))
+
+    def _on_logout(self, command: Command) -> None:
+        self._output.append(b"* BYE Logging out\r\n")
+        self._finish(Result("OK", "LOGOUT completed"))
+        self.closing = True
+
+    def _on_id(self, command: Command) -> None:
+        # No version and no system: that would only help those who look for a hole (RFC 2971 §4).
+        self._output.append(b'* ID ("name" "Posthouse")\r\n')
+        self._finish(Result("OK", "ID completed"))
+
+    def _on_namespace(self, command: Command) -> None:
+        self._output.append(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+        self._finish(Result("OK", "NAMESPACE completed"))
+
+    def _on_enable(self, command: Command) -> None:
+        # RFC 5161 §3.1: extensions that need no enabling, or that we do not know, are passed over.
+        self._output.append(b"* ENABLED\r\n")
+        self._finish(Result("OK", "ENABLE completed"))
+
+    def _on_starttls(self, command: Command) -> None:
+        if self._secure:
+            self._fail("TLS is active already")
+        elif not self._tls_available:
+            self._fail("TLS is not available")
+        else:
+            self._finish(Result("OK", "Begin TLS negotiation now"))
+            self.wants_tls = True
+
+    def _on_login(self, command: Command) -> None:
+        if self._secure or self._plaintext_login:
+            self._event = command
+        else:
+            self._finish(_NEEDS_TLS)
+
+    def _on_authenticate(self, command: Command) -> None:
+        assert isinstance(command, commands.Authenticate)
+        if not (self._secure or self._plaintext_login):
+            return self._finish(_NEEDS_TLS)
+        mechanism = sasl.SERVER_MECHANISMS.get(command.mechanism)
+        if mechanism is None:
+            return self._finish(Result("NO", "Unknown authentication mechanism", "CANNOT"))
+        self._exchange = mechanism()
+        self._step(command.initial)
+
+    def _step(self, response: bytes | None) -> None:
+        """One step of a SASL exchange; `response` is in base64, None where there is none yet."""
+        assert self._exchange is not None
+        exchange, self._exchange = self._exchange, None
+        if response == b"*":
+            return self._fail("Authentication cancelled")  # RFC 3501 §6.2.2
+        if response == b"=":
+            response = b""  # RFC 4959 §3: an empty initial response
+        try:
+            outcome = exchange.step(None if response is None else sasl.decode(response))
+        except sasl.SaslError as problem:
+            return self._fail(f"Authentication failed: {problem}")
+        if isinstance(outcome, bytes):
+            self._exchange = exchange
+            self._output.append(b"+ " + sasl.encode(outcome) + b"\r\n")
+        elif outcome.authorization not in ("", outcome.identity):
+            self._finish(Result("NO", "Acting as somebody else is not allowed", "AUTHORIZATIONFAILED"))
+        else:
+            self._event = commands.Login(outcome.identity, outcome.password)
+
+    # Answers
+
+    def _answer_connected(self, decision: Result | None) -> None:
+        if decision is not None:
+            self._bye(decision.text, decision.code)
+        else:
+            greeting = f"* OK [CAPABILITY {self.capabilities()}] {self._hostname} Posthouse ready\r\n"
+            self._output.append(greeting.encode())
+
+    def _answer_append(self, event: commands.Append, decision: Result | None) -> None:
+        if decision is None:
+            self._framer.stream()
+            if self._client_waits:
+                self._output.append(b"+ Ready for the message\r\n")
+            return
+        self._appending = False
+        if self._client_waits:
+            self._framer.refuse()
+            self._finish(decision)
+        else:
+            self._failure = decision._replace(untagged=b"")
+            self._framer.skip()
+
+    def _move_on(self, event: Event | None, ok: bool) -> None:
+        """The state after a command (RFC 3501 §3)."""
+        if isinstance(event, commands.Login) and ok:
+            self.state = State.AUTHENTICATED
+            self.timeout = self._limits.idle
+            self._framer.limit = self._limits.command
+        elif isinstance(event, commands.Select):
+            # RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox selected.
+            self.state = State.SELECTED if ok else State.AUTHENTICATED
+        elif isinstance(event, commands.Close | commands.Unselect) and ok:
+            self.state = State.AUTHENTICATED
+
+    def _finish(self, result: Result) -> None:
+        """Writes the tagged status response of the command."""
+        if self._failure is not None:
+            result, self._failure = self._failure, None
+        if result.status == "OK" and self.state is not State.NOT_AUTHENTICATED:
+            self._errors = 0
+        self._output.append(_status(self._tag, result.status, result.code, result.text))
+        if result.status == "BAD" or (result.status == "NO" and self.state is State.NOT_AUTHENTICATED):
+            self._errors += 1
+            if self._errors >= self._limits.errors:
+                self._bye("Too many errors")
+
+    def _fail(self, text: str) -> None:
+        self._finish(Result("BAD", text))
+
+    def _give_up(self) -> None:
+        """Answers a command that went wrong before its end."""
+        failure, self._failure = self._failure, None
+        assert failure is not None
+        self._finish(failure)
+
+    def _bye(self, text: str, code: str = "") -> None:
+        if not self.closing:
+            self._output.append(_status(b"*", "BYE", code, text))
+            self.closing = True
+
+
+def _failed(name: str) -> Result:
+    return Result("NO", f"{name} failed", "SERVERBUG")
+
+
+def _status(tag: bytes, status: str, code: str, text: str) -> bytes:
+    line = f"{status} [{code}] {text}" if code else f"{status} {text}"
+    return tag + b" " + line.encode("utf-8", "replace") + b"\r\n"
+
+
+_OWN: dict[type, Callable[[ServerSession, Command], None]] = {
+    commands.Capability: ServerSession._on_capability,
+    commands.Logout: ServerSession._on_logout,
+    commands.Id: ServerSession._on_id,
+    commands.Namespace: ServerSession._on_namespace,
+    commands.Enable: ServerSession._on_enable,
+    commands.StartTls: ServerSession._on_starttls,
+    commands.Login: ServerSession._on_login,
+    commands.Authenticate: ServerSession._on_authenticate,
+}

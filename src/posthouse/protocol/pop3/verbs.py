@@ -1,0 +1,56 @@
+"""The commands of POP3: one table, from which dispatch, CAPA and the documentation are made.
+
+A row says in which states the command is allowed, how many arguments it takes, which line of CAPA
+announces it and where it is specified. `PASS` takes the rest of its line as one argument, for a
+password may hold spaces (RFC 1939 §7).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class State(Enum):
+    """The states of a session (RFC 1939 §3)."""
+
+    AUTHORIZATION = "AUTHORIZATION"
+    TRANSACTION = "TRANSACTION"
+    UPDATE = "UPDATE"
+
+
+class Verb(NamedTuple):
+    name: str
+    states: tuple[State, ...]
+    least: int
+    """Arguments at least."""
+    most: int
+    """Arguments at most; `REST_OF_LINE`: one, which is all of the line."""
+    capability: str
+    """The CAPA tag that announces it; empty for a command of the base protocol."""
+    rfc: str
+
+
+REST_OF_LINE = -1
+_BEFORE = (State.AUTHORIZATION,)
+_DURING = (State.TRANSACTION,)
+_ALWAYS = (State.AUTHORIZATION, State.TRANSACTION)
+
+VERBS = (
+    Verb("USER", _BEFORE, 1, 1, "USER", "RFC 1939 §7"),
+    Verb("PASS", _BEFORE, 1, REST_OF_LINE, "USER", "RFC 1939 §7"),
+    Verb("AUTH", _BEFORE, 0, 2, "SASL", "RFC 5034 §4"),
+    Verb("STLS", _BEFORE, 0, 0, "STLS", "RFC 2595 §4"),
+    Verb("STAT", _DURING, 0, 0, "", "RFC 1939 §5"),
+    Verb("LIST", _DURING, 0, 1, "", "RFC 1939 §5"),
+    Verb("RETR", _DURING, 1, 1, "", "RFC 1939 §5"),
+    Verb("DELE", _DURING, 1, 1, "", "RFC 1939 §5"),
+    Verb("NOOP", _DURING, 0, 0, "", "RFC 1939 §5"),
+    Verb("RSET", _DURING, 0, 0, "", "RFC 1939 §5"),
+    Verb("TOP", _DURING, 2, 2, "TOP", "RFC 1939 §7"),
+    Verb("UIDL", _DURING, 0, 1, "UIDL", "RFC 1939 §7"),
+    Verb("CAPA", _ALWAYS, 0, 0, "", "RFC 2449 §5"),
+    Verb("QUIT", _ALWAYS, 0, 0, "", "RFC 1939 §4, §6"),
+)
+
+BY_NAME = {verb.name: verb for verb in VERBS}
