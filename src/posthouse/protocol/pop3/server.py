@@ -320,7 +320,7 @@ class ServerSession:
         self._step(arguments[1].encode() if len(arguments) == 2 else None)
 
     def _step(self, response: bytes | None) -> None:
-        """One step of a SASL exchange (RFC 5034 §4); `response` is in base64, None where there is none yet."""
+        """One step of a SASL exchange (RFC 5034 §4); `response` is in base64, None: there is none yet."""
         assert self._exchange is not None
         exchange, self._exchange = self._exchange, None
         if response == b"*":
