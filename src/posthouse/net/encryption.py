@@ -90,11 +90,6 @@ class Encryption:
         return f"{self._object.version()} {cipher[0] if cipher else 'unknown'}"
 
     @property
-    def server_name(self) -> str:
-        """The name that a client asked for (SNI), or that we asked a server for; empty without one."""
-        return self._object.server_hostname or ""
-
-    @property
     def peer_certificate(self) -> bytes | None:
         """The peer's certificate, DER; None when it showed none."""
         return self._object.getpeercert(binary_form=True)

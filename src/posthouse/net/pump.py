@@ -187,11 +187,6 @@ class Pump(asyncio.Protocol):
         name = self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else ("local", 0)
 
-    @property
-    def server_name(self) -> str:
-        """The name that the client asked for in its TLS handshake (SNI), or empty."""
-        return self._encryption.server_name if self._encryption is not None else ""
-
     def push(self, data: bytes) -> None:
         """Write octets that no event asked for (IMAP's IDLE). Calls of one turn leave in one write."""
         if self._lost or self._transport.is_closing():
