@@ -93,8 +93,8 @@ class ChunkReader:
 
     @property
     def finished(self) -> bool:
-        """Whether all of the present chunk has been read."""
-        return not self._remaining
+        """Whether all of the present chunk has been read, and handed out as far as it can be."""
+        return not self._remaining and not (self.last and self._held_cr)
 
     def read(self, buffer: LineBuffer) -> bytes | None:
         """The next piece of the chunk; None until more has arrived. A CR at its end waits for its LF."""
@@ -110,13 +110,6 @@ class ChunkReader:
             piece = b"\r" + piece
         self._held_cr = piece.endswith(b"\r") and not (self.last and not self._remaining)
         return piece[:-1] if self._held_cr else piece
-
-    def skip(self, buffer: LineBuffer) -> bool:
-        """Throw away what there is of the chunk. True once it is all gone."""
-        taken = min(len(buffer), self._remaining)
-        buffer.start += taken
-        self._remaining -= taken
-        return not self._remaining
 
 
 class DotWriter:

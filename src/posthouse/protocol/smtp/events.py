@@ -56,7 +56,7 @@ class Expn(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The letter is about to come, by DATA or (`chunked`) by BDAT. Answer: 354 (BDAT never sees it), or no."""
+    """The letter is about to come, by DATA or (`chunked`) by BDAT. Answer: 354 (not shown to BDAT), or no."""
 
     chunked: bool
 

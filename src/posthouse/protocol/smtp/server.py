@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from posthouse.mail.envelope import Recipient, Sender
 from posthouse.mail.reply import (
     AUTH_INVALID,
     AUTH_NEEDS_TLS,
     AUTH_REQUIRED,
-    BAD_LINE_ENDINGS_IN_DATA,
     BAD_SEQUENCE,
     BARE_LINE_ENDING,
     CANNOT_VERIFY,
@@ -39,16 +38,16 @@ from posthouse.mail.reply import (
     SENDER_OK,
     SHUTTING_DOWN,
     START_MAIL_INPUT,
-    SYNTAX_ERROR,
     TIMED_OUT,
     TLS_REQUIRED,
     TOO_MANY_ERRORS,
     TOO_MANY_RECIPIENTS,
     Reply,
 )
-from posthouse.protocol import sasl
-from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong, has_bare_line_ending
+from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
+from posthouse.protocol.sasl import Credentials, SaslError
 from posthouse.protocol.smtp import verbs
+from posthouse.protocol.smtp.auth import AuthExchange
 from posthouse.protocol.smtp.data import ChunkReader, DotReader
 from posthouse.protocol.smtp.events import (
     Auth,
@@ -67,6 +66,7 @@ from posthouse.protocol.smtp.events import (
     Vrfy,
 )
 from posthouse.protocol.smtp.grammar import AuthCommand, Bdat, Refused, parse_bdat
+from posthouse.protocol.smtp.incoming import IncomingLetter
 from posthouse.protocol.smtp.verbs import Capabilities, Verb
 
 _WIRE = {
@@ -93,38 +93,14 @@ class ServerSession:
     """One connection."""
 
     __slots__ = (
-        "_after",
-        "_auth",
-        "_buffer",
-        "_capabilities",
-        "_chunk",
-        "_chunks",
-        "_draining",
-        "_eof",
-        "_errors",
-        "_hello",
-        "_idle_commands",
-        "_limits",
-        "_mechanism",
-        "_output",
-        "_outstanding",
-        "_reader",
-        "_received",
-        "_recipient_refused",
-        "_refusal",
-        "_state",
-        "_state_after",
-        "_told_after",
-        "_verb",
-        "authenticated",
-        "closing",
-        "extended",
-        "helo",
-        "recipients",
-        "smtputf8",
-        "tls",
-        "wants_tls",
-    )
+        "_after", "_after_swallowing", "_buffer", "_capabilities", "_chunk", "_draining", "_eof",
+        "_errors", "_exchange", "_hello", "_idle_commands", "_letter", "_limits", "_output",
+        "_outstanding", "_recipient_refused", "_state", "_verb", "authenticated", "closing", "extended",
+        "helo", "recipients", "smtputf8", "tls", "wants_tls",
+    )  # fmt: skip
+
+    unanswered: ClassVar[frozenset[type]] = frozenset({Chunk, Reset, Quit})
+    """Events that are told, not asked."""
 
     def __init__(self, capabilities: Capabilities, limits: Limits | None = None, *, tls: str = "") -> None:
         """`tls` describes the TLS session where it began before SMTP did (RFC 8314), else it is empty."""
@@ -139,17 +115,12 @@ class ServerSession:
         self._errors = 0
         self._idle_commands = 0
         self._hello = Helo("", extended=False)
-        self._reader = DotReader()
+        self._letter = IncomingLetter(DotReader(), 0)
         self._chunk: Bdat | None = None
         """The first BDAT of a letter, while the driver decides."""
-        self._chunks = ChunkReader()
-        self._state_after = verbs.READY
-        self._told_after: Event | None = None
-        self._received = 0
-        self._refusal: Reply | None = None
+        self._after_swallowing: tuple[int, Event | None] = (verbs.READY, None)
         self._recipient_refused = False
-        self._auth = ""
-        self._mechanism: sasl.ServerMechanism | None = None
+        self._exchange: AuthExchange | None = None
         self._draining = False
         self._eof = False
         self.wants_tls = False
@@ -226,6 +197,10 @@ class ServerSession:
         """The client kept silent for `timeout` seconds."""
         self._say(TIMED_OUT)
 
+    def fail(self) -> None:
+        """Something of ours broke: say so and close."""
+        self._say(Reply(421, "4.3.0", "Local error, closing"))
+
     def shut_down(self) -> None:
         """Finish: with 421 at once when no transaction is open, else after it (RFC 5321 §3.8)."""
         self._draining = True
@@ -241,12 +216,8 @@ class ServerSession:
             return event
         while self._outstanding is None and not (self.closing or self.wants_tls):
             state = self._state
-            if state == verbs.DATA:
-                told = self._read_data()
-            elif state == verbs.CHUNK:
-                told = self._read_chunk()
-            elif state == verbs.SWALLOW:
-                told = self._swallow_chunk()
+            if state & verbs.OCTETS:
+                told = self._read_letter()
             else:
                 line = self._read_line()
                 if line is None:
@@ -465,74 +436,56 @@ class ServerSession:
         elif command.mechanism not in capabilities.auth_mechanisms:
             self._refuse(PARAMETER_NOT_IMPLEMENTED.saying("Authentication mechanism not offered"))
         else:
-            self._auth = command.mechanism
-            self._mechanism = sasl.SERVER_MECHANISMS[command.mechanism]()
-            initial = command.initial
-            if initial is None:
-                return self._auth_step(None)
-            return self._auth_response(b"" if initial == b"=" else initial)  # RFC 4954 §4
+            self._exchange = exchange = AuthExchange(command.mechanism)
+            return self._auth_step(exchange.begin, command.initial)
         return None
 
     def _continue_auth(self, line: bytes) -> Event | None:
-        if line == b"*":
-            self._break_off_auth()
-            self._refuse(SYNTAX_ERROR.saying("Authentication cancelled"))
-            return None
-        return self._auth_response(line)
+        exchange = self._exchange
+        return None if exchange is None else self._auth_step(exchange.respond, line)
 
-    def _auth_response(self, text: bytes) -> Event | None:
+    def _auth_step(self, step: Callable[[Any], bytes | Credentials], text: bytes | None) -> Event | None:
         try:
-            return self._auth_step(sasl.decode(text))
-        except sasl.SaslError as error:
+            result = step(text)
+        except SaslError as error:
             self._break_off_auth()
             self._refuse(Reply(501, "5.5.2", f"Cannot authenticate: {error}"))
             return None
-
-    def _auth_step(self, response: bytes | None) -> Event | None:
-        mechanism = self._mechanism
-        if mechanism is None:
-            return None
-        result = mechanism.step(response)
         if isinstance(result, bytes):
             self._state = verbs.AUTH
-            self._output.append(b"334 " + sasl.encode(result) + b"\r\n")
+            self._output.append(result)
             return None
+        exchange = self._exchange
         self._break_off_auth()
-        return Auth(self._auth, result)
+        return Auth(exchange.mechanism if exchange is not None else "", result)
 
     def _break_off_auth(self) -> None:
-        self._mechanism = None
+        self._exchange = None
         if self._state == verbs.AUTH:
             self._state = verbs.READY
 
     # ── the letter ───────────────────────────────────────────────────────────────────────────────
 
-    def _read_data(self) -> Event | None:
-        reader = self._reader
-        while not reader.finished:
-            piece = reader.read(self._buffer)
-            if piece is None:
-                return None
-            if piece and self._admit(piece):
-                return Chunk(piece)
-        return self._end_of_data()
-
-    def _admit(self, piece: bytes) -> bool:
-        """Count a piece of the letter; False when it is to be thrown away, for now the letter is refused."""
-        self._received += len(piece)
-        if self._refusal is not None:
-            return False
-        limit = self._capabilities.message_size_limit
-        if limit and self._received > limit:
-            self._refusal = MESSAGE_TOO_BIG
-        elif has_bare_line_ending(piece):
-            self._refusal = BAD_LINE_ENDINGS_IN_DATA
-        return self._refusal is None
-
-    def _end_of_data(self) -> Event | None:
-        if self._refusal is None:
+    def _read_letter(self) -> Event | None:
+        letter = self._letter
+        piece = letter.read(self._buffer)
+        if piece is None:
+            return None
+        if piece:
+            return Chunk(piece)
+        if letter.refusal is not None:
+            return self._refuse_letter(letter.refusal)
+        if letter.complete:
             return EndOfData()
-        refusal = self._refusal
+        self._state = verbs.CHUNKS
+        self._say(OK.saying(f"{letter.received} octets received"))
+        return None
+
+    def _refuse_letter(self, refusal: Reply) -> Event | None:
+        if self._state == verbs.SWALLOW:
+            self._state, told = self._after_swallowing
+            self._refuse(refusal)
+            return told
         for _ in range(self.recipients if self._capabilities.lmtp else 1):
             self._say(refusal)
         self._errors += 1
@@ -545,52 +498,14 @@ class ServerSession:
         self.smtputf8 = False
         self._recipient_refused = False
 
-    # ── BDAT (RFC 3030 §2): the octets follow the command at once, whatever we think of it ───────────
-
     def _bdat(self, chunk: Bdat) -> Event | None:
-        if self._state == verbs.CHUNKS:
-            self._expect_chunk(chunk)
-            return None
-        self._chunk = chunk
-        return Data(chunked=True)
-
-    def _expect_chunk(self, chunk: Bdat) -> None:
-        self._chunks.expect(chunk.size, last=chunk.last)
-        limit = self._capabilities.message_size_limit
-        if self._refusal is None and limit and self._received + chunk.size > limit:
-            self._refusal = MESSAGE_TOO_BIG
+        """RFC 3030 §2: the octets follow the command at once, whatever we think of it."""
+        if self._state != verbs.CHUNKS:
+            self._chunk = chunk
+            return Data(chunked=True)
+        self._letter.expect(chunk.size, last=chunk.last)
         self._state = verbs.CHUNK
-
-    def _read_chunk(self) -> Event | None:
-        chunks = self._chunks
-        while True:
-            piece = chunks.read(self._buffer)
-            if piece is None:
-                return None
-            if piece and self._admit(piece):
-                return Chunk(piece)
-            if chunks.finished:
-                break
-        if chunks.last or self._refusal is not None:
-            return self._end_of_data()
-        self._state = verbs.CHUNKS
-        self._say(OK.saying(f"{self._received} octets received"))
         return None
-
-    def _swallow(self, size: int, refusal: Reply, *, then: int, told: Event | None) -> None:
-        """Throw `size` octets away; only then say `refusal`, go to the state `then`, and tell the driver."""
-        self._chunks.expect(size, last=True)
-        self._refusal = refusal
-        self._state_after, self._told_after = then, told
-        self._state = verbs.SWALLOW
-
-    def _swallow_chunk(self) -> Event | None:
-        if not self._chunks.skip(self._buffer):
-            return None
-        self._state = self._state_after
-        if self._refusal is not None:
-            self._refuse(self._refusal)
-        return self._told_after
 
     def _refuse_bdat(self, argument: bytes, objection: Reply) -> None:
         """BDAT out of place."""
@@ -601,6 +516,13 @@ class ServerSession:
             self.closing = True  # how much follows nobody knows; to go on would obey the letter's own text
             return
         self._swallow(size, objection, then=self._state, told=None)
+
+    def _swallow(self, size: int, refusal: Reply, *, then: int, told: Event | None) -> None:
+        """Throw `size` octets away; only then say `refusal`, go to the state `then`, and tell the driver."""
+        self._letter = IncomingLetter(ChunkReader(), 0, refusal)
+        self._letter.expect(size, last=True)
+        self._after_swallowing = then, told
+        self._state = verbs.SWALLOW
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────
 
@@ -650,15 +572,15 @@ class ServerSession:
 
     def _answer_data(self, decision: Reply | None) -> None:
         chunk, self._chunk = self._chunk, None
+        limit = self._capabilities.message_size_limit
         if decision is None or decision.code < 400:
-            self._received = 0
-            self._refusal = None
             if chunk is not None:
-                self._chunks = ChunkReader()
-                self._expect_chunk(chunk)
+                self._letter = IncomingLetter(ChunkReader(), limit)
+                self._letter.expect(chunk.size, last=chunk.last)
+                self._state = verbs.CHUNK
             else:
                 self._say(decision or START_MAIL_INPUT)
-                self._reader = DotReader()
+                self._letter = IncomingLetter(DotReader(), limit)
                 self._state = verbs.DATA
         elif chunk is not None:
             # The chunks that follow in the pipeline must meet no open transaction (RFC 3030 §2).
