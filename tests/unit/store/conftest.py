@@ -1,0 +1,112 @@
+"""A store in memory, with accounts and letters to put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import apsw
+import pytest
+
+from posthouse.db import Tx, dialect
+from posthouse.db.connection import Session
+from posthouse.db.migrations import all_migrations
+from posthouse.mail.envelope import AccountId
+from posthouse.store import content, mailboxes
+from posthouse.store.deposit import DepositResult, Missing, deposit
+
+
+@dataclass
+class Store:
+    """One database. Every statement is durable at once, as far as a test can see."""
+
+    tx: Session
+    queued: set[int] = field(default_factory=set)
+    """Contents that the queue still needs."""
+    garbage: list[str] = field(default_factory=list)
+    """Names of blobs to be deleted."""
+    ids: int = 0
+
+    @property
+    def contents(self) -> content.Contents:
+        def in_queue(tx: Tx, ids: Sequence[int]) -> Collection[int]:
+            return self.queued.intersection(ids)
+
+        return content.Contents(in_queue, lambda tx, names: self.garbage.extend(names))
+
+    def account(self, number: int = 1, *, quota: int | None = None) -> AccountId:
+        self.tx.run(
+            "INSERT INTO account (id, address, quota, created) VALUES (?, ?, ?, 0)",
+            (number, f"user{number}@example.org", quota),
+        )
+        mailboxes.create_defaults(self.tx, AccountId(number), 1_000_000.0)
+        return AccountId(number)
+
+    def new_id(self) -> int:
+        self.ids += 1
+        return self.ids
+
+    def content(self, head: bytes = b"Subject: x\r\n\r\n", body: bytes = b"text\r\n") -> int:
+        id = self.new_id()
+        content.put(self.tx, id, head, body, size=len(head) + len(body))
+        return id
+
+    def deposit(
+        self,
+        account: AccountId,
+        mailbox: str = mailboxes.INBOX,
+        *,
+        content_id: int | None = None,
+        size: int = 100,
+        limit: int = 0,
+        missing: Missing = Missing.TO_INBOX,
+    ) -> DepositResult:
+        if content_id is None:
+            content_id = self.content()
+        return deposit(
+            self.tx,
+            account,
+            mailbox,
+            self.new_id(),
+            content_id,
+            b"Received: here\r\n",
+            1234.5,
+            size,
+            b"(envelope)",
+            b"(structure)",
+            limit,
+            missing=missing,
+        )
+
+    def number(self, sql: str, *params: object) -> int:
+        row = self.tx.one(sql, params)
+        assert row is not None
+        return int(row[0])
+
+    def used(self, account: AccountId) -> int:
+        return self.number("SELECT used FROM account WHERE id = ?", account)
+
+    def mailbox(self, account: AccountId, name: str = mailboxes.INBOX) -> mailboxes.Mailbox:
+        found = mailboxes.find(self.tx, account, name)
+        assert found is not None
+        return found
+
+
+def open_store() -> Store:
+    session = Session(apsw.Connection(":memory:"))
+    for migration in all_migrations():
+        session.run(dialect.translate(migration.sql, dialect.SQLITE))
+    return Store(session)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = open_store()
+    yield store
+    store.tx.close()
+
+
+@pytest.fixture(scope="session")
+def new_store() -> Callable[[], Store]:
+    """For tests that run many examples, each on a store of its own."""
+    return open_store
