@@ -1,4 +1,4 @@
-"""For all tests: those that drive a program of the operating system say so with `@pytest.mark.debian("swaks")`.
+"""For all tests: one that drives a program of the operating system bears `@pytest.mark.debian("swaks")`.
 
 Where it is missing the test is left out, and the closing summary names it; with CI=true it fails.
 """
