@@ -40,20 +40,25 @@ def require_version() -> None:
         raise DatabaseError(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or later is needed")
 
 
-def connect(path: Path, *, cache_mebibytes: int = 16, readonly: bool = False) -> apsw.Connection:
-    """Open the file, which must lie in an existing directory. It is made when missing, but by a reader."""
+def connect(
+    path: Path, *, cache_mebibytes: int = 16, readonly: bool = False, create: bool = False
+) -> apsw.Connection:
+    """Open the file. `create` makes it, and puts it into WAL mode: to be done under the lock file."""
     require_version()
-    flags = apsw.SQLITE_OPEN_READWRITE | (0 if readonly else apsw.SQLITE_OPEN_CREATE)
-    connection = apsw.Connection(str(path), flags=flags, statementcachesize=STATEMENTS)
-    connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
-    cursor = connection.cursor()
-    if not readonly:
-        cursor.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
-    cursor.execute(
-        "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
-        f"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_mebibytes * 1024};"
-        f"PRAGMA query_only = {int(readonly)}"
-    )
+    try:
+        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        connection = apsw.Connection(str(path), flags=flags, statementcachesize=STATEMENTS)
+        connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
+        cursor = connection.cursor()
+        if create:
+            cursor.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
+        cursor.execute(
+            "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+            f"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_mebibytes * 1024};"
+            f"PRAGMA query_only = {int(readonly)}"
+        )
+    except apsw.Error as error:
+        raise DatabaseAway(f"{path}: {error}") from error
     return connection
 
 

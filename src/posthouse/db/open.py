@@ -37,20 +37,17 @@ def migrate(url: str, directory: Path) -> list[str]:
     """
     path = database_path(url, directory)
     lock = LockFile(lock_path(path))
-    session = Session(connect(path))
     try:
         lock.take()
-        session.run("BEGIN IMMEDIATE")
+        session = Session(connect(path, create=True))
         try:
+            session.run("BEGIN IMMEDIATE")
             applied = _apply(session)
-        except BaseException:
-            if session.connection.in_transaction:
-                session.run("ROLLBACK")
-            raise
-        session.run("COMMIT")
-        return applied
+            session.run("COMMIT")
+            return applied
+        finally:
+            session.close()
     finally:
-        session.close()
         lock.close()
 
 

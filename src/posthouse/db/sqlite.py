@@ -101,7 +101,7 @@ class SqliteEngine:
             answer = waiting[0](tx)
         except DiskFull:
             raise
-        except Exception as error:  # noqa: BLE001 (whoever waits is told)
+        except Exception as error:
             if not self._connection.in_transaction:
                 raise TransactionLost from error
             tx.run("ROLLBACK TO apart")
