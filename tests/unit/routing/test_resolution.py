@@ -238,7 +238,9 @@ async def test_a_subdomain_of_ours_is_somebody_elses(world: World) -> None:
 
 
 async def test_a_literal_of_another_machine_is_its_own_next_hop(world: World) -> None:
-    assert world.resolve("x@[192.0.2.9]").finals[0] == Remote(parse_address("x@[192.0.2.9]"), "[192.0.2.9]:25")
+    assert world.resolve("x@[192.0.2.9]").finals[0] == Remote(
+        parse_address("x@[192.0.2.9]"), "[192.0.2.9]:25"
+    )
     assert world.resolve("x@[IPv6:2001:DB8:0::9]").finals[0][1] == "[2001:db8::9]:25"
 
 
