@@ -25,10 +25,10 @@ from posthouse.db.lockfile import LockFile
 if TYPE_CHECKING:
     from posthouse.db.writer import GroupCommit
 
-PASSIVE_PAGES = 2_000
-"""Pages written since the last checkpoint that ask for another: 8 MB."""
-RESTART_PAGES = 8_000
-"""Pages in the WAL from which on it is made to begin afresh: 32 MB."""
+PASSIVE_PAGES = 6_000
+"""Pages written since the last checkpoint that ask for another: 24 MB."""
+RESTART_PAGES = 12_000
+"""Pages in the WAL from which on it is made to begin afresh: 48 MB."""
 CEILING_PAGES = 64_000
 """Pages in the WAL that are worth waiting for readers: 256 MB."""
 LEASE = "checkpoint"

@@ -6,14 +6,13 @@ checkpoint. SQLite older than 3.51.3 can corrupt a database when the WAL is rese
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import apsw
 
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation, reason_is_space
 from posthouse.db.interface import Parameters, Row
 
 OLDEST = (3, 51, 3)
@@ -21,7 +20,6 @@ BUSY_SECONDS = 10.0
 STATEMENTS = 512
 """Prepared statements kept per connection."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNIQUE = {apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID}
 _FSYNC = {apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC}
 
@@ -72,7 +70,7 @@ def explain(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
         return FsyncFailed(text)
     if isinstance(error, apsw.FullError):
         return DiskFull(text)
-    if isinstance(error, apsw.IOError) and connection.system_errno in _FULL:
+    if isinstance(error, apsw.IOError) and reason_is_space(connection.system_errno):
         return DiskFull(text)
     if isinstance(error, _AWAY):
         return DatabaseAway(text)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from posthouse.mail import reply
 from posthouse.mail.reply import Reply
 
@@ -27,6 +29,11 @@ class Overloaded(DatabaseError):
 
 class UniqueViolation(DatabaseError):
     """A row with this key exists already. Inside a transaction the transaction goes on."""
+
+
+def reason_is_space(number: int | None) -> bool:
+    """Whether an errno says that there is no room on the disk."""
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def reply_to(error: BaseException) -> Reply:

@@ -1,0 +1,204 @@
+"""Blobs: large bodies as immutable objects with unique names, durable before the row that names them.
+
+    spool file (in `spool_directory`) ── store ── object ── row commits
+    row deleted ── discard, in the same transaction ── collect ── object deleted
+
+An object is never shared between two acceptances, so a deleted row's object has no other use. One that
+was stored but whose transaction never committed is found by its age: nobody commits a name after
+`ABANDONED_SECONDS`, and `collect` deletes unnamed objects only after twice that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, reason_is_space
+from posthouse.db.interface import Database, Reader, Tx
+
+T = TypeVar("T")
+
+ABANDONED_SECONDS = 24 * 3600.0
+"""An upload not committed within this is given up with 451."""
+UNNAMED_SECONDS = 48 * 3600.0
+CHUNK = 256 * 1024
+COLLECT = 200
+"""Objects looked at in one step of a collection."""
+SCHEME = "file:"
+
+
+class Blobs(Protocol):
+    """Where objects are kept. All raise DatabaseAway, DiskFull, or DatabaseError for a name unknown."""
+
+    @property
+    def spool_directory(self) -> Path:
+        """Where a large body is written while it arrives."""
+
+    async def store(self, path: Path) -> str:
+        """Adopt a finished file of the spool directory; its name, once durable. The file is gone then."""
+
+    async def read(self, name: str, offset: int, length: int) -> bytes:
+        """Octets `offset` to `offset + length`, fewer at the end."""
+
+    def chunks(self, name: str, offset: int = 0) -> AsyncIterator[bytes]: ...
+
+    async def delete(self, name: str) -> None:
+        """Delete; nothing happens when it is gone already."""
+
+    async def names_before(self, epoch: float) -> list[str]:
+        """Names of the objects stored before that moment, oldest first."""
+
+    async def close(self) -> None: ...
+
+
+def moment_of(name: str) -> float:
+    """When an object got its name, seconds since 1970 UTC."""
+    return int(name[:12], 16) / 1000
+
+
+def is_abandoned(name: str, now: float) -> bool:
+    """Whether it is too late to commit a row with this name."""
+    return now - moment_of(name) > ABANDONED_SECONDS
+
+
+class FileBlobs:
+    """Objects as files in a directory: `NAME` lies in a folder named by its last two characters.
+
+    A name is 12 hex digits of milliseconds and 20 of chance. The spool directory lies within, so that
+    adopting a file is a rename.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.spool_directory = directory / "spool"
+        self.spool_directory.mkdir(parents=True, exist_ok=True)
+        self._threads = ThreadPoolExecutor(4, "posthouse-blobs")
+
+    async def store(self, path: Path) -> str:
+        return await self._in_thread(self._store, path)
+
+    async def read(self, name: str, offset: int, length: int) -> bytes:
+        return await self._in_thread(self._read, name, offset, length)
+
+    async def chunks(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
+        while chunk := await self.read(name, offset, CHUNK):
+            yield chunk
+            offset += len(chunk)
+
+    async def delete(self, name: str) -> None:
+        await self._in_thread(self._path(name).unlink, True)
+
+    async def names_before(self, epoch: float) -> list[str]:
+        return await self._in_thread(self._names_before, epoch)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(function, *arguments)
+            )
+        except FileNotFoundError as error:
+            raise DatabaseError(f"no such blob: {error.filename}") from error
+        except OSError as error:
+            raise (DiskFull if reason_is_space(error.errno) else DatabaseAway)(str(error)) from error
+
+    def _path(self, name: str) -> Path:
+        if len(name) != 32 or not name.isalnum():
+            raise DatabaseError(f"not the name of a blob: {name!r}")
+        return self.directory / name[-2:] / name
+
+    def _store(self, path: Path) -> str:
+        name = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+        target = self._path(name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            _fsync_directory(self.directory)
+        os.rename(path, target)
+        _fsync_directory(target.parent)
+        return name
+
+    def _read(self, name: str, offset: int, length: int) -> bytes:
+        with self._path(name).open("rb") as file:
+            return os.pread(file.fileno(), length, offset)
+
+    def _names_before(self, epoch: float) -> list[str]:
+        return sorted(name for name in self._names() if moment_of(name) < epoch)
+
+    def _names(self) -> Iterator[str]:
+        for shard in os.scandir(self.directory):
+            if len(shard.name) == 2 and shard.is_dir():
+                yield from (entry.name for entry in os.scandir(shard.path) if len(entry.name) == 32)
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_blobs(url: str, directory: Path) -> FileBlobs:
+    """The blobs that `database.blobs` names; a relative path lies under the data directory."""
+    if not url.startswith(SCHEME) or len(url) == len(SCHEME):
+        raise DatabaseError(f"database.blobs must be {SCHEME}DIRECTORY, not {url.split(':')[0]}:…")
+    return FileBlobs(directory / url[len(SCHEME) :])
+
+
+def discard(tx: Tx, name: str, now: float) -> None:
+    """The row that named this object is deleted in this transaction; remember to delete the object."""
+    tx.run("INSERT INTO blob_garbage (name, since) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, now))
+
+
+async def collect(
+    database: Database, blobs: Blobs, now: float, named: Callable[[Reader, Sequence[str]], set[str]]
+) -> int:
+    """Delete remembered objects, and unnamed ones older than 48 h; how many. For the holder of the lease.
+
+    named: which of these names a row still has (the store knows).
+    """
+    deleted = 0
+    while garbage := [
+        str(name)
+        for (name,) in await database.read(
+            lambda reader: reader.all(
+                "SELECT name FROM blob_garbage ORDER BY since, name LIMIT ?", (COLLECT,)
+            )
+        )
+    ]:
+        for name in garbage:
+            await blobs.delete(name)
+        rows = [(name,) for name in garbage]
+        await database.write([], partial(_forget, rows=rows))
+        deleted += len(garbage)
+    old = await blobs.names_before(now - UNNAMED_SECONDS)
+    for start in range(0, len(old), COLLECT):
+        some = old[start : start + COLLECT]
+        kept = await database.read(partial(_named, named, some))
+        for name in some:
+            if name not in kept:
+                await blobs.delete(name)
+                deleted += 1
+    return deleted
+
+
+def _named(named: Callable[[Reader, Sequence[str]], set[str]], names: list[str], reader: Reader) -> set[str]:
+    return named(reader, names)
+
+
+def _forget(tx: Tx, rows: list[tuple[str]]) -> None:
+    tx.many("DELETE FROM blob_garbage WHERE name = ?", rows)
