@@ -18,7 +18,7 @@ from tests.architecture.source import TOP, modules
 METRICS = TOP / "docs" / "metrics.md"
 RFCS = TOP / "docs" / "rfcs.toml"
 STATUS = ("complete", "partial", "reference")
-_CITED = re.compile(r"\bRFCs?[ \n]?(\d{3,5})((?:(?:,| and| or| to|–|/)[ \n]?(?:RFC )?\d{4,5}\b)*)")
+_CITED = re.compile(r"\bRFCs?[ \n](\d{3,5})((?:(?:,| and| or| to|–|/)[ \n]?(?:RFC )?\d{4,5}\b)*)")
 
 _HEAD = """\
 # The RFCs that Posthouse follows, and the modules that cite them. status:

@@ -24,7 +24,7 @@ _OCTETS = {
     "KiB": 2**10,
 }
 _OCTETS_FOLDED = {name.lower(): octets for name, octets in _OCTETS.items()} | {"b": 1, "": 1}
-_NUMBER_AND_UNIT = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", re.ASCII)
+_NUMBER_AND_UNIT = re.compile(r"(\d{1,19}(?:\.\d{1,6})?)\s*([A-Za-z]*)", re.ASCII)
 _LARGEST = 2**62
 
 

@@ -24,8 +24,11 @@ _SECRET_FIELD = re.compile(
     r"passw|passphrase|secret|token|credential|authorization|cookie|private_?key|api_?key", re.I
 )
 _SECRETS_IN_TEXT = (
-    # RFC 4954 §4, RFC 9051 §6.2.2, RFC 5034 §4: an initial response
-    (re.compile(r"\b(AUTH(?:ENTICATE)?[ \t]+[A-Z0-9_-]{1,20}[ \t]+)[^\s\[]\S*", re.I), rf"\1{REDACTED}"),
+    # RFC 4954 §4, RFC 9051 §6.2.2, RFC 5034 §4: an initial response; not the mechanisms in EHLO's reply
+    (
+        re.compile(r"(?<!250[- ])\b(AUTH(?:ENTICATE)?[ \t]+[A-Z0-9_-]{1,20}[ \t]+)[^\s\[]\S*", re.I),
+        rf"\1{REDACTED}",
+    ),
     # RFC 9051 §6.2.3; also in lower case where the text begins like a command
     (re.compile(r"\b(LOGIN[ \t]+(?:\"(?:[^\"\\]|\\.)*\"|\S+)[ \t]+)[^\s\[].*"), rf"\1{REDACTED}"),
     (
