@@ -105,7 +105,9 @@ MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message size exceeds the limit")
 MAILBOX_NAME_NOT_ALLOWED = Reply(553, "5.1.3", "Mailbox name not allowed")
 SENDER_NOT_OWNED = Reply(553, "5.7.1", "Sender address is not yours")
 TRANSACTION_FAILED = Reply(554, "5.0.0", "Transaction failed")
-BAD_LINE_ENDINGS_IN_DATA = Reply(554, "5.6.0", "Message has a bare <CR> or <LF>; lines must end with <CR><LF>")
+BAD_LINE_ENDINGS_IN_DATA = Reply(
+    554, "5.6.0", "Message has a bare <CR> or <LF>; lines must end with <CR><LF>"
+)
 UTF8_NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Non-ASCII address needs SMTPUTF8")
 UNKNOWN_MAIL_PARAMETER = Reply(555, "5.5.4", "MAIL FROM parameter not recognized or not implemented")
 UNKNOWN_RCPT_PARAMETER = Reply(555, "5.5.4", "RCPT TO parameter not recognized or not implemented")

@@ -33,7 +33,7 @@ class Section(NamedTuple):
 
 
 def parse_section(text: str) -> Section:
-    """The section between the brackets of `BODY[…]`. Raises ValueError where the grammar does not allow it."""
+    """The section between the brackets of `BODY[…]`. Raises ValueError where it is none."""
     match = _SECTION.match(text)
     if match is None:
         raise ValueError("no such kind of section")
