@@ -13,6 +13,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.store.mailboxes import SEPARATOR, Mailbox, MailboxNotFound
+from posthouse.store.uids import joined
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
@@ -43,7 +44,7 @@ class Delta(NamedTuple):
     changed: list[Entry]
     """Known messages whose flags or keywords changed, ascending."""
     vanished: list[tuple[int, int]]
-    """Runs of UIDs expunged since, those that came and went in between included; in order of modseq."""
+    """Runs of UIDs expunged since, ascending; those that came and went in between included."""
     complete: bool
     """False: so long ago that `vanished` may lack some; take a new snapshot."""
 
@@ -130,10 +131,9 @@ class Snapshot:
             start, end = bisect_left(self.uids, first), bisect_right(self.uids, last)
             if start < end:
                 slices.append((start, end))
-        slices.sort(reverse=True)
-        expunged = [uid for start, end in reversed(slices) for uid in self.uids[start:end]]
+        expunged = [uid for start, end in slices for uid in self.uids[start:end]]
         if len(slices) <= _FEW:
-            for start, end in slices:
+            for start, end in reversed(slices):
                 for column in (self.uids, self.emails, self.sizes, self.flags, self.keywords, self.modseqs):
                     del column[start:end]
             return expunged
@@ -202,11 +202,12 @@ def _entries(reader: Reader, condition: str, *params: int) -> list[Entry]:
 
 
 def vanished(reader: Reader, account: AccountId, mailbox: int, since: int) -> list[tuple[int, int]]:
-    """Runs of UIDs expunged after the modseq `since`, in order of modseq (RFC 7162 §3.2.6)."""
-    return reader.all(
-        "SELECT uid, last FROM expunged WHERE account = ? AND mailbox = ? AND modseq > ?"
-        " ORDER BY modseq, uid",
-        (account, mailbox, since),
+    """Runs of UIDs expunged after the modseq `since`, ascending (RFC 7162 §3.2.6)."""
+    return joined(
+        reader.all(
+            "SELECT uid, last FROM expunged WHERE account = ? AND mailbox = ? AND modseq > ?",
+            (account, mailbox, since),
+        )
     )
 
 

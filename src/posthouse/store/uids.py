@@ -1,8 +1,8 @@
 """Sets of UIDs: as ranges, and as conditions of a query.
 
-A set is a list of ranges `(first, last)`, both included, ascending and apart. One range is one
-condition; lone UIDs are gathered into lists of a few fixed lengths, so that a database sees few
-different statements.
+A set is a list of ranges `(first, last)`, both included, in any order, and it does no harm if they
+overlap. One range is one condition; lone UIDs are gathered into lists of a few fixed lengths, so that
+a database sees few different statements.
 """
 
 from __future__ import annotations
@@ -35,17 +35,28 @@ def ranges_of(uids: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def conditions(ranges: Ranges, column: str = "uid") -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Conditions on `column`, each with its parameters, that together stand for the set.
-
-    In ascending order where the set is one of ranges only or of lone UIDs only.
-    """
+    """Conditions on `column`, each with its parameters: each UID of the set meets exactly one of them."""
     lone: list[int] = []
-    for first, last in ranges:
+    for first, last in joined(ranges):
         if first == last:
             lone.append(first)
         else:
             yield f"{column} BETWEEN ? AND ?", (first, last)
     yield from listed(lone, column)
+
+
+def joined(ranges: Ranges) -> list[tuple[int, int]]:
+    """The same set in ascending order, overlapping and adjoining ranges made one."""
+    apart: list[tuple[int, int]] = []
+    end = -1
+    for first, last in sorted(ranges):
+        if apart and first <= end + 1:
+            end = max(end, last)
+            apart[-1] = apart[-1][0], end
+        else:
+            apart.append((first, last))
+            end = last
+    return apart
 
 
 def listed(ids: Sequence[int], column: str) -> Iterator[tuple[str, tuple[int, ...]]]:

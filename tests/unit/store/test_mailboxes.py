@@ -95,6 +95,14 @@ def test_create_makes_the_parents_that_are_missing(store: Any) -> None:
         mailboxes.create(store.tx, account, "a/b", NOW)
 
 
+def test_each_account_has_its_own_names(store: Any) -> None:
+    first, second = store.account(1), store.account(2)
+    for account, other in ((first, second), (second, first)):
+        mailboxes.create(store.tx, account, f"mine{account}", NOW)
+        assert not mailboxes.exists(store.tx, other, f"mine{account}")
+        assert mailboxes.find(store.tx, other, f"mine{account}") is None
+
+
 def test_no_mailbox_for_nobody(store: Any) -> None:
     with pytest.raises(NoSuchAccount):
         mailboxes.create(store.tx, AccountId(5), "a", NOW)
