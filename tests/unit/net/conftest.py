@@ -109,6 +109,7 @@ class LineDriver:
     def __init__(self, answers: dict[bytes, Any] | None = None) -> None:
         self.answers = answers or {}
         self.events: list[bytes] = []
+        self._waiting: dict[bytes, asyncio.Event] = {}
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.pump: Any = None
 
@@ -117,8 +118,14 @@ class LineDriver:
 
     def handle(self, event: bytes) -> Any:
         self.events.append(event)
+        if event in self._waiting:
+            self._waiting[event].set()
         answer = self.answers.get(event, b"ok " + event)
         return answer() if callable(answer) else answer
+
+    async def seen(self, event: bytes) -> None:
+        if event not in self.events:
+            await self._waiting.setdefault(event, asyncio.Event()).wait()
 
     def closed(self, reason: str) -> None:
         self.ended.set_result(reason)

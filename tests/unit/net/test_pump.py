@@ -135,7 +135,7 @@ def test_an_exception_in_a_driver_ends_in_a_goodbye_and_not_in_a_hang(run: Any, 
 def test_a_silent_client_is_told_so_and_dropped(run: Any, serve: Any) -> None:
     async def scene() -> None:
         async with serve(timeout=0.05) as served:
-            reader, writer = await served.connect()
+            reader, _ = await served.connect()
             assert await reader.read() == b"ok connected\r\n421 timed out\r\n"
             assert await served.drivers[0].ended == "timed out"
 
@@ -284,10 +284,9 @@ def test_a_reader_that_stopped_reading_is_cut(run: Any, serve: Any) -> None:
                 yield b"p" * 100_000
 
         async with serve({b"fetch": lambda: Stream(pieces())}, timeout=0.2) as served:
-            _, writer = await served.connect(limit=1000)
+            reader, writer = await served.connect(limit=1000)
+            await reader.readline()
             writer.write(b"fetch\r\n")
-            while not served.drivers:
-                await asyncio.sleep(0.01)
             assert await served.drivers[0].ended == "timed out"
 
     run(scene())
@@ -386,12 +385,12 @@ def test_one_connection_too_many_is_told_so(run: Any, serve: Any) -> None:
             first, second = await served.connect(), await served.connect()
             await first[0].readline()
             await second[0].readline()
-            third, writer = await served.connect()
+            third, _ = await served.connect()
             assert await third.read() == b"421 4.7.0 Too many connections\r\n"
             first[1].write(b"QUIT\r\n")
             await first[0].read()
             await served.drivers[0].ended
-            again, writer = await served.connect()
+            again, _ = await served.connect()
             assert await again.readline() == b"ok connected\r\n"
 
     run(scene())
@@ -418,13 +417,12 @@ def test_draining_says_goodbye_to_the_idle_and_waits_for_the_busy(run: Any, serv
     async def scene() -> None:
         decision: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         async with serve({b"commit": decision}) as served:
-            idle, idle_writer = await served.connect()
+            idle, _ = await served.connect()
             busy, busy_writer = await served.connect()
             await idle.readline()
             await busy.readline()
             busy_writer.write(b"commit\r\n")
-            while b"commit" not in served.drivers[1].events:
-                await asyncio.sleep(0.005)
+            await served.drivers[1].seen(b"commit")
             draining = asyncio.ensure_future(drain([served.listener], 10))
             assert await idle.read() == b"421 shutting down\r\n"
             assert not draining.done()
@@ -443,8 +441,7 @@ def test_what_does_not_end_in_time_is_cut(run: Any, serve: Any) -> None:
             reader, writer = await served.connect()
             writer.write(b"commit\r\n")
             await reader.readline()
-            while b"commit" not in served.drivers[0].events:
-                await asyncio.sleep(0.005)
+            await served.drivers[0].seen(b"commit")
             assert await drain([served.listener], 0.05) == 1
             assert await served.drivers[0].ended == "shut down"
             decision.set_result(b"too late")
