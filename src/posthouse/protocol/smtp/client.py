@@ -230,8 +230,8 @@ class ClientSession:
                 self.extensions[keyword.upper()] = parameters.strip()
             self._secure()
         elif reply.permanent and not self.lmtp:  # RFC 5321 §3.2
-            line = f"HELO {self._hostname}\r\n".encode()
-            self.command(line, self._helo_answered, self.timeouts.command)
+            helo = f"HELO {self._hostname}\r\n".encode()
+            self.command(helo, self._helo_answered, self.timeouts.command)
         else:
             self.lose(reply)
 

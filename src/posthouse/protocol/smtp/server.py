@@ -222,7 +222,7 @@ class ServerSession:
                 line = self._read_line()
                 if line is None:
                     break
-                told = self._obey(line) if state != verbs.AUTH else self._continue_auth(line)
+                told = self._continue_auth(line) if self._state == verbs.AUTH else self._obey(line)
             if told is not None:
                 if type(told) in _ANSWERS:
                     self._outstanding = told
