@@ -224,7 +224,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
     for pattern, says, advice in (
         (
             r"gr[ea]y-?list|\bgrey\b",
-            "The server makes unknown senders wait (greylisting) and will take the message at a later attempt.",
+            "The server makes unknown senders wait (greylisting) and takes the message at a later attempt.",
             _LATER,
         ),
         (
@@ -241,10 +241,10 @@ _TEXTS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (
             r"\bdkim\b",
             "The DKIM signature is missing or not valid.",
-            "Check the signing key and its record in DNS, and that nothing changes the message after signing.",
+            "Check the signing key, its record in DNS, and that nothing changes the message after signing.",
         ),
         (
-            r"\bspf\b|sender policy framework|not (?:allowed|permitted|authorized) to send (?:mail )?(?:for|from)",
+            r"\bspf\b|sender policy framework|not (?:allowed|permitted|authori[sz]ed) to send",
             "SPF does not allow the sending host to send for the sender's domain.",
             "Add the host to the SPF record of the domain.",
         ),
@@ -278,7 +278,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (
             r"relay(?:ing)? (?:access )?(?:is )?(?:denied|not (?:permitted|allowed)|prohibited)"
             r"|unable to relay|open relay",
-            "The server takes mail only for its own domains, and this is none of them, or the sender must log in.",
+            "The server takes mail only for its own domains, and this is none; or the sender must log in.",
             "Check the address and the MX records of its domain; a user of the server has to log in first.",
         ),
         (
@@ -319,7 +319,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
             _OWN_POSTMASTER,
         ),
         (
-            r"(?:sender|from) (?:address )?(?:rejected|not owned)|not owned by user|sender address is not yours",
+            r"(?:sender|from) (?:address )?(?:rejected|not owned)|not owned by user|address is not yours",
             "The server does not accept this sender's address.",
             "Correct the sender in the mail program.",
         ),

@@ -37,7 +37,7 @@ class Attachment(NamedTuple):
 
 
 def field(name: str, value: str) -> bytes:
-    """A header field, folded at its spaces, with CRLF. The value stays as it is, but for control characters."""
+    """A header field, folded at its spaces, with CRLF; control characters of the value become spaces."""
     line = f"{name}: {_CONTROLS.sub(' ', value).strip()}"
     lines: list[str] = []
     while len(line) > _FOLD_AT:
@@ -130,9 +130,7 @@ def multipart(subtype: str, parts: Sequence[bytes], boundary: str) -> bytes:
     while any(b"--" + boundary.encode() in part for part in parts):
         boundary += "="
     delimiter = b"--" + boundary.encode()
-    body = b"".join(
-        delimiter + b"\r\n" + part + (b"" if part.endswith(b"\r\n") else b"\r\n") for part in parts
-    )
+    body = b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts)
     content_type = field("Content-Type", f'multipart/{subtype}; boundary="{boundary}"')
     return content_type + b"\r\n" + body + delimiter + b"--\r\n"
 

@@ -58,7 +58,6 @@ def wants(notify: Notify, action: Action) -> bool:
 def compose_dsn(
     *,
     hostname: str,
-    dsn_id: str,
     letter_id: str,
     sender: Address,
     reports: Sequence[RecipientReport],
@@ -70,13 +69,15 @@ def compose_dsn(
     ret: Return = Return.UNSTATED,
     envid: str = "",
     smtputf8: bool = False,
+    dsn_id: str = "",
 ) -> bytes:
     """The notification, whole, with CRLF.
 
-    `sender` is the reverse-path of the letter, to whom it goes. `dsn_id` is the notification's own
-    id, `letter_id` the letter's, both as shown. `head` and `body` are the letter's; `body` may be
-    None where it is too large to fetch, and is given back only in reports of failure, as `ret` and
-    `RETURN_LIMIT` allow. `smtputf8`: the letter came with SMTPUTF8. `boundary`: one that nobody can guess.
+    `sender` is the reverse-path of the letter, to whom it goes. `letter_id` is the letter's id as
+    shown, `dsn_id` the notification's own, for its Message-ID. `head` and `body` are the letter's;
+    `body` may be None where it is too large to fetch, and is given back only in reports of failure,
+    as `ret` and `RETURN_LIMIT` allow. `smtputf8`: the letter came with SMTPUTF8. `boundary`: one that
+    nobody can guess.
     """
     header = HeaderIndex(head)
     international = smtputf8 or not all(report.recipient.address.ascii for report in reports)
@@ -87,7 +88,7 @@ def compose_dsn(
         field("To", f"<{sender}>"),
         text_field("Subject", f"{_headline(reports)}: {subject}" if subject else _headline(reports)),
         field("Date", format_date(now)),
-        field("Message-ID", f"<{dsn_id}@{hostname}>"),
+        field("Message-ID", f"<{dsn_id or boundary}@{hostname}>"),
         field("Auto-Submitted", "auto-replied"),  # RFC 3834 §5
         field("MIME-Version", "1.0"),
     ]
@@ -117,12 +118,14 @@ def _explanation(
 ) -> str:
     """The part for people."""
     about = f'Your message "{subject}"' if subject else "Your message"
-    lines = [f"This is the mail system at {hostname}.", "", f"{about} of {format_date(arrived)}", ""]
+    lines = [f"This is the mail system at {hostname}.", ""]
+    opening = f"{about} of {format_date(arrived)}\n"
     for action, sentence in _SENTENCES:
         chosen = [report for report in reports if report.action == action]
         if not chosen:
             continue
-        lines += [sentence, ""]
+        lines += [opening + sentence, ""]
+        opening = "It "
         for report in chosen:
             lines += _about_recipient(report)
     lines.append(f"The message is known to its mail system as {letter_id}.")
@@ -133,10 +136,7 @@ def _explanation(
 
 _SENTENCES: tuple[tuple[Action, str], ...] = (
     ("failed", "could not be delivered to:"),
-    (
-        "delayed",
-        "could not be delivered yet to the following. You need not send it again: delivery is tried further.",
-    ),
+    ("delayed", "could not be delivered yet, but is tried further, so you need not send it again, to:"),
     ("delivered", "was delivered to:"),
     ("relayed", "was passed on to a server that will not report any further, for:"),
     ("expanded", "was delivered to a mailing list or group, which reports no further:"),

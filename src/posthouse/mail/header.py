@@ -1,4 +1,4 @@
-"""Header sections (RFC 5322 §2.2): find, count, remove and add fields, without parsing what nobody asked for.
+"""Header sections (RFC 5322 §2.2): find, count, remove and add fields; nothing is parsed unasked.
 
 A header section is a run of octets in which each field begins a line and is continued by lines that
 begin with white space. `HeaderIndex` searches it when asked; it never changes the octets. A space
