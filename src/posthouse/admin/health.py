@@ -22,6 +22,7 @@ from cryptography import x509
 
 from posthouse.config import Config, Endpoint
 from posthouse.config.units import show_size
+from posthouse.net.tls import certificate_names
 from posthouse.ports import Clock, Found, LookupFailed, NotFound, Resolver
 
 Level: TypeAlias = Literal["ok", "warning", "problem"]
@@ -179,7 +180,7 @@ def _tls(config: Config, clock: Clock) -> Iterator[Finding]:
         yield Finding("problem", "certificate", f"{shown}: not valid now", "renew it")
     elif until - now < _EXPIRES_SOON:
         yield Finding("warning", "certificate", f"{shown}: soon", "renew it")
-    elif not _covers(certificate, config.hostname):
+    elif not _covers(certificate_names(path), config.hostname):
         yield Finding(
             "problem", "certificate", f"{shown}: not for {config.hostname}", f"get one for {config.hostname}"
         )
@@ -187,14 +188,9 @@ def _tls(config: Config, clock: Clock) -> Iterator[Finding]:
         yield Finding("ok", "certificate", shown)
 
 
-def _covers(certificate: x509.Certificate, hostname: str) -> bool:
+def _covers(names: tuple[str, ...], hostname: str) -> bool:
     # RFC 9525 §6.3: a wildcard stands for the whole leftmost label.
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return False
-    wild = "*." + hostname.partition(".")[2]
-    return any(name.lower() in (hostname, wild) for name in names.get_values_for_type(x509.DNSName))
+    return hostname in names or "*." + hostname.partition(".")[2] in names
 
 
 def _files(config: Config) -> Iterator[Finding]:

@@ -9,11 +9,14 @@ import time
 
 from cyclopts import App
 
+from posthouse.accounts import domain
 from posthouse.admin.health import Finding, examine_dns, examine_machine
 from posthouse.cli.context import ConfigOption, JsonOption, become_owner, find_config
 from posthouse.cli.listing import print_listing
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, ConfigError, load
+from posthouse.db import DatabaseError, open_database
+from posthouse.net.dns import StubResolver
 
 app = App(name="check", help="Say what is wrong with this installation, and how to fix it.")
 
@@ -57,10 +60,6 @@ def _examine(config: Config) -> list[Finding]:
 
 
 async def _examine_data_and_dns(config: Config) -> list[Finding]:
-    from posthouse.accounts import domain
-    from posthouse.db import DatabaseError, open_database
-    from posthouse.net.dns import StubResolver
-
     findings: list[Finding] = []
     domains: list[str] = []
     try:

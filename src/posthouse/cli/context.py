@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
@@ -17,6 +16,7 @@ from cyclopts import Parameter
 
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, load
+from posthouse.net.privileges import NoSuchUser, become, owner_of
 
 if TYPE_CHECKING:
     from posthouse.db import Database
@@ -61,44 +61,21 @@ def open_context(given: Path | None) -> Config:
 
 
 def become_owner(config: Config) -> None:
-    """Give up root for the owner of the data, for good; does nothing for other users."""
-    os.umask(0o077)
-    if os.geteuid() != 0:
-        return
-    uid, gid, name = owner(config)
-    if uid == 0:
-        return
-    os.initgroups(name, gid) if name else os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)
-    if name:
-        os.environ["HOME"] = pwd.getpwuid(uid).pw_dir
-
-
-def owner(config: Config) -> tuple[int, int, str]:
-    """uid, gid and name (empty: the uid has none) of the user that serves."""
-    if config.user:
-        try:
-            entry = pwd.getpwnam(config.user)
-        except KeyError:
-            raise CommandProblem(
-                f"there is no user {config.user} on this machine",
-                hint="Correct `user` in posthouse.toml, or leave it out for the owner of data_directory.",
-                code=os.EX_NOUSER,
-            ) from None
-        return entry.pw_uid, entry.pw_gid, entry.pw_name
+    """Give up root for the owner of the data, for good; other users stay who they are."""
     try:
-        status = config.data_directory.stat()
+        become(owner_of(config.data_directory, config.user))
+    except NoSuchUser as error:
+        raise CommandProblem(
+            str(error),
+            hint="Correct `user` in posthouse.toml, or leave it out for the owner of data_directory.",
+            code=os.EX_NOUSER,
+        ) from None
     except FileNotFoundError:
         raise CommandProblem(
             f"data_directory {config.data_directory} does not exist",
             hint="`posthouse init` makes it; or correct data_directory in posthouse.toml.",
             code=os.EX_CONFIG,
         ) from None
-    try:
-        return status.st_uid, status.st_gid, pwd.getpwuid(status.st_uid).pw_name
-    except KeyError:
-        return status.st_uid, status.st_gid, ""
 
 
 def with_database(given: Path | None, work: Callable[[Config, Database], Awaitable[T]]) -> T:

@@ -17,6 +17,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from posthouse.accounts.password import prepare, weakness
+from posthouse.admin.setup import initialise
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, default_toml, from_mapping
 from posthouse.config.kinds import read_hostname
@@ -76,7 +77,7 @@ def init(
     os.chmod(config.data_directory, 0o711)
     os.chown(config.data_directory, uid, gid)
     with _acting_as(uid, gid):
-        _initialise(config, domain, admin, password)
+        asyncio.run(initialise(config, domain, admin, password))
     with file.open("x", encoding="utf-8") as out:
         out.write(text)
     _say_what_is_next(file, config, domain, admin, password if generated else "")
@@ -87,12 +88,6 @@ def init(
         print(
             f"           make a user for it and run `chown -R USER {config.data_directory}`", file=sys.stderr
         )
-
-
-def _initialise(config: Config, domain: str, admin: str, password: str) -> None:
-    from posthouse.admin.setup import initialise
-
-    asyncio.run(initialise(config, domain, admin, password))
 
 
 def _name(what: str, given: str, question: str) -> str:

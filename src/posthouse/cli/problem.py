@@ -30,6 +30,10 @@ def exit_code(error: Exception) -> int | None:
     from posthouse.accounts.problem import AlreadyThere, DirectoryProblem, NoSuchEntry
     from posthouse.config import ConfigError
     from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
+    from posthouse.net.privileges import NoSuchUser
+    from posthouse.net.sockets import CannotListen
+    from posthouse.net.supervisor import AlreadyRunning
+    from posthouse.net.tls import TlsProblem
 
     hint = getattr(error, "hint", "")
     match error:
@@ -45,6 +49,12 @@ def exit_code(error: Exception) -> int | None:
             code = os.EX_DATAERR
         case DatabaseAway() | Overloaded() | DiskFull():
             hint, code = "This is temporary; try again later.", os.EX_TEMPFAIL
+        case AlreadyRunning() | CannotListen():
+            hint, code = "`posthouse check` tells which ports are taken.", os.EX_UNAVAILABLE
+        case TlsProblem():
+            hint, code = "Correct tls.certificate and tls.key in posthouse.toml.", os.EX_CONFIG
+        case NoSuchUser():
+            hint, code = "Correct `user` in posthouse.toml.", os.EX_NOUSER
         case DatabaseError():
             code = os.EX_SOFTWARE
         case PermissionError():
