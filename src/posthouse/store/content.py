@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from posthouse.db.blobs import discard
 from posthouse.mail.content import CHUNK, Content, MemoryContent
 from posthouse.store.uids import listed
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
     from posthouse.db.blobs import Blobs
+    from posthouse.ports import Clock
 
 
 class NoSuchContent(LookupError):
@@ -82,18 +84,26 @@ class BlobContent:
             offset += len(chunk)
 
 
+def named(reader: Reader, names: Sequence[str]) -> set[str]:
+    """Which of these blobs a row names, for `db.blobs.collect`."""
+    found: set[str] = set()
+    for name in names:
+        if reader.one("SELECT 1 FROM content WHERE blob = ?", (name,)) is not None:
+            found.add(name)
+    return found
+
+
 class Contents:
     """Lets content go when its last reference is gone."""
 
     def __init__(
         self,
         in_queue: Callable[[Tx, Sequence[int]], Collection[int]],
-        remember: Callable[[Tx, Sequence[str]], object],
+        clock: Clock,
     ) -> None:
-        """`in_queue` tells which of some contents the queue still needs (that table is another room's);
-        `remember` notes names of blobs to be deleted, within the transaction."""
+        """`in_queue` tells which of some contents the queue still needs (that table is another room's)."""
         self._in_queue = in_queue
-        self._remember = remember
+        self._clock = clock
 
     def release(self, tx: Tx, ids: Collection[int]) -> int:
         """Delete those of `ids` to which nothing refers any more; returns their number.
@@ -106,7 +116,6 @@ class Contents:
         queued = set(self._in_queue(tx, wanted))
         free = [id for id in wanted if id not in queued]
         gone: list[int] = []
-        names: list[str] = []
         for condition, some in listed(free, "id"):
             for id, blob in tx.all(
                 f"DELETE FROM content WHERE {condition}"
@@ -115,9 +124,7 @@ class Contents:
             ):
                 gone.append(id)
                 if blob is not None:
-                    names.append(blob)
+                    discard(tx, blob, self._clock.now())
         for condition, some in listed(gone, "content"):
             tx.run(f"DELETE FROM content_body WHERE {condition}", some)
-        if names:
-            self._remember(tx, names)
         return len(gone)

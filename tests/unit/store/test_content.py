@@ -60,9 +60,11 @@ def test_the_name_of_a_blob_is_remembered_when_its_row_goes(store: Any) -> None:
     account = store.account()
     content.put(store.tx, 700, b"A: b\r\n\r\n", None, size=900_000, hash=b"h" * 32, blob="ab/cd")
     store.deposit(account, content_id=700)
-    assert store.garbage == []
+    assert content.named(store.tx, ["ab/cd", "ef/gh"]) == {"ab/cd"}
+    assert store.tx.all("SELECT * FROM blob_garbage") == []
     _expunge(store, account)
-    assert store.garbage == ["ab/cd"]
+    assert store.tx.all("SELECT * FROM blob_garbage") == [("ab/cd", store.now())]
+    assert content.named(store.tx, ["ab/cd", "ef/gh"]) == set()
 
 
 def test_releasing_many_at_once_keeps_those_in_use(store: Any) -> None:

@@ -69,6 +69,7 @@ CREATE TABLE content (
   blob       TEXT,                     -- the blob that holds head and body; NULL: body is in content_body
   head       BLOB NOT NULL
 );
+CREATE UNIQUE INDEX content_blob ON content (blob) WHERE blob IS NOT NULL;
 CREATE TABLE content_body (
   content    BIGINT PRIMARY KEY,
   body       BLOB NOT NULL
