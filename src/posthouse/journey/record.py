@@ -1,0 +1,338 @@
+"""Steps of a journey, and the rows in which they are kept.
+
+A step is a plain tuple: kind, moment, and the fields that `KINDS` names for that kind. Steps collect in
+memory while a letter is accepted or tried, and are written by the transaction that decides its fate: part
+0 of a journey with the letter, later parts with each attempt. They hold no subject, no content and no
+secret: passwords and AUTH lines are struck out here, whoever hands them in.
+
+A journey is found by its id, and by the addresses and the Message-ID whose hashes are kept beside it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from posthouse.mail.address import AddressError, canonical, parse_address
+from posthouse.mail.envelope import Client
+from posthouse.mail.ids import first_of, moment, parse_id
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader, Tx
+
+Step: TypeAlias = tuple[Any, ...]
+"""(kind, seconds since 1970 UTC, fields …)."""
+
+DIALOGUE_LIMIT = 400
+"""Lines of a dialogue that are kept; of a longer one the first and the last."""
+
+LINE_LIMIT = 1000
+"""Characters of a line or reply that are kept."""
+
+FIND_LIMIT = 100
+"""Journeys that one search finds."""
+
+_COMPRESS_FROM = 600
+_HOURS_AT_ONCE = 240
+
+SESSION, SENDER, RECIPIENT, REFUSED, CONTENT, STORED, QUEUED, BOUNCED, DISCARDED, WRITTEN = range(10)
+DSN_SENT, ATTEMPT, DELIVERED, DEFERRED, FAILED, DELAY_WARNING, ADMINISTRATOR, REFUSED_SESSION = range(10, 18)
+DECISION = 18
+
+KINDS: dict[int, tuple[str, tuple[str, ...]]] = {
+    SESSION: ("session", ("address", "port", "helo", "protocol", "tls", "user", "listener")),
+    SENDER: ("sender", ("address", "size")),
+    RECIPIENT: ("recipient", ("address", "path")),
+    REFUSED: ("refused", ("command", "reply")),
+    CONTENT: ("content", ("size", "message_id")),
+    STORED: ("stored", ("number", "address", "mailbox", "uid")),
+    QUEUED: ("queued", ("number", "recipient", "next_hop", "reason")),
+    BOUNCED: ("bounced", ("number", "recipient", "reply")),
+    DISCARDED: ("discarded", ("number", "recipient", "reason")),
+    WRITTEN: ("written", ("parent", "recipients")),
+    DSN_SENT: ("dsn-sent", ("child",)),
+    ATTEMPT: ("attempt", ("numbers", "next_hop", "seconds", "dns", "peer", "tls", "dialogue")),
+    DELIVERED: ("delivered", ("number", "recipient", "reply", "place")),
+    DEFERRED: ("deferred", ("number", "recipient", "reply", "place", "next_attempt")),
+    FAILED: ("failed", ("number", "recipient", "reply", "place")),
+    DELAY_WARNING: ("delay-warning", ("number", "recipient", "child")),
+    ADMINISTRATOR: ("administrator", ("action", "number", "who")),
+    REFUSED_SESSION: ("refused-session", ("address", "count", "last", "command", "about", "reply")),
+    DECISION: ("decision", ("rule", "verdict", "reason")),
+}
+"""Name and field names of each kind."""
+
+
+def session(at: float, client: Client) -> Step:
+    """Who handed the letter in."""
+    return (
+        SESSION,
+        at,
+        client.address,
+        client.port,
+        client.helo,
+        client.protocol,
+        client.tls,
+        client.user,
+        client.listener,
+    )
+
+
+def sender(at: float, address: str, size: int = 0) -> Step:
+    """MAIL. `address` is empty for the null reverse-path, `size` the octets announced."""
+    return (SENDER, at, address, size)
+
+
+def recipient(at: float, address: str, path: Sequence[str] = ()) -> Step:
+    """RCPT. `path` says how the address was resolved, one sentence a step."""
+    return (RECIPIENT, at, address, path)
+
+
+def refused(at: float, command: str, reply: str) -> Step:
+    """A command that was refused in a session that went on, `RCPT TO:<carol@south.test>`."""
+    return (REFUSED, at, redact(command)[:LINE_LIMIT], reply[:LINE_LIMIT])
+
+
+def content(at: float, size: int, message_id: str = "") -> Step:
+    """The letter's octets arrived."""
+    return (CONTENT, at, size, message_id[:LINE_LIMIT])
+
+
+def decision(at: float, rule: str, verdict: str, reason: str) -> Step:
+    """What a rule of policy found: its name, `accept`, `refuse` and so on, and why."""
+    return (DECISION, at, rule, verdict, reason[:LINE_LIMIT])
+
+
+def stored(at: float, number: int, address: str, mailbox: str, uid: int) -> Step:
+    """Recipient `number` has the letter in a mailbox of account `address`."""
+    return (STORED, at, number, address, mailbox, uid)
+
+
+def queued(at: float, number: int, recipient: str, next_hop: str, reason: str = "") -> Step:
+    """A queue entry was made. `reason` is the reply that made it wait, if one did."""
+    return (QUEUED, at, number, recipient, next_hop, reason)
+
+
+def bounced(at: float, number: int, recipient: str, reply: str) -> Step:
+    """Refused at acceptance for this recipient alone; the sender is told as NOTIFY says."""
+    return (BOUNCED, at, number, recipient, reply[:LINE_LIMIT])
+
+
+def discarded(at: float, number: int, recipient: str, reason: str) -> Step:
+    """Dropped on purpose."""
+    return (DISCARDED, at, number, recipient, reason[:LINE_LIMIT])
+
+
+def written(at: float, parent: int, recipients: Sequence[str]) -> Step:
+    """A letter that we wrote about the letter `parent`."""
+    return (WRITTEN, at, parent, recipients)
+
+
+def dsn_sent(at: float, child: int) -> Step:
+    """A notification to the sender was written, with an id and a journey of its own."""
+    return (DSN_SENT, at, child)
+
+
+def attempt(
+    at: float,
+    numbers: Sequence[int],
+    next_hop: str,
+    *,
+    seconds: float = 0.0,
+    dns: Sequence[str] = (),
+    peer: str = "",
+    tls: str = "",
+    dialogue: Sequence[tuple[str, str, float]] = (),
+) -> Step:
+    """One try to pass the letter on for the recipients `numbers`.
+
+    `dns`: a line for each answer. `peer`: `host[address]:port`; empty where nobody was reached. `tls`:
+    version and cipher. `dialogue`: direction (`>` ours, `<` theirs), line, seconds since `at`.
+    """
+    return (ATTEMPT, at, numbers, next_hop, seconds, dns, peer, tls, redact_dialogue(dialogue))
+
+
+def delivered(at: float, number: int, recipient: str, reply: str, place: str = "") -> Step:
+    """The next hop took responsibility for this recipient."""
+    return (DELIVERED, at, number, recipient, reply[:LINE_LIMIT], place)
+
+
+def deferred(
+    at: float, number: int, recipient: str, reply: str, place: str = "", next_attempt: float = 0.0
+) -> Step:
+    """Not this time. `next_attempt`: seconds since 1970 UTC."""
+    return (DEFERRED, at, number, recipient, reply[:LINE_LIMIT], place, next_attempt)
+
+
+def failed(at: float, number: int, recipient: str, reply: str, place: str = "") -> Step:
+    """Given up for this recipient."""
+    return (FAILED, at, number, recipient, reply[:LINE_LIMIT], place)
+
+
+def delay_warning(at: float, number: int, recipient: str, child: int = 0) -> Step:
+    """The sender was warned of the delay, by the letter `child`."""
+    return (DELAY_WARNING, at, number, recipient, child)
+
+
+def administrator(at: float, action: str, number: int, who: str = "") -> Step:
+    """`action`: held, released, deleted or retried, by `who`. `number` 0: all recipients."""
+    return (ADMINISTRATOR, at, action, number, who)
+
+
+def refused_session(
+    first: float, address: str, count: int, last: float, command: str, about: str, reply: str
+) -> Step:
+    """A client at `address` was refused `count` times from `first` to `last`, always with the same reply."""
+    return (REFUSED_SESSION, first, address, count, last, command, about[:LINE_LIMIT], reply[:LINE_LIMIT])
+
+
+def redact(line: str) -> str:
+    """A client's line without its secrets."""
+    words = line.split(None, 2)
+    if len(words) > 2 and words[0].upper() == "AUTH":
+        return f"{words[0]} {words[1]} [not shown]"
+    return line
+
+
+def redact_dialogue(dialogue: Sequence[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
+    """A dialogue without its secrets, shortened to the limits, times to the millisecond."""
+    kept: list[tuple[str, str, float]] = []
+    challenged = False
+    for direction, line, offset in dialogue:
+        if direction == "<":
+            challenged = line.startswith("334")
+        elif challenged:
+            line = "[not shown]"
+        else:
+            line = redact(line)
+        kept.append((direction, line[:LINE_LIMIT], round(offset, 3)))
+    if len(kept) > DIALOGUE_LIMIT:
+        half = DIALOGUE_LIMIT // 2
+        left_out = len(kept) - 2 * half
+        kept[half:-half] = [("-", f"({left_out} lines left out)", kept[half][2])]
+    return kept
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[tuple[Any, ...]])
+
+
+def encode(steps: Sequence[Step]) -> bytes:
+    """Steps as stored: MessagePack, compressed where that is worth it."""
+    packed = _encoder.encode(steps)
+    # An array of MessagePack never begins with the octet that zlib begins with.
+    return packed if len(packed) < _COMPRESS_FROM else zlib.compress(packed, 6)
+
+
+def decode(stored: bytes) -> list[Step]:
+    """What `encode` wrote. Raises msgspec.DecodeError or zlib.error for other octets."""
+    return _decoder.decode(zlib.decompress(stored) if stored[:1] == b"\x78" else stored)
+
+
+def add(tx: Tx, id: int, part: int, steps: Sequence[Step]) -> None:
+    """Write a part of a journey. `part` is 0 at acceptance, later a new id, so that parts sort by time."""
+    tx.run("INSERT INTO journey (id, part, steps) VALUES (?, ?, ?)", (id, part, encode(steps)))
+
+
+def add_keys(tx: Tx, id: int, values: Iterable[str]) -> None:
+    """Let the journey be found by these addresses and Message-IDs."""
+    hour = _hour(moment(id))
+    keys = {key_of(value) for value in values}
+    tx.many(
+        "INSERT INTO journey_key (hour, hash, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        [(hour, key, id) for key in keys],
+    )
+
+
+def _hour(epoch: float) -> int:
+    return int(epoch // 3600)
+
+
+def key_of(value: str) -> int:
+    """A hash of 63 bits of an address or a Message-ID (angle brackets optional), without regard to case."""
+    return _hash(value[:LINE_LIMIT])
+
+
+@lru_cache(maxsize=8192)
+def _hash(value: str) -> int:
+    value = value.strip().removeprefix("<").removesuffix(">").lower()
+    if not value.isascii():
+        try:
+            value = canonical(parse_address(value))
+        except AddressError:
+            pass  # a Message-ID, or what a stranger wrote: as it is
+    return int.from_bytes(blake2b(value.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
+
+
+class Journey(NamedTuple):
+    """All that is known of one letter, or of one client's refused sessions."""
+
+    id: int
+    steps: list[Step]
+
+
+def load(reader: Reader, id: int) -> Journey | None:
+    """The journey with this id, steps in the order in which they were written; None if there is none."""
+    rows = reader.all("SELECT steps FROM journey WHERE id = ? ORDER BY part", (id,))
+    if not rows:
+        return None
+    return Journey(id, [step for (stored,) in rows for step in decode(bytes(stored))])
+
+
+def find(reader: Reader, text: str, limit: int = FIND_LIMIT) -> list[int]:
+    """Ids of the journeys that `text` names, newest first, at most `limit`.
+
+    `text` is an id, an id with a recipient's number (`ID/2`), an address, a Message-ID, or the IP
+    address of a client that was refused.
+    """
+    text = text.strip()
+    try:
+        id = parse_id(text.partition("/")[0])
+    except ValueError:
+        pass
+    else:
+        if reader.one("SELECT 1 FROM journey WHERE id = ? LIMIT 1", (id,)) is not None:
+            return [id]
+    first = reader.one("SELECT hour FROM journey_key ORDER BY hour LIMIT 1")
+    last = reader.one("SELECT hour FROM journey_key ORDER BY hour DESC LIMIT 1")
+    if first is None or last is None:
+        return []
+    return _search(reader, key_of(text), first[0], last[0], limit)
+
+
+def _search(reader: Reader, key: int, oldest: int, newest: int, limit: int) -> list[int]:
+    """Newest first. The table is ordered by hour, so that hours are named rather than passed through."""
+    found: list[int] = []
+    for last in range(newest, oldest - 1, -_HOURS_AT_ONCE):
+        hours = range(last, max(oldest - 1, last - _HOURS_AT_ONCE), -1)
+        places = ", ".join("?" * len(hours))
+        rows = reader.all(
+            f"SELECT id FROM journey_key WHERE hour IN ({places}) AND hash = ? ORDER BY id DESC LIMIT ?",
+            (*hours, key, limit - len(found)),
+        )
+        found += [id for (id,) in rows]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def expire(tx: Tx, before: float, limit: int = 500) -> int:
+    """Delete journeys of letters accepted before `before`, seconds since 1970 UTC, about `limit` rows.
+
+    Returns how many rows went; call again until none do.
+    """
+    gone = tx.count(
+        "DELETE FROM journey WHERE id IN (SELECT id FROM journey WHERE id < ? ORDER BY id LIMIT ?)",
+        (first_of(before), limit),
+    )
+    gone += tx.count(
+        "DELETE FROM journey_key WHERE (hour, hash, id) IN"
+        " (SELECT hour, hash, id FROM journey_key WHERE hour < ? ORDER BY hour, hash, id LIMIT ?)",
+        (_hour(before), limit),
+    )
+    return gone
