@@ -141,7 +141,7 @@ CREATE TABLE queue_letter (
   expires    DOUBLE NOT NULL,
   parent     BIGINT                    -- the letter that this one is about, if we wrote it
 );
-CREATE INDEX queue_letter_content ON queue_letter (content);
+CREATE INDEX queue_letter_content ON queue_letter (content) WHERE content <> id;
 CREATE TABLE queue_entry (
   letter     BIGINT NOT NULL,
   number     BIGINT NOT NULL,          -- ID/1, ID/2 …
@@ -157,8 +157,8 @@ CREATE TABLE queue_entry (
   holder     BIGINT NOT NULL,          -- 0: nobody
   lease      DOUBLE NOT NULL,          -- expires, the database's clock
   PRIMARY KEY (letter, number)
-);
-CREATE INDEX queue_entry_due ON queue_entry (state, due);
+) WITHOUT ROWID;
+CREATE INDEX queue_entry_due ON queue_entry (state, holder, due);
 
 -- journey
 CREATE TABLE journey (
