@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 from cyclopts import Parameter
 
+import posthouse
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, load
 from posthouse.net.privileges import NoSuchUser, become, owner_of
@@ -76,6 +77,21 @@ def become_owner(config: Config) -> None:
             hint="`posthouse init` makes it; or correct data_directory in posthouse.toml.",
             code=os.EX_CONFIG,
         ) from None
+    require_readable_program()
+
+
+def require_readable_program() -> None:
+    """CommandProblem where the user that we are now cannot read the program itself.
+
+    That happens to programs installed below /root, and shows only when the next module is imported.
+    """
+    for file in (os.__file__, posthouse.__file__):
+        if not os.access(file, os.R_OK, effective_ids=True):
+            raise CommandProblem(
+                f"uid {os.geteuid()}, whose data this is, cannot read the program at {file}",
+                hint="Install Posthouse and its Python where every user can read them, such as /opt.",
+                code=os.EX_NOPERM,
+            )
 
 
 def with_database(given: Path | None, work: Callable[[Config, Database], Awaitable[T]]) -> T:

@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 
 from posthouse.accounts.password import prepare, weakness
 from posthouse.admin.setup import initialise
+from posthouse.cli.context import require_readable_program
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, default_toml, from_mapping
 from posthouse.config.kinds import read_hostname
@@ -77,6 +78,7 @@ def init(
     os.chmod(config.data_directory, 0o711)
     os.chown(config.data_directory, uid, gid)
     with _acting_as(uid, gid):
+        require_readable_program()
         asyncio.run(initialise(config, domain, admin, password))
     with file.open("x", encoding="utf-8") as out:
         out.write(text)
