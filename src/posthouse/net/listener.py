@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from posthouse.net.pump import Connections, Pump
-from posthouse.net.session import OPEN, Core, Driver, Gate, ProxyFor, TlsSource
+from posthouse.net.session import OPEN, Core, Driver, Gate, TlsSource
 
 BACKLOG = 4096
 """Connections that wait for accept; the kernel caps it at net.core.somaxconn."""
@@ -24,7 +24,7 @@ class Listener:
 
     `session` makes the core and the driver of one connection. `tls` gives the context for STARTTLS
     or, with `implicit_tls`, for every connection. `gate` counts connections; one too many gets
-    `refusal` (octets, as `421 …`). `proxy` knows the proxies in front of us.
+    `refusal` (octets, as `421 …`). `proxies` are the addresses that speak the PROXY protocol (`Networks`).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Listener:
         implicit_tls: bool = False,
         gate: Gate = OPEN,
         refusal: bytes = b"",
-        proxy: ProxyFor | None = None,
+        proxies: Container[str] = (),
     ) -> None:
         self.name = name
         self.pumps = Connections()
@@ -48,7 +48,7 @@ class Listener:
         self._implicit_tls = implicit_tls
         self._gate = gate
         self._refusal = refusal
-        self._proxy = proxy
+        self._proxies = proxies
         self._servers: list[asyncio.AbstractServer] = []
 
     @property
@@ -84,7 +84,7 @@ class Listener:
                 implicit_tls=self._implicit_tls,
                 gate=self._gate,
                 refusal=self._refusal,
-                proxy=self._proxy,
+                proxies=self._proxies,
                 alive=self.pumps,
             )
 

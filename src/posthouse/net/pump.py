@@ -28,7 +28,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Container, Iterator
 from typing import Any, cast
 
 from posthouse.net.encryption import Encryption
@@ -38,15 +38,13 @@ from posthouse.net.session import (
     Driver,
     Gate,
     Peer,
-    ProxyFor,
-    ProxyHeader,
-    ProxyParser,
     Stream,
     TlsSource,
 )
 from posthouse.observe import log
+from posthouse.protocol.proxy import ProxyError, ProxyParser
 
-__all__ = ["Core", "Driver", "Gate", "Peer", "ProxyHeader", "ProxyParser", "Pump", "Stream"]
+__all__ = ["Core", "Driver", "Gate", "Peer", "Pump", "Stream"]
 
 HELD_LIMIT = 256 * 1024
 """Octets taken from a client while a decision is outstanding, before reading pauses."""
@@ -118,17 +116,47 @@ class Pump(asyncio.Protocol):
     """One connection of a server. `loop` is the running one when not given.
 
     `tls` is for STARTTLS and, with `implicit_tls`, for a handshake before anything else; `gate` may
-    refuse the connection, which then gets `refusal` and ends; `proxy`, when given, is asked for a
-    PROXY parser once the proxy's own address is known: None means that this peer is no proxy.
+    refuse the connection, which then gets `refusal` and ends; who connects from `proxies` must begin
+    with a PROXY header.
     `alive` has the pump in it while its connection lives.
     """
 
     __slots__ = (
-        "_alive", "_core", "_deadline", "_driver", "_driving", "_encryption", "_entered", "_eof", "_flushing",
-        "_gate", "_held", "_implicit_tls", "_iterator", "_loop", "_lost", "_outstanding", "_pending",
-        "_pending_size", "_poured", "_proxy", "_proxy_for", "_reading_paused", "_refusal", "_room",
-        "_running", "_stream", "_timer", "_timer_at", "_tls", "_transport", "_write_paused", "number",
-        "peer", "reason", "tls_info",
+        "_alive",
+        "_core",
+        "_deadline",
+        "_driver",
+        "_driving",
+        "_encryption",
+        "_entered",
+        "_eof",
+        "_flushing",
+        "_gate",
+        "_held",
+        "_implicit_tls",
+        "_iterator",
+        "_loop",
+        "_lost",
+        "_outstanding",
+        "_pending",
+        "_pending_size",
+        "_poured",
+        "_proxies",
+        "_proxy",
+        "_reading_paused",
+        "_refusal",
+        "_room",
+        "_running",
+        "_stream",
+        "_timer",
+        "_timer_at",
+        "_tls",
+        "_transport",
+        "_write_paused",
+        "number",
+        "peer",
+        "reason",
+        "tls_info",
     )  # fmt: skip
 
     def __init__(
@@ -141,7 +169,7 @@ class Pump(asyncio.Protocol):
         implicit_tls: bool = False,
         gate: Gate = OPEN,
         refusal: bytes = b"",
-        proxy: ProxyFor | None = None,
+        proxies: Container[str] = (),
         alive: Connections | None = None,
     ) -> None:
         self._core = core
@@ -151,7 +179,7 @@ class Pump(asyncio.Protocol):
         self._implicit_tls = implicit_tls
         self._gate = gate
         self._refusal = refusal
-        self._proxy_for = proxy
+        self._proxies = proxies
         self._alive = alive
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
         self._encryption: Encryption | None = None
@@ -231,11 +259,10 @@ class Pump(asyncio.Protocol):
         self.peer = _peer_of(transport)
         if self._alive is not None:
             self._alive.add(self)
-        if self._proxy_for is not None:
-            self._proxy = self._proxy_for(self.peer)
-            if self._proxy is not None:
-                self._expect(HANDSHAKE_TIMEOUT)
-                return
+        if self.peer.address in self._proxies:
+            self._proxy = ProxyParser()
+            self._expect(HANDSHAKE_TIMEOUT)
+            return
         self._admit()
 
     def data_received(self, data: bytes) -> None:
@@ -311,7 +338,7 @@ class Pump(asyncio.Protocol):
         """Feeds the PROXY parser; gives what stands behind the header."""
         try:
             header = parser.feed(data)
-        except ValueError as error:
+        except ProxyError as error:
             _log.warning("bad PROXY header", peer=self.peer.address, error=str(error))
             self.abort("bad PROXY header")
             return b""

@@ -75,22 +75,6 @@ class Stream:
         self.then = then
 
 
-class ProxyHeader(Protocol):
-    """What stands in a PROXY header: `source` is None where it names nobody (LOCAL, UNKNOWN)."""
-
-    @property
-    def source(self) -> str | None: ...
-    @property
-    def source_port(self) -> int: ...
-    @property
-    def consumed(self) -> int: ...
-
-
-class ProxyParser(Protocol):
-    def feed(self, data: bytes) -> ProxyHeader | None:
-        """The header once it is whole, None until then; ValueError for anything else."""
-
-
 class Gate(Protocol):
     """Who counts connections (see `posthouse.net.limits`)."""
 
@@ -107,9 +91,6 @@ class _OpenGate:
 
 
 OPEN = _OpenGate()
-
-ProxyFor: TypeAlias = Callable[[Peer], ProxyParser | None]
-"""Gives a PROXY parser for a connection from a trusted proxy, None for anybody else."""
 
 TlsSource: TypeAlias = Callable[[], ssl.SSLContext | None]
 """Gives the server context for the next handshake, so that a reload takes effect at once."""

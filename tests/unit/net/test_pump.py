@@ -6,12 +6,15 @@ import asyncio
 import os
 import socket
 import ssl
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from posthouse.net import pump as pump_module
 from posthouse.net.encryption import Encryption
-from posthouse.net.limits import ConnectionLimits
+from posthouse.net.limits import ConnectionLimits, Networks
 from posthouse.net.listener import drain
 from posthouse.net.session import Stream
 
@@ -374,6 +377,70 @@ def test_a_client_that_does_not_speak_tls_is_dropped_without_a_session(
             assert alert[:1] in {b"", b"\x15"}  # a TLS alert record
             assert served.drivers[0].events == []
             assert len(served.listener.pumps) == 0
+
+    run(scene())
+
+
+LOOPBACK = Networks([ip_network("127.0.0.0/8")])
+V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\x7f\x00\x00\x01\xd4\x31\x00\x19"
+
+
+@pytest.mark.parametrize("header", [b"PROXY TCP4 192.0.2.1 127.0.0.1 54321 25\r\n", V2])
+def test_a_trusted_proxy_tells_who_connects(run: Any, serve: Any, header: bytes) -> None:
+    async def scene() -> None:
+        async with serve(proxies=LOOPBACK) as served:
+            reader, writer = await served.connect()
+            for octet in header[:-1]:
+                writer.write(bytes([octet]))
+                await asyncio.sleep(0)
+            writer.write(header[-1:] + b"QUIT\r\n")
+            assert await reader.read() == b"ok connected\r\nok QUIT\r\n"
+            assert served.drivers[0].pump.peer == ("192.0.2.1", 54321, None)
+
+    run(scene())
+
+
+def test_the_proxys_client_counts_and_not_the_proxy(run: Any, serve: Any) -> None:
+    async def scene() -> None:
+        gate = ConnectionLimits(per_client=1)
+        async with serve(proxies=LOOPBACK, gate=gate, refusal=b"421 no\r\n") as served:
+            kept = []
+            for address, expected in (("192.0.2.1", b"ok"), ("192.0.2.2", b"ok"), ("192.0.2.1", b"421 no")):
+                reader, writer = await served.connect()
+                writer.write(f"PROXY TCP4 {address} 127.0.0.1 1 25\r\n".encode())
+                assert (await reader.readline()).startswith(expected)
+                kept.append(writer)
+
+    run(scene())
+
+
+def test_a_proxy_header_comes_before_tls(
+    run: Any, serve: Any, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    async def scene() -> None:
+        def client() -> bytes:
+            with socket.create_connection(("127.0.0.1", served.port)) as plain:
+                plain.sendall(b"PROXY TCP6 2001:db8::1 ::1 1 465\r\n")
+                with client_context.wrap_socket(plain, server_hostname="mail.test") as secured:
+                    secured.sendall(b"QUIT\r\n")
+                    return b"".join(iter(lambda: secured.recv(65536), b""))
+
+        async with serve(proxies=LOOPBACK, tls=lambda: server_context, implicit_tls=True) as served:
+            assert await asyncio.to_thread(client) == b"ok connected\r\nok QUIT\r\n"
+            assert served.drivers[0].pump.peer.address == "2001:db8::1"
+
+    run(scene())
+
+
+def test_a_proxy_without_a_header_is_cut_and_a_stranger_with_one_not_believed(run: Any, serve: Any) -> None:
+    async def scene() -> None:
+        async with serve(proxies=LOOPBACK) as served:
+            assert await served.talk(b"EHLO me\r\n") == b""
+            assert served.drivers[0].events == []
+        async with serve(proxies=Networks([ip_network("192.0.2.0/24")])) as served:
+            answer = await served.talk(b"PROXY TCP4 192.0.2.1 127.0.0.1 54321 25\r\n")
+            assert answer == b"ok connected\r\nok PROXY TCP4 192.0.2.1 127.0.0.1 54321 25\r\n"
+            assert served.drivers[0].pump.peer.address == "127.0.0.1"
 
     run(scene())
 
