@@ -22,7 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_option_comes_before_the_variable_before_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(CommandProblem, match="there is no posthouse.toml"):
+    with pytest.raises(CommandProblem, match=r"there is no posthouse\.toml"):
         find_config(None)
 
     (tmp_path / "posthouse.toml").touch()
