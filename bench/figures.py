@@ -1,0 +1,57 @@
+"""What is measured: each function drives one load through one mail system and gives a `Figure`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.load import Load, Sink, smtp_source
+from bench.peers import RECIPIENT, Peer, cost
+
+REUSED = Load("100 sessions, many messages each", 100, 5000, reused=True)
+SINGLE = Load("20 sessions, one message per connection", 20, 3000, reused=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One run."""
+
+    rate: float
+    """Messages per second, until the last has arrived."""
+    cpu: float
+    """CPU seconds of the mail system for each message."""
+
+
+def deliver(peer: Peer, load: Load) -> Figure:
+    """Accept and deliver locally, until the last message is readable in the mailbox."""
+    before = peer.stored()
+
+    def arrived() -> bool:
+        return peer.stored() >= before + load.messages
+
+    return _measure(peer, load, RECIPIENT, arrived)
+
+
+def relay(peer: Peer, load: Load, sink: Sink, domain: str) -> Figure:
+    """Accept and pass on, until the sink has counted the last message."""
+    before = sink.count()
+    return _measure(peer, load, f"user@{domain}", lambda: sink.count() >= before + load.messages)
+
+
+def floor(sink: Sink, load: Load) -> float:
+    """Messages per second that smtp-source and smtp-sink alone exchange: the floor of this machine."""
+    started = time.perf_counter()
+    smtp_source(load, sink.port, RECIPIENT)
+    return load.messages / (time.perf_counter() - started)
+
+
+def _measure(peer: Peer, load: Load, recipient: str, arrived: Callable[[], bool]) -> Figure:
+    spent, started = cost(peer), time.perf_counter()
+    smtp_source(load, peer.port, recipient)
+    while not arrived():
+        if time.perf_counter() - started > 300:
+            raise TimeoutError(f"{peer.name}: not all of {load.messages} messages arrived")
+        time.sleep(0.02)
+    elapsed = time.perf_counter() - started
+    return Figure(load.messages / elapsed, (cost(peer) - spent) / load.messages)

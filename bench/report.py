@@ -1,0 +1,32 @@
+"""How results are printed: medians of the rounds, and the ratio that the promise is about."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from statistics import median
+
+from bench.figures import Figure
+
+
+def versus(what: str, ours: Sequence[Figure], theirs: Sequence[Figure]) -> str:
+    """A line for one load: rates, CPU per message, and the ratios of the medians."""
+    rate, peer_rate = median(f.rate for f in ours), median(f.rate for f in theirs)
+    cpu, peer_cpu = median(f.cpu for f in ours), median(f.cpu for f in theirs)
+    return (
+        f"{what:<58} posthouse {rate:7.0f}/s {cpu * 1e6:6.0f} µs   postfix {peer_rate:6.0f}/s {peer_cpu * 1e6:6.0f} µs"
+        f"   rate ×{rate / peer_rate:5.2f}   CPU 1/{peer_cpu / cpu:5.2f}"
+    )
+
+
+def share_of(what: str, rate: float, floor: float) -> str:
+    return f"{what:<58} {rate:7.0f}/s of {floor:.0f}/s: {100 * rate / floor:.0f} %"
+
+
+def figure(what: str, value: str) -> str:
+    return f"{what:<58} {value}"
+
+
+def machine() -> str:
+    return f"on {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"

@@ -1,0 +1,319 @@
+"""Accept: one durable transaction in which a letter's plan is carried out.
+
+Copies in mailboxes, queue entries, bounces that have to be sent at once and the journey are written
+together; the answer comes after the fsync and not before. What others may change meanwhile (quota) is
+decided inside by conditional writes, so a recipient that was planned to be stored may still fail:
+then he is bounced in the same transaction, or, where nobody is left who gets the letter, nothing is
+written and the client gets the reply.
+
+What must follow a commit (waking IDLE sessions, trying fresh queue entries) is handed to functions
+given at the start; a crash before them loses nothing, for everybody concerned also looks for himself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from posthouse.acceptance.bounces import Bounces, Origin
+from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
+from posthouse.acceptance.intake import SpooledContent, structure_of
+from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
+from posthouse.db.errors import DatabaseError, reply_to
+from posthouse.journey import record
+from posthouse.mail.content import MemoryContent
+from posthouse.mail.dsn import RecipientReport, wants
+from posthouse.mail.envelope import AccountId, Notify
+from posthouse.mail.header import HeaderIndex
+from posthouse.mail.ids import LetterIds, show
+from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
+from posthouse.observe import log
+from posthouse.queue import entries as queue
+from posthouse.queue.entries import NewEntry, QueueLetter
+from posthouse.store import content as contents
+
+if TYPE_CHECKING:
+    from posthouse.db import Database, Tx
+    from posthouse.db.blobs import Blobs
+    from posthouse.journey.record import Step
+    from posthouse.mail.content import Content
+    from posthouse.ports import Clock
+
+_log = log.get("acceptance")
+
+Answer: TypeAlias = Reply | Sequence[Reply]
+"""What the client is told at the end of data; LMTP: one reply for each recipient."""
+
+EXPANDED = Reply(250, "2.1.5", "Delivered to the members of the list")
+
+
+class Refused(Exception):
+    """Nobody gets the letter; nothing is written."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+class Fresh(NamedTuple):
+    """Queue entries just made, leased to this process, with the letter still in memory."""
+
+    letter: QueueLetter
+    entries: Sequence[NewEntry]
+    content: Content
+
+
+class Committed(NamedTuple):
+    """What must follow a commit."""
+
+    answer: Answer
+    changed: Sequence[tuple[AccountId, int]]
+    fresh: Fresh | None
+    waiting: bool
+    """Something else is due in the queue."""
+
+
+class Lifetimes(NamedTuple):
+    """Seconds for which the queue keeps trying."""
+
+    letters: float
+    bounces: float
+
+
+class Acceptance:
+    """The one door of one worker.
+
+    `changed(account, modseq)` is told of every mailbox change; `take(fresh)` gets queue entries to try
+    at once, of which it holds the lease from `queue.entries.insert` on, as long as `room()` says that it
+    can hold more; `wake()` is called when something else is due in the queue.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        ids: LetterIds,
+        clock: Clock,
+        bounces: Bounces,
+        *,
+        lifetimes: Lifetimes,
+        mailbox_size_limit: int,
+        keep_journeys: bool,
+        changed: Callable[[AccountId, int], object],
+        take: Callable[[Fresh], object],
+        room: Callable[[], bool],
+        wake: Callable[[], object],
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._ids = ids
+        self._clock = clock
+        self._bounces = bounces
+        self._lifetimes = lifetimes
+        self._quota = mailbox_size_limit
+        self._keep_journeys = keep_journeys
+        self._changed = changed
+        self._take = take
+        self._room = room
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+
+    def accept(self, letter: Letter, plan: Plan) -> Awaitable[Answer] | Answer:
+        """Carry out the plan. The answer is positive only once everything is durable.
+
+        Failures of the database become replies (RFC 5321 §4.2.3: 451, 452); no exception escapes.
+        """
+        refusal = _refusal(letter, plan)
+        if refusal is not None:
+            return refusal
+        content = letter.content
+        if isinstance(content, SpooledContent):
+            return self._accept_spooled(letter, content, plan)
+        return self._write(letter, plan, "", b"")
+
+    async def _accept_spooled(self, letter: Letter, content: SpooledContent, plan: Plan) -> Answer:
+        try:
+            blob = await self._blobs.store(content.path)  # durable before the row that names it
+        except (OSError, DatabaseError) as error:
+            content.path.unlink(missing_ok=True)
+            _log.warning("cannot store a large letter", letter=show(letter.id), reason=str(error))
+            return reply_to(error)
+        letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
+        forms = forms_of(content.head, content.part) if plan.accounts else None
+        answer = await self._write(letter, plan, blob, content.digest, forms)
+        if _negative(answer):
+            await self._blobs.delete(blob)
+        return answer
+
+    def _write(
+        self, letter: Letter, plan: Plan, blob: str, digest: bytes, forms: Forms | None = None
+    ) -> asyncio.Future[Answer]:
+        if forms is None and plan.accounts:
+            forms = forms_of(letter.content.head, structure_of(letter.content))  # type: ignore[arg-type]
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        leased = self._room()
+        written = self._database.write(
+            plan.accounts, lambda tx: self._transaction(tx, letter, plan, forms, blob, digest, leased)
+        )
+
+        def finish(done: asyncio.Future[Committed]) -> None:
+            reply = self._after(letter, done)
+            if not answer.done():
+                answer.set_result(reply)
+
+        written.add_done_callback(finish)
+        return answer
+
+    def _transaction(
+        self,
+        tx: Tx,
+        letter: Letter,
+        plan: Plan,
+        forms: Forms | None,
+        blob: str,
+        digest: bytes,
+        leased: bool,
+    ) -> Committed:
+        now = self._clock.now()
+        content = letter.content
+        if type(content) is MemoryContent:
+            body = content.data[len(content.head) :]
+            contents.put(tx, letter.id, content.head, body, size=content.size)
+        else:
+            contents.put(tx, letter.id, content.head, None, size=content.size, hash=digest, blob=blob)
+        copy = Copy(letter.id, content.size, letter.arrived, forms, self._ids.new)
+        done = carry_out(tx, plan.fates, copy, now, self._quota)
+        answer = _answer(letter, plan, done.replies)
+        if _negative(answer):
+            raise Refused(answer)
+        fresh = self._enqueue(tx, letter, done.entries, leased) if done.entries else None
+        reports = _reports(letter, plan, done.replies, now)
+        child = (
+            self._bounces.write(
+                tx, Origin(letter.id, letter.sender, letter.arrived, letter.content), reports, now
+            )
+            if reports
+            else None
+        )
+        if self._keep_journeys:
+            self._record(tx, letter, plan, done.steps, child, now)
+        waiting = child is not None or (fresh is None and bool(done.entries))
+        return Committed(answer, done.changed, fresh, waiting)
+
+    def _enqueue(self, tx: Tx, letter: Letter, entries: Sequence[NewEntry], leased: bool) -> Fresh | None:
+        sender = letter.sender
+        lifetime = self._lifetimes.letters if sender.address else self._lifetimes.bounces
+        queued = QueueLetter(
+            id=letter.id,
+            sender=str(sender.address) if sender.address else "",
+            body=sender.body.value,
+            smtputf8=sender.smtputf8,
+            ret=sender.ret.value,
+            envid=sender.envid,
+            prefix=letter.trace,
+            content=letter.id,
+            size=len(letter.trace) + letter.content.size,
+            arrived=letter.arrived,
+            expires=letter.arrived + lifetime,
+            parent=None,
+        )
+        holder = self._database.holder if leased else 0
+        queue.insert(tx, queued, entries, due=letter.arrived, holder=holder)
+        return Fresh(queued, entries, letter.content) if leased else None
+
+    def _record(
+        self, tx: Tx, letter: Letter, plan: Plan, steps: Sequence[Step], child: int | None, now: float
+    ) -> None:
+        steps = [*letter.steps, *steps]
+        if child is not None:
+            steps.append(record.dsn_sent(now, child))
+        record.add(tx, letter.id, 0, steps)
+        record.add_keys(tx, letter.id, _keys(letter, plan))
+
+    def _after(self, letter: Letter, done: asyncio.Future[Committed]) -> Answer:
+        error = done.exception()
+        if error is not None:
+            if isinstance(error, Refused):
+                return error.answer
+            if isinstance(error, DatabaseError):
+                return reply_to(error)
+            _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
+            return LOCAL_ERROR
+        committed = done.result()
+        for account, modseq in committed.changed:
+            self._changed(account, modseq)
+        if committed.fresh is not None:
+            self._take(committed.fresh)
+        if committed.waiting:
+            self._wake()
+        return committed.answer
+
+
+def _refusal(letter: Letter, plan: Plan) -> Answer | None:
+    """The answer to a letter that nobody will get now, whatever the database says."""
+    replies = [_certain_failure(fate) for fate in plan.fates]
+    if None in replies:
+        return None
+    return _answer(letter, plan, [reply for reply in replies if reply is not None])
+
+
+def _certain_failure(fate: Fate) -> Reply | None:
+    if isinstance(fate, Bounce):
+        return fate.reply
+    return fate.reason if isinstance(fate, Queue) else None
+
+
+def _answer(letter: Letter, plan: Plan, replies: Sequence[Reply]) -> Answer:
+    if not letter.reply_each:
+        return _of_several(replies, letter)
+    return [_of_several([replies[index] for index in lot], letter) for lot in plan.lots]
+
+
+def _of_several(replies: Sequence[Reply], letter: Letter) -> Reply:
+    """Yes where one gets it; else a temporary failure before a lasting one, for it may mend."""
+    for reply in replies:
+        if reply.code < 400:
+            return queued_as(show(letter.id))
+    return next((reply for reply in replies if reply.transient), replies[0])
+
+
+def _negative(answer: Answer) -> bool:
+    if isinstance(answer, Reply):
+        return answer.code >= 400
+    return all(reply.code >= 400 for reply in answer)
+
+
+def _reports(letter: Letter, plan: Plan, replies: Sequence[Reply], now: float) -> list[RecipientReport]:
+    """What the sender is owed at once (RFC 3461 §4.1)."""
+    if letter.sender.address is None:
+        return []
+    told = _told_by_reply(plan, replies) if letter.reply_each else ()
+    reports = []
+    for index, (fate, reply) in enumerate(zip(plan.fates, replies, strict=True)):
+        if reply.code >= 400:
+            if index not in told and wants(fate.recipient.notify, "failed"):
+                reports.append(RecipientReport(fate.recipient, "failed", reply, "", now, None))
+        elif type(fate) is Store and fate.recipient.notify & Notify.SUCCESS:
+            reports.append(RecipientReport(fate.recipient, "delivered", OK, "", now, None))
+    for recipient in plan.expanded:
+        reports.append(RecipientReport(recipient, "expanded", EXPANDED, "", now, None))
+    return reports
+
+
+def _told_by_reply(plan: Plan, replies: Sequence[Reply]) -> set[int]:
+    """Fates of recipients whose LMTP client gets a negative reply."""
+    failed = (lot for lot in plan.lots if all(replies[index].code >= 400 for index in lot))
+    return {index for lot in failed for index in lot}
+
+
+def _keys(letter: Letter, plan: Plan) -> Iterable[str]:
+    """What a journey is found by: sender, recipients, Message-ID."""
+    if letter.sender.address is not None:
+        yield str(letter.sender.address)
+    for fate in plan.fates:
+        yield str(fate.recipient.address)
+        if type(fate) is Store:
+            yield fate.address
+    message_id = HeaderIndex(letter.content.head).first("Message-ID")
+    if message_id:
+        yield message_id.decode("utf-8", "replace")

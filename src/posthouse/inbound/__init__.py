@@ -1,0 +1,1 @@
+"""Receiving letters: the SMTP core driven for strangers, for users and for LMTP clients."""

@@ -1,0 +1,57 @@
+"""What the sessions of one listener share: who decides, and under which name we speak."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posthouse.mail.envelope import AccountId
+
+if TYPE_CHECKING:
+    from posthouse.acceptance.accept import Acceptance
+    from posthouse.accounts.authentication import Authenticator
+    from posthouse.journey.refusals import Refusals
+    from posthouse.mail.ids import LetterIds
+    from posthouse.policy.policy import Policy
+    from posthouse.ports import Clock
+    from posthouse.protocol.smtp.server import Limits
+    from posthouse.protocol.smtp.verbs import Capabilities
+    from posthouse.routing import Router
+    from posthouse.submission.submission import Submission
+
+
+class Role(Enum):
+    """For whom a listener is there."""
+
+    MX = "strangers"
+    SUBMISSION = "users"
+    LMTP = "another MTA of ours"
+
+
+@dataclass(slots=True)
+class Service:
+    """One listener of one worker."""
+
+    name: str
+    """As in [listen]."""
+    role: Role
+    capabilities: Capabilities
+    limits: Limits
+    acceptance: Acceptance
+    authenticator: Authenticator
+    policy: Policy
+    router: Router
+    submission: Submission
+    refusals: Refusals
+    ids: LetterIds
+    clock: Clock
+    spool_directory: Path
+    hopcount_limit: int
+    full: Callable[[AccountId, int], bool | Awaitable[bool]]
+    """Whether an account's quota leaves no room for so many octets."""
+    tls_available: Callable[[], bool]
+    in_letter: int = field(default=0)
+    """Sessions between MAIL and the end of data; group commit waits a moment for them."""

@@ -1,0 +1,381 @@
+"""One SMTP or LMTP session: each event of the core decided by those who know.
+
+Policy and routing judge at each command; the letter's octets go to an intake; at the end of data the
+letter gets its trace field and goes to acceptance, whose answer is the reply. What needs no look-up is
+decided at once, in the same turn of the loop; the rest is awaited by the pump.
+
+It promises: no positive reply to the end of data but acceptance's own. Port 25 neither refuses nor
+repairs a missing Date or From; what a user's letter must be stands in `submission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
+from posthouse.acceptance.letter import Letter
+from posthouse.acceptance.planning import Accepted, plan
+from posthouse.accounts.authentication import Authenticated
+from posthouse.inbound.service import Role, Service
+from posthouse.journey import record
+from posthouse.mail.envelope import Client, LetterId, Recipient, Sender
+from posthouse.mail.header import HeaderIndex
+from posthouse.mail.ids import show
+from posthouse.mail.received import hop_count, received_field
+from posthouse.mail.reply import (
+    AUTHENTICATED,
+    CLOSING,
+    INSUFFICIENT_STORAGE,
+    MAILBOX_FULL,
+    MAILBOX_FULL_FOR_NOW,
+    MESSAGE_TOO_BIG,
+    READY_FOR_TLS,
+    ROUTING_LOOP,
+    SENDER_NOT_OWNED,
+    SENDER_OK,
+    START_MAIL_INPUT,
+    TLS_UNAVAILABLE,
+    Reply,
+)
+from posthouse.observe import log
+from posthouse.policy.verdict import Verdict
+from posthouse.protocol.smtp import events
+from posthouse.submission.submission import LOCAL_USER
+
+if TYPE_CHECKING:
+    from posthouse.journey.record import Step
+    from posthouse.net.pump import Pump
+    from posthouse.protocol.smtp.server import ServerSession
+    from posthouse.routing import Resolution
+
+_log = log.get("inbound")
+
+Decision: TypeAlias = Reply | Sequence[Reply] | None
+HEAD_TOO_LONG = MESSAGE_TOO_BIG.saying("The header section is too long")
+
+
+class SmtpSession:
+    """The driver of one connection."""
+
+    __slots__ = (
+        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_port", "_refusal", "_sender",
+        "_service", "_steps", "_trusted", "_user",
+    )  # fmt: skip
+
+    def __init__(self, core: ServerSession, service: Service) -> None:
+        self._core = core
+        self._service = service
+        self._client = Client("")
+        self._user = ""
+        self._steps: list[Step] = []
+        self._sender = Sender(None)
+        self._accepted: list[Accepted] = []
+        self._intake: Intake | None = None
+        self._refusal: Reply | None = None
+        self._in_letter = False
+
+    # ── what the pump calls ──────────────────────────────────────────────────────────────────────
+
+    def connected(self, pump: Pump) -> None:
+        peer = pump.peer
+        service = self._service
+        self._address = peer.address or "local"
+        self._port = peer.port
+        self._trusted = self._address == "local" or service.policy.trusts(self._address)
+        if peer.uid is not None and service.role is Role.SUBMISSION:
+            self._user = f"{LOCAL_USER}{peer.uid}"
+
+    def handle(self, event: events.Event) -> Any:
+        return _HANDLERS[type(event)](self, event)
+
+    def closed(self, reason: str) -> None:
+        self._forget_letter()
+
+    # ── the session ──────────────────────────────────────────────────────────────────────────────
+
+    def _who(self) -> Client:
+        """The client as it is known now; one and the same value while nothing changes."""
+        core, known = self._core, self._client
+        protocol = core.protocol
+        if known.protocol != protocol or known.helo != core.helo or known.address != self._address:
+            self._client = known = Client(
+                self._address, self._port, core.helo, protocol, core.tls, self._user, self._service.name,
+                self._trusted,
+            )  # fmt: skip
+        return known
+
+    def _on_connected(self, _: events.Connected) -> Decision | Awaitable[Decision]:
+        return self._judged(self._service.policy.at_client(self._who()), None, "")
+
+    def _on_helo(self, event: events.Helo) -> Decision | Awaitable[Decision]:
+        client = self._who()._replace(helo=event.name)
+        return self._judged(self._service.policy.at_helo(client), None, "HELO", event.name)
+
+    def _on_starttls(self, _: events.StartTls) -> Decision:
+        return READY_FOR_TLS if self._service.tls_available() else TLS_UNAVAILABLE
+
+    async def _on_auth(self, event: events.Auth) -> Decision:
+        credentials = event.credentials
+        result = await self._service.authenticator.authenticate(
+            credentials.identity, credentials.password, self._address
+        )
+        if not isinstance(result, Authenticated):
+            return self._refused(result, "AUTH", credentials.identity)
+        self._user = result.login
+        self._client = Client("")
+        return AUTHENTICATED
+
+    def _on_enquiry(self, event: events.Vrfy | events.Expn) -> Awaitable[Decision]:
+        router = self._service.router
+        if isinstance(event, events.Vrfy):
+            return router.verify(event.argument, authenticated=bool(self._user))
+        return router.expand(event.argument, authenticated=bool(self._user))
+
+    def _on_quit(self, _: events.Quit) -> Decision:
+        return CLOSING
+
+    # ── the envelope ─────────────────────────────────────────────────────────────────────────────
+
+    def _on_mail(self, event: events.Mail) -> Decision | Awaitable[Decision]:
+        sender = event.sender
+        service = self._service
+        client = self._who()
+        if service.role is Role.SUBMISSION:
+            allowed = service.submission.may_send(self._user, sender.address)
+            if not isinstance(allowed, bool):
+                return self._mail_later(allowed, client, sender)
+            if not allowed:
+                return self._refused(SENDER_NOT_OWNED, "MAIL", str(sender.address or ""))
+        return self._begin(service.policy.at_sender(client, sender), sender)
+
+    async def _mail_later(self, allowed: Awaitable[bool], client: Client, sender: Sender) -> Decision:
+        if not await allowed:
+            return self._refused(SENDER_NOT_OWNED, "MAIL", str(sender.address or ""))
+        decision = self._begin(self._service.policy.at_sender(client, sender), sender)
+        return await decision if isinstance(decision, Awaitable) else decision
+
+    def _begin(self, verdict: Verdict | Awaitable[Verdict], sender: Sender) -> Decision | Awaitable[Decision]:
+        if not isinstance(verdict, Verdict):
+            return self._begin_later(verdict, sender)
+        if verdict.reply is not None:
+            return self._refused(verdict.reply, "MAIL", str(sender.address or ""))
+        self._sender = sender
+        self._accepted = []
+        now = self._now()
+        self._steps = [
+            record.session(now, self._who()),
+            record.sender(now, str(sender.address or ""), sender.size),
+        ]
+        self._in_letter = True
+        self._service.in_letter += 1
+        return SENDER_OK
+
+    async def _begin_later(self, verdict: Awaitable[Verdict], sender: Sender) -> Decision:
+        decision = self._begin(await verdict, sender)
+        assert not isinstance(decision, Awaitable)
+        return decision
+
+    def _on_rcpt(self, event: events.Rcpt) -> Decision | Awaitable[Decision]:
+        recipient = event.recipient
+        resolution = self._service.router.resolve(recipient.address)
+        if isinstance(resolution, Awaitable):
+            return self._rcpt_later(resolution, recipient)
+        return self._judge_recipient(resolution, recipient)
+
+    async def _rcpt_later(self, resolution: Awaitable[Resolution], recipient: Recipient) -> Decision:
+        decision = self._judge_recipient(await resolution, recipient)
+        return await decision if isinstance(decision, Awaitable) else decision
+
+    def _judge_recipient(
+        self, resolution: Resolution, recipient: Recipient
+    ) -> Decision | Awaitable[Decision]:
+        verdict = self._service.policy.at_recipient(self._who(), self._sender, recipient, resolution)
+        if not isinstance(verdict, Verdict):
+            return self._judge_recipient_later(verdict, resolution, recipient)
+        if verdict.reply is not None:
+            return self._refused(verdict.reply, "RCPT", str(recipient.address))
+        if resolution.reply.code >= 400:
+            return self._refused(resolution.reply, "RCPT", str(recipient.address))
+        full = self._over_quota(resolution)
+        if not isinstance(full, bool):
+            return self._add_later(full, resolution, recipient)
+        return self._add(full, resolution, recipient)
+
+    async def _judge_recipient_later(
+        self, pending: Awaitable[Verdict], resolution: Resolution, recipient: Recipient
+    ) -> Decision:
+        verdict = await pending
+        if verdict.reply is not None:
+            return self._refused(verdict.reply, "RCPT", str(recipient.address))
+        if resolution.reply.code >= 400:
+            return self._refused(resolution.reply, "RCPT", str(recipient.address))
+        full = self._over_quota(resolution)
+        return self._add(full if isinstance(full, bool) else await full, resolution, recipient)
+
+    def _over_quota(self, resolution: Resolution) -> bool | Awaitable[bool]:
+        """Whether the only mailbox behind a recipient has no room for what MAIL declared."""
+        if len(resolution.finals) != 1:
+            return False
+        account = getattr(resolution.finals[0], "account", None)
+        return False if account is None else self._service.full(account, max(1, self._sender.size))
+
+    async def _add_later(
+        self, full: Awaitable[bool], resolution: Resolution, recipient: Recipient
+    ) -> Decision:
+        return self._add(await full, resolution, recipient)
+
+    def _add(self, full: bool, resolution: Resolution, recipient: Recipient) -> Decision:
+        if full:
+            # RFC 5321 §4.2.3: 452 where waiting may help, 552 where this letter is known not to fit.
+            reply = MAILBOX_FULL if self._sender.size else MAILBOX_FULL_FOR_NOW
+            return self._refused(reply, "RCPT", str(recipient.address))
+        self._accepted.append(Accepted(recipient, resolution))
+        self._steps.append(record.recipient(self._now(), str(recipient.address), resolution.path))
+        return resolution.reply
+
+    # ── the letter ───────────────────────────────────────────────────────────────────────────────
+
+    def _on_data(self, _: events.Data) -> Decision | Awaitable[Decision]:
+        verdict = self._service.policy.at_data(
+            self._who(), self._sender, pipelined=self._core.pipelined_too_soon
+        )
+        self._refusal = None
+        edit = self._prepare if self._service.role is Role.SUBMISSION else None
+        self._intake = Intake(self._service.spool_directory, edit)
+        return self._judged(verdict, START_MAIL_INPUT, "DATA", str(self._sender.address or ""))
+
+    def _prepare(self, head: bytes) -> bytes:
+        return self._service.submission.prepare(head, self._sender.address)
+
+    def _on_chunk(self, event: events.Chunk) -> None:
+        if self._refusal is not None or self._intake is None:
+            return
+        try:
+            self._intake.feed(event.data)
+        except HeadTooLong:
+            self._give_up(HEAD_TOO_LONG)
+        except OSError as error:
+            _log.warning("cannot spool a letter", reason=str(error))
+            self._give_up(INSUFFICIENT_STORAGE)
+
+    def _give_up(self, reply: Reply) -> None:
+        """The rest of the letter is thrown away; `reply` is the answer at its end."""
+        self._refusal = reply
+        if self._intake is not None:
+            self._intake.discard()
+            self._intake = None
+
+    def _on_end_of_data(self, _: events.EndOfData) -> Decision | Awaitable[Decision]:
+        intake, self._intake = self._intake, None
+        if self._refusal is not None or intake is None:
+            refusal = self._refusal or INSUFFICIENT_STORAGE
+            self._forget_letter()
+            return self._refused(refusal, "DATA", str(self._sender.address or ""))
+        try:
+            content = intake.finish()
+        except (HeadTooLong, OSError) as error:
+            intake.discard()
+            self._forget_letter()
+            reply = HEAD_TOO_LONG if isinstance(error, HeadTooLong) else INSUFFICIENT_STORAGE
+            return self._refused(reply, "DATA", str(self._sender.address or ""))
+        letter = self._letter(content)
+        objection = self._objection(content.head)
+        if isinstance(objection, Awaitable):
+            return self._decide_later(letter, objection)
+        return self._decide(letter, objection)
+
+    def _letter(self, content: Any) -> Letter:
+        service = self._service
+        now = self._now()
+        client = self._who()
+        id = LetterId(service.ids.new())
+        accepted = self._accepted
+        only = str(accepted[0].recipient.address) if len(accepted) == 1 else None
+        trace = received_field(client, service.capabilities.hostname, show(id), now, only)
+        steps = self._steps
+        message_id = HeaderIndex(content.head).first("Message-ID")
+        steps.append(record.content(now, content.size, (message_id or b"").decode("utf-8", "replace")))
+        return Letter(
+            id, self._sender, client, content, trace, now, steps, reply_each=service.role is Role.LMTP
+        )
+
+    def _objection(self, head: bytes) -> Reply | Awaitable[Reply | None] | None:
+        if hop_count(head) > self._service.hopcount_limit:  # RFC 5321 §6.3
+            return ROUTING_LOOP
+        if self._service.role is Role.SUBMISSION:
+            return self._service.submission.objection(self._user, head)
+        return None
+
+    async def _decide_later(self, letter: Letter, objection: Awaitable[Reply | None]) -> Decision:
+        decision = self._decide(letter, await objection)
+        return await decision if isinstance(decision, Awaitable) else decision
+
+    def _decide(self, letter: Letter, objection: Reply | None) -> Decision | Awaitable[Decision]:
+        accepted = self._accepted
+        self._forget_letter()
+        if objection is not None:
+            if isinstance(letter.content, SpooledContent):
+                letter.content.path.unlink(missing_ok=True)
+            return self._refused(objection, "DATA", str(self._sender.address or ""))
+        return self._service.acceptance.accept(letter, plan(letter, accepted))
+
+    def _on_reset(self, event: events.Reset) -> None:
+        if event.reply is not None:
+            self._refused(event.reply, "DATA", str(self._sender.address or ""))
+        self._forget_letter()
+
+    def _forget_letter(self) -> None:
+        """The transaction is over."""
+        if self._intake is not None:
+            self._intake.discard()
+            self._intake = None
+        if self._in_letter:
+            self._in_letter = False
+            self._service.in_letter -= 1
+        self._accepted = []
+
+    # ── refusals ─────────────────────────────────────────────────────────────────────────────────
+
+    def _now(self) -> float:
+        return self._service.clock.now()
+
+    def _judged(
+        self, verdict: Verdict | Awaitable[Verdict], yes: Reply | None, command: str, about: str = ""
+    ) -> Decision | Awaitable[Decision]:
+        if not isinstance(verdict, Verdict):
+            return self._judged_later(verdict, yes, command, about)
+        return yes if verdict.reply is None else self._refused(verdict.reply, command, about)
+
+    async def _judged_later(
+        self, verdict: Awaitable[Verdict], yes: Reply | None, command: str, about: str
+    ) -> Decision:
+        decision = self._judged(await verdict, yes, command, about)
+        assert not isinstance(decision, Awaitable)
+        return decision
+
+    def _refused(self, reply: Reply, command: str, about: str) -> Reply:
+        """Remember a refusal: in the journey of the letter under way, and in the client's own, for the
+        sender may ask and the client may never come back."""
+        now = self._now()
+        if self._in_letter:
+            self._steps.append(record.refused(now, f"{command} {about}", str(reply)))
+        self._service.refusals.add(now, self._who(), command, about, reply)
+        return reply
+
+
+_HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {
+    events.Connected: SmtpSession._on_connected,
+    events.Helo: SmtpSession._on_helo,
+    events.StartTls: SmtpSession._on_starttls,
+    events.Auth: SmtpSession._on_auth,
+    events.Mail: SmtpSession._on_mail,
+    events.Rcpt: SmtpSession._on_rcpt,
+    events.Vrfy: SmtpSession._on_enquiry,
+    events.Expn: SmtpSession._on_enquiry,
+    events.Data: SmtpSession._on_data,
+    events.Chunk: SmtpSession._on_chunk,
+    events.EndOfData: SmtpSession._on_end_of_data,
+    events.Reset: SmtpSession._on_reset,
+    events.Quit: SmtpSession._on_quit,
+}
