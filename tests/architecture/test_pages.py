@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+
 from posthouse.config.load import keys
 from posthouse.config.reference import markdown
 from tests.architecture import pages
-from tests.architecture.source import TOP
+from tests.architecture.source import TOP, modules
 
 
 def test_every_key_is_documented() -> None:
@@ -13,6 +15,19 @@ def test_every_key_is_documented() -> None:
 
     assert [".".join(key) for key in keys() if f"| `{'.'.join(key)}` |" not in page] == []
     assert page == markdown(), "run `make docs`"
+
+
+def test_every_key_is_read_by_some_room() -> None:
+    """But for the listeners, which are taken as a whole."""
+    read = {
+        node.attr
+        for module in modules()
+        if module.room not in ("config", "cli") and module.name != "admin/health.py"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+    }
+
+    assert [".".join(key) for key in keys() if key[0] != "listen" and key[-1] not in read] == []
 
 
 def test_every_metric_is_documented() -> None:

@@ -30,7 +30,7 @@ def forbidden_rooms(module: Module) -> list[str]:
     allowed = set(ROOMS[: ROOMS.index(module.room) + 1])
     found = []
     for line, name in module.imports():
-        parts = name.split(".")
+        parts = [*name.split("."), ""]
         if name.startswith("."):
             found.append(f"line {line}: a relative import")
         elif parts[0] == "posthouse" and parts[1] in ROOMS and parts[1] not in allowed:
