@@ -75,7 +75,7 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
     else:
         findings.append(Finding("ok", "database", f"{len(domains)} domains"))
     nameservers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
-    resolver = StubResolver(nameservers, _MachineClock())
+    resolver = StubResolver(nameservers, _MachineClock(), trust_ad=config.dns.trust_ad)
     try:
         findings += await examine_dns(config, domains, resolver)
     finally:

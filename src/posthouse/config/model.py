@@ -178,6 +178,10 @@ class Dns(Table):
     """Name servers."""
 
     nameservers: Endpoints = Field((), description='such as ["127.0.0.1:5353"]; empty: the system\'s')
+    trust_ad: Switch = Field(
+        False,
+        description="believe every name server that says it has validated DNSSEC, not only one on loopback",
+    )
 
 
 class Outbound(Table):
