@@ -167,14 +167,23 @@ def _fate(step: Step) -> str:
 # One function for each kind of step.
 
 
-def _session(step: Step) -> Hop:
-    _, at, address, port, helo, protocol, tls, user, listener = step
+def _connected(step: Step) -> Hop:
+    _, at, address, port, listener = step
     if address == "local":
-        return Hop(at, f"Handed in on this machine{f' by {user}' if user else ''}.")
-    details = [f"It called itself {helo}."] if helo else []
-    details.append(f"The connection was encrypted: {tls}." if tls else "The connection was not encrypted.")
-    who = f"{user}, logged in, " if user else "A server "
-    return Hop(at, f"{who}at {address} port {port} connected to {listener} ({protocol}).", tuple(details))
+        return Hop(at, f"A program on this machine connected to {listener}.")
+    return Hop(at, f"{address} port {port} connected to {listener}.")
+
+
+def _helo(step: Step) -> Hop:
+    return Hop(step[1], f"It calls itself {step[2]}.")
+
+
+def _tls(step: Step) -> Hop:
+    return Hop(step[1], f"The connection was encrypted: {step[2]}.")
+
+
+def _authenticated(step: Step) -> Hop:
+    return Hop(step[1], f"{step[2]} logged in.")
 
 
 def _sender(step: Step) -> Hop:
@@ -297,7 +306,10 @@ def _reply_details(reply: str) -> tuple[str, ...]:
 
 
 _HOPS: dict[int, Callable[[Step], Hop]] = {
-    record.SESSION: _session,
+    record.CONNECTED: _connected,
+    record.HELO: _helo,
+    record.TLS: _tls,
+    record.AUTHENTICATED: _authenticated,
     record.SENDER: _sender,
     record.RECIPIENT: _recipient_hop,
     record.REFUSED: _refused,

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 
 from posthouse.mail.address import AddressError, canonical, parse_address
-from posthouse.mail.envelope import Client
 from posthouse.mail.ids import first_of, moment, parse_id
 
 if TYPE_CHECKING:
@@ -40,16 +39,20 @@ FIND_LIMIT = 100
 _COMPRESS_FROM = 600
 _HOURS_AT_ONCE = 240
 
-SESSION, SENDER, RECIPIENT, REFUSED, CONTENT, STORED, QUEUED, BOUNCED, DISCARDED, WRITTEN = range(10)
-DSN_SENT, ATTEMPT, DELIVERED, DEFERRED, FAILED, DELAY_WARNING, ADMINISTRATOR, REFUSED_SESSION = range(10, 18)
-DECISION = 18
+CONNECTED, HELO, TLS, AUTHENTICATED, SENDER, RECIPIENT, REFUSED, CONTENT, DECISION = range(9)
+STORED, QUEUED, BOUNCED, DISCARDED, WRITTEN, DSN_SENT = range(9, 15)
+ATTEMPT, DELIVERED, DEFERRED, FAILED, DELAY_WARNING, ADMINISTRATOR, REFUSED_SESSION = range(15, 22)
 
 KINDS: dict[int, tuple[str, tuple[str, ...]]] = {
-    SESSION: ("session", ("address", "port", "helo", "protocol", "tls", "user", "listener")),
+    CONNECTED: ("connected", ("address", "port", "listener")),
+    HELO: ("helo", ("name",)),
+    TLS: ("tls", ("version_and_cipher",)),
+    AUTHENTICATED: ("authenticated", ("user",)),
     SENDER: ("sender", ("address", "size")),
     RECIPIENT: ("recipient", ("address", "path")),
     REFUSED: ("refused", ("command", "reply")),
     CONTENT: ("content", ("size", "message_id")),
+    DECISION: ("decision", ("rule", "verdict", "reason")),
     STORED: ("stored", ("number", "address", "mailbox", "uid")),
     QUEUED: ("queued", ("number", "recipient", "next_hop", "reason")),
     BOUNCED: ("bounced", ("number", "recipient", "reply")),
@@ -63,24 +66,28 @@ KINDS: dict[int, tuple[str, tuple[str, ...]]] = {
     DELAY_WARNING: ("delay-warning", ("number", "recipient", "child")),
     ADMINISTRATOR: ("administrator", ("action", "number", "who")),
     REFUSED_SESSION: ("refused-session", ("address", "count", "last", "command", "about", "reply")),
-    DECISION: ("decision", ("rule", "verdict", "reason")),
 }
 """Name and field names of each kind."""
 
 
-def session(at: float, client: Client) -> Step:
-    """Who handed the letter in."""
-    return (
-        SESSION,
-        at,
-        client.address,
-        client.port,
-        client.helo,
-        client.protocol,
-        client.tls,
-        client.user,
-        client.listener,
-    )
+def connected(at: float, address: str, port: int, listener: str) -> Step:
+    """A client connected. `address`: its IP address, or `local`; `listener`: smtp, submission, lmtp …"""
+    return (CONNECTED, at, address, port, listener)
+
+
+def helo(at: float, name: str) -> Step:
+    """HELO, EHLO or LHLO, with what the client calls itself."""
+    return (HELO, at, name[:LINE_LIMIT])
+
+
+def tls(at: float, version_and_cipher: str) -> Step:
+    """The connection is encrypted from here on: `TLSv1.3 TLS_AES_256_GCM_SHA384`."""
+    return (TLS, at, version_and_cipher)
+
+
+def authenticated(at: float, user: str) -> Step:
+    """The client logged in."""
+    return (AUTHENTICATED, at, user)
 
 
 def sender(at: float, address: str, size: int = 0) -> Step:

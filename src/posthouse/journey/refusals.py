@@ -67,7 +67,7 @@ class Refusals:
             known.last = at
 
     def flush(self) -> bool:
-        """Hand what was collected to the database, without waiting. False: it took none, and all is dropped."""
+        """Hand what was collected to the database, without waiting. False: it took none; all is dropped."""
         if not self._clients:
             return True
         clients, self._clients = self._clients, {}
