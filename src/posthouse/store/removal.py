@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BATCH = 1000
 """Messages that one transaction removes, as a good measure."""
 
+_DELETED = f"{SEPARATOR}%"
+"""Pattern of the names that deleted mailboxes have, and no other."""
+
 
 def release_emails(tx: Tx, contents: Contents, account: AccountId, emails: Sequence[int]) -> None:
     """Remove those of `emails` that lie in no mailbox now, credit their octets, release their content."""
@@ -44,11 +47,7 @@ def release_emails(tx: Tx, contents: Contents, account: AccountId, emails: Seque
 def sweep(tx: Tx, contents: Contents, account: AccountId, limit: int = BATCH) -> int:
     """Remove up to `limit` messages of deleted mailboxes; returns how many; fewer: that is all."""
     removed = 0
-    doomed = tx.all(
-        # Names of deleted mailboxes begin with the separator; '0' is the character after it.
-        "SELECT id FROM mailbox WHERE account = ? AND name >= '/' AND name < '0'",
-        (account,),
-    )
+    doomed = tx.all("SELECT id FROM mailbox WHERE account = ? AND name LIKE ?", (account, _DELETED))
     for (mailbox,) in doomed:
         left = limit - removed
         if left <= 0:
@@ -78,7 +77,7 @@ def _take(tx: Tx, contents: Contents, account: AccountId, mailbox: int, limit: i
 
 def unswept(reader: Reader) -> list[AccountId]:
     """Accounts with a deleted mailbox whose messages are not all gone, after a crash for example."""
-    rows = reader.all("SELECT DISTINCT account FROM mailbox WHERE name >= '/' AND name < '0'")
+    rows = reader.all("SELECT DISTINCT account FROM mailbox WHERE name LIKE ?", (_DELETED,))
     return [account for (account,) in rows]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import compress
+from collections.abc import Iterable
+from itertools import compress, islice
+from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.store.mailboxes import SEPARATOR, Mailbox, MailboxNotFound
@@ -61,6 +63,10 @@ class Applied(NamedTuple):
 
 
 _FEW = 16
+"""Gaps that are cut out one by one; more of them in one pass."""
+
+_ROWS = 1000
+"""Rows held as objects at a time."""
 
 
 class Snapshot:
@@ -69,18 +75,27 @@ class Snapshot:
     __slots__ = ("emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids")
 
     def __init__(
-        self, mailbox: Mailbox, recent: int, rows: list[tuple[int, int, int, int, str, int]]
+        self, mailbox: Mailbox, recent: int, rows: Iterable[tuple[int, int, int, int, str, int]]
     ) -> None:
-        columns = list(zip(*rows, strict=True)) or [()] * 6
+        """`rows` have the columns of `Entry`, by ascending UID."""
         self.mailbox = mailbox
         self.recent = recent
         """UIDs from here on are recent (RFC 3501 §2.3.2), unless another session has claimed them."""
-        self.uids = array("I", columns[0])
-        self.emails = array("q", columns[1])
-        self.sizes = array("q", columns[2])
-        self.flags = bytearray(columns[3])
-        self.keywords: list[str] = list(columns[4])
-        self.modseqs = array("q", columns[5])
+        self.uids = array("I")
+        self.emails = array("q")
+        self.sizes = array("q")
+        self.flags = bytearray()
+        self.keywords: list[str] = []
+        self.modseqs = array("q")
+        rows = iter(rows)
+        while some := list(islice(rows, _ROWS)):
+            uids, emails, sizes, flags, keywords, modseqs = zip(*some, strict=True)
+            self.uids.extend(uids)
+            self.emails.extend(emails)
+            self.sizes.extend(sizes)
+            self.flags.extend(flags)
+            self.keywords.extend(map(intern, keywords))
+            self.modseqs.extend(modseqs)
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -156,7 +171,7 @@ _ENTRY = "uid, email, size, flags, keywords, modseq"
 def take(reader: Reader, account: AccountId, mailbox: int) -> Snapshot:
     """The mailbox with this id as it is. Raises `MailboxNotFound`."""
     found, (recent, _, _) = _mailbox(reader, account, mailbox)
-    rows = reader.all(
+    rows = reader.each(
         f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? ORDER BY uid", (account, mailbox)
     )
     return Snapshot(found, recent, rows)
