@@ -22,8 +22,8 @@ from posthouse.protocol import sasl
 from posthouse.protocol.smtp.outgoing import Finished, OutgoingLetter, Timeouts, Transaction
 from posthouse.protocol.smtp.replies import BadReply, ReplyReader
 
-SecurityLevel: TypeAlias = Literal["none", "may", "encrypt"]
-"""Postfix's smtp_tls_security_level: no TLS; TLS where offered; TLS or nothing."""
+SecurityLevel: TypeAlias = Literal["none", "may", "encrypt", "secure"]
+"""Postfix's smtp_tls_security_level: none; where offered; or nothing; with a fitting certificate."""
 
 _WHILE = {
     "greeting": "while waiting for the greeting",
@@ -41,11 +41,11 @@ class Line(NamedTuple):
     """`C` for what we said, `S` for what the server said."""
     text: str
     seconds: float
-    """When, by the clock that the session was given."""
+    """Since the first line of the dialogue."""
 
 
 class Ready(NamedTuple):
-    """The session can take a transaction: introductions are over, or the last one has ended."""
+    """Introductions are over: the session can take a transaction, and the next after each Finished."""
 
 
 class WantsContent(NamedTuple):
@@ -67,9 +67,9 @@ class ClientSession:
     """One connection to a server."""
 
     __slots__ = (
-        "_answers", "_awaiting", "_clock", "_credentials", "_dialogue", "_events", "_hostname", "_letter",
-        "_level", "_mechanism", "_output", "_phase", "_reset_needed", "authenticated", "closing",
-        "extensions", "lmtp", "timeouts", "tls", "wants_tls",
+        "_answers", "_awaiting", "_began", "_clock", "_credentials", "_dialogue", "_events", "_hostname",
+        "_letter", "_level", "_mechanism", "_output", "_phase", "_reset_needed", "authenticated",
+        "closing", "extensions", "lmtp", "timeouts", "tls", "wants_tls",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +93,7 @@ class ClientSession:
         self._level = level
         self._credentials = credentials
         self.timeouts = timeouts or Timeouts()
+        self._began = 0.0
         self._answers = ReplyReader()
         self._output: list[bytes] = []
         self._events: deque[Event] = deque()
@@ -185,7 +186,7 @@ class ClientSession:
     # ── plumbing ─────────────────────────────────────────────────────────────────────────────────
 
     def _record_reply(self, reply: Reply) -> None:
-        now = self._clock()
+        now = self._seconds()
         status = f"{reply.code} {reply.enhanced} " if reply.enhanced else f"{reply.code} "
         if "\n" not in reply.text:
             self._dialogue.append(Line("S", status + reply.text, now))
@@ -247,7 +248,7 @@ class ClientSession:
         elif "STARTTLS" in self.extensions:
             self._phase = "starttls"
             self.command(b"STARTTLS\r\n", self._starttls_answered, self.timeouts.command)
-        elif self._level == "encrypt":
+        elif self._level != "may":
             self._phase = "starttls"
             self.lose(Reply(451, "4.7.4", "TLS is required, but the server does not offer STARTTLS"))
         else:
@@ -259,7 +260,7 @@ class ClientSession:
                 self.lose(Reply(451, "4.7.0", "Protocol error: plain text after the reply to STARTTLS"))
                 return
             self.wants_tls = True
-        elif self._level == "encrypt":
+        elif self._level != "may":
             self.lose(reply)
         else:
             self._authenticate()
@@ -284,7 +285,7 @@ class ClientSession:
             auth += b" " + (sasl.encode(initial) or b"=")
         self._output.append(auth + b"\r\n")
         secret = "" if initial is None else " [secret]"
-        self._dialogue.append(Line("C", f"AUTH {name}{secret}", self._clock()))
+        self.note(f"AUTH {name}{secret}")
         self.expect(self._auth_answered, self.timeouts.command)
 
     def _auth_answered(self, reply: Reply) -> None:
@@ -299,7 +300,7 @@ class ClientSession:
             except sasl.SaslError:
                 self._mechanism, response, shown = None, b"*", "*"  # RFC 4954 §4: cancel
             self._output.append(response + b"\r\n")
-            self._dialogue.append(Line("C", shown, self._clock()))
+            self.note(shown)
             self.expect(self._auth_answered, self.timeouts.command)
         else:
             self.lose(reply)
@@ -339,14 +340,20 @@ class ClientSession:
 
     def command(self, line: bytes, handler: Callable[[Reply], None], timeout: float) -> None:
         self._output.append(line)
-        self._dialogue.append(Line("C", line[:-2].decode("utf-8", "replace"), self._clock()))
+        self.note(line[:-2].decode("utf-8", "replace"))
         self._awaiting.append((handler, timeout))
 
     def put(self, octets: bytes) -> None:
         self._output.append(octets)
 
     def note(self, text: str) -> None:
-        self._dialogue.append(Line("C", text, self._clock()))
+        self._dialogue.append(Line("C", text, self._seconds()))
+
+    def _seconds(self) -> float:
+        if not self._dialogue:
+            self._began = self._clock()
+            return 0.0
+        return self._clock() - self._began
 
     def expect(self, handler: Callable[[Reply], None], timeout: float) -> None:
         self._awaiting.append((handler, timeout))
