@@ -73,7 +73,7 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
             Finding("problem", "database", str(error), "correct database.url, or restore a backup")
         )
     else:
-        findings.append(Finding("ok", "database", f"{len(domains)} domains"))
+        findings.append(Finding("ok", "database", "open, its tables up to date"))
     nameservers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
     resolver = StubResolver(nameservers, _MachineClock(), trust_ad=config.dns.trust_ad)
     try:
@@ -93,4 +93,4 @@ def _print(findings: list[Finding], *, json: bool) -> None:
             print(f"         → {finding.remedy}")
     problems = sum(finding.level == "problem" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
-    sys.stdout.write(f"\n{problems} problems, {warnings} warnings\n")
+    sys.stdout.write(f"\nProblems: {problems}, warnings: {warnings}.\n")
