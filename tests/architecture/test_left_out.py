@@ -58,4 +58,4 @@ def test_in_ci_nothing_may_be_left_out(run) -> None:
     code, output = run("true")
 
     assert code == 1
-    assert "1 failed, 1 passed" in output.splitlines()[-1]
+    assert "1 passed, 1 error" in output.splitlines()[-1]
