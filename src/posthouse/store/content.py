@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from posthouse.db.blobs import discard
 from posthouse.mail.content import CHUNK, Content, MemoryContent
 from posthouse.store.uids import listed
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
     from posthouse.db.blobs import Blobs
-    from posthouse.ports import Clock
 
 
 class NoSuchContent(LookupError):
@@ -99,11 +97,12 @@ class Contents:
     def __init__(
         self,
         in_queue: Callable[[Tx, Sequence[int]], Collection[int]],
-        clock: Clock,
+        remember: Callable[[Tx, Sequence[str]], object],
     ) -> None:
-        """`in_queue` tells which of some contents the queue still needs (that table is another room's)."""
+        """`in_queue` tells which of some contents the queue still needs (that table is another room's);
+        `remember` notes names of blobs to be deleted (`db.blobs.discard`), within the transaction."""
         self._in_queue = in_queue
-        self._clock = clock
+        self._remember = remember
 
     def release(self, tx: Tx, ids: Collection[int]) -> int:
         """Delete those of `ids` to which nothing refers any more; returns their number.
@@ -116,6 +115,7 @@ class Contents:
         queued = set(self._in_queue(tx, wanted))
         free = [id for id in wanted if id not in queued]
         gone: list[int] = []
+        names: list[str] = []
         for condition, some in listed(free, "id"):
             for id, blob in tx.all(
                 f"DELETE FROM content WHERE {condition}"
@@ -124,7 +124,9 @@ class Contents:
             ):
                 gone.append(id)
                 if blob is not None:
-                    discard(tx, blob, self._clock.now())
+                    names.append(blob)
         for condition, some in listed(gone, "content"):
             tx.run(f"DELETE FROM content_body WHERE {condition}", some)
+        if names:
+            self._remember(tx, names)
         return len(gone)

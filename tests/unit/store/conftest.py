@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from posthouse.db import Tx, dialect
+from posthouse.db.blobs import discard
 from posthouse.db.connection import Session
 from posthouse.db.migrations import all_migrations
 from posthouse.mail.envelope import AccountId
@@ -24,16 +25,18 @@ class Store:
     queued: set[int] = field(default_factory=set)
     """Contents that the queue still needs."""
     ids: int = 0
+    now: float = 5_000_000.0
 
     @property
     def contents(self) -> content.Contents:
         def in_queue(tx: Tx, ids: Sequence[int]) -> Collection[int]:
             return self.queued.intersection(ids)
 
-        return content.Contents(in_queue, self)
+        def remember(tx: Tx, names: Sequence[str]) -> None:
+            for name in names:
+                discard(tx, name, self.now)
 
-    def now(self) -> float:
-        return 5_000_000.0
+        return content.Contents(in_queue, remember)
 
     def account(self, number: int = 1, *, quota: int | None = None) -> AccountId:
         self.tx.run(

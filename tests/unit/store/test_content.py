@@ -63,7 +63,7 @@ def test_the_name_of_a_blob_is_remembered_when_its_row_goes(store: Any) -> None:
     assert content.named(store.tx, ["ab/cd", "ef/gh"]) == {"ab/cd"}
     assert store.tx.all("SELECT * FROM blob_garbage") == []
     _expunge(store, account)
-    assert store.tx.all("SELECT * FROM blob_garbage") == [("ab/cd", store.now())]
+    assert store.tx.all("SELECT * FROM blob_garbage") == [("ab/cd", store.now)]
     assert content.named(store.tx, ["ab/cd", "ef/gh"]) == set()
 
 
