@@ -26,6 +26,9 @@ class Reader(Protocol):
     def each(self, sql: str, params: Parameters = ()) -> Iterator[Row]:
         """Rows as they are read. Not to be kept beyond the call."""
 
+    def now(self) -> float:
+        """The database's clock, seconds since 1970 UTC. For leases only."""
+
 
 class Tx(Protocol):
     """A transaction. It commits after its closure has returned, together with others."""

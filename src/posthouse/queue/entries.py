@@ -88,7 +88,8 @@ _ENTRY_COLUMNS = "letter, number, recipient, notify, orcpt, next_hop, attempts, 
 _INSERT_LETTER = f"INSERT INTO queue_letter ({_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_ENTRY = (
     "INSERT INTO queue_entry"
-    " (letter, number, recipient, notify, orcpt, next_hop, state, due, attempts, reason, warned, holder, lease)"
+    " (letter, number, recipient, notify, orcpt, next_hop, state, due, attempts, reason, warned,"
+    " holder, lease)"
     " VALUES (?, ?, ?, ?, ?, ?, 'active', ?, 0, ?, 0, ?, ?)"
 )
 
@@ -151,7 +152,7 @@ def claim(tx: Tx, holder: int, now: float, limit: int) -> list[Claimed]:
     for slice_ in (f"AND {_SLICE} = ?", ""):
         if len(rows) < limit:
             rows += tx.all(
-                f"UPDATE queue_entry SET holder = ?, lease = ? WHERE holder = 0 AND (letter, number) IN ("
+                "UPDATE queue_entry SET holder = ?, lease = ? WHERE holder = 0 AND (letter, number) IN ("
                 f" SELECT letter, number FROM queue_entry WHERE state = 'active' AND holder = 0 AND due <= ?"
                 f" {slice_} ORDER BY due, letter, number LIMIT ?) RETURNING {_ENTRY_COLUMNS}",
                 (holder, lease, now, *((holder % SLICES,) if slice_ else ()), limit - len(rows)),
@@ -170,12 +171,13 @@ def _letter(tx: Tx | Reader, id: int) -> QueueLetter:
     return QueueLetter(*row)
 
 
-def has_expired(reader: Reader, moment: float) -> bool:
-    """Whether a lease expired before `moment`, by the database's clock."""
+def has_expired(reader: Reader) -> bool:
+    """Whether a lease has expired."""
     return (
         reader.one(
-            "SELECT 1 FROM queue_entry WHERE state IN ('active', 'held') AND holder > 0 AND lease < ? LIMIT 1",
-            (moment,),
+            "SELECT 1 FROM queue_entry"
+            " WHERE state IN ('active', 'held') AND holder > 0 AND lease < ? LIMIT 1",
+            (reader.now(),),
         )
         is not None
     )

@@ -1,0 +1,110 @@
+"""Destinations: how many attempts go to one next hop at once, and to all of them.
+
+Each destination has a few workers, coroutines that take one job after the other and end when there is
+none. The first ones start at once; more come only when jobs pile up, until there are as many as allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from posthouse.runner.job import Job
+
+AT_ONCE = 5
+"""Workers of a destination that start without further reason."""
+PILE = 4
+"""Waiting jobs for each worker that call for one more."""
+WORKERS = 200
+"""Workers of all destinations together."""
+
+
+class Destination:
+    """One next hop, as long as it has jobs."""
+
+    __slots__ = ("next_hop", "starved", "waiting", "workers")
+
+    def __init__(self, next_hop: str) -> None:
+        self.next_hop = next_hop
+        self.waiting: deque[Job] = deque()
+        self.workers = 0
+        self.starved = False
+
+
+class Destinations:
+    """All next hops with jobs. `attempt` is called with each job; it raises nothing."""
+
+    def __init__(self, limit: int, attempt: Callable[[Job], Awaitable[None]]) -> None:
+        """`limit`: attempts at one destination at once."""
+        self._limit = limit
+        self._attempt = attempt
+        self._destinations: dict[str, Destination] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starved: deque[Destination] = deque()
+        self._stopped = False
+
+    def add(self, job: Job) -> None:
+        """Try the job as soon as its destination has a worker free."""
+        destination = self._destinations.get(job.next_hop)
+        if destination is None:
+            destination = self._destinations[job.next_hop] = Destination(job.next_hop)
+        destination.waiting.append(job)
+        self._staff(destination)
+
+    def take_waiting(self, next_hop: str) -> list[Job]:
+        """Jobs for this next hop that were not begun; they are the caller's now."""
+        destination = self._destinations.get(next_hop)
+        if destination is None:
+            return []
+        jobs = list(destination.waiting)
+        destination.waiting.clear()
+        return jobs
+
+    async def stop(self, seconds: float) -> None:
+        """Begin no more jobs; give those under way this long, then cut them off."""
+        self._stopped = True
+        for destination in self._destinations.values():
+            destination.waiting.clear()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _staff(self, destination: Destination) -> None:
+        workers = destination.workers
+        if workers >= self._limit or (workers >= AT_ONCE and len(destination.waiting) < PILE * workers):
+            return
+        if len(self._tasks) >= WORKERS:
+            if not destination.starved and not workers:
+                destination.starved = True
+                self._starved.append(destination)
+            return
+        destination.workers += 1
+        task = asyncio.get_running_loop().create_task(self._work(destination))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def _work(self, destination: Destination) -> None:
+        waiting = destination.waiting
+        try:
+            while waiting and not self._stopped:
+                await self._attempt(waiting.popleft())
+                if self._starved and destination.workers > 1:
+                    break
+        finally:
+            destination.workers -= 1
+            if not destination.workers and not waiting:
+                self._destinations.pop(destination.next_hop, None)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._starved and not self._stopped:
+            destination = self._starved.popleft()
+            destination.starved = False
+            if destination.waiting:
+                self._staff(destination)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

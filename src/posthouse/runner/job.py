@@ -1,0 +1,120 @@
+"""A job: one letter for one next hop, as the runner hands it to outbound or delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from posthouse.mail.address import Address, parse_address
+from posthouse.mail.envelope import BodyType, Envelope, Notify, Recipient, Return, Sender
+from posthouse.mail.outcome import Outcome
+from posthouse.queue.entries import Entry, QueueLetter
+
+if TYPE_CHECKING:
+    from posthouse.db import Tx
+    from posthouse.journey.record import Step
+    from posthouse.mail.content import Content
+
+RECIPIENTS = 100
+"""Recipients in one job: every server takes as many (RFC 5321 §4.5.3.1.8)."""
+
+
+@dataclass(slots=True)
+class Job:
+    """Entries of one letter with the same next hop, leased to this process.
+
+    `content` is as received; what goes out is `letter.prefix` and then the content.
+    """
+
+    letter: QueueLetter
+    entries: Sequence[Entry]
+    next_hop: str
+    leased_until: float
+    """By the monotonic clock of this process."""
+    content: Content | None
+    """None until somebody reads it."""
+
+    def lease_left(self) -> float:
+        """Seconds for which the entries are surely ours. Who sends asks before the final dot."""
+        return self.leased_until - monotonic()
+
+    def envelope(self) -> Envelope:
+        """Sender and recipients of this job, with their parameters."""
+        letter = self.letter
+        sender = Sender(
+            _address(letter.sender) if letter.sender else None,
+            letter.size,
+            BodyType(letter.body),
+            bool(letter.smtputf8),
+            Return(letter.ret),
+            letter.envid,
+        )
+        return Envelope(sender, tuple(recipient_of(entry) for entry in self.entries))
+
+
+@lru_cache(4096)
+def _address(text: str) -> Address:
+    return parse_address(text)
+
+
+def recipient_of(entry: Entry) -> Recipient:
+    """The recipient as it was given, with its parameters."""
+    return Recipient(_address(entry.recipient), Notify(entry.notify), entry.orcpt)
+
+
+def jobs_of(
+    letter: QueueLetter, entries: Iterable[Entry], content: Content | None, leased_until: float
+) -> list[Job]:
+    """A letter's entries, apart by next hop, at most `RECIPIENTS` to a job."""
+    by_hop: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_hop.setdefault(entry.next_hop, []).append(entry)
+    return [
+        Job(letter, some[start : start + RECIPIENTS], hop, leased_until, content)
+        for hop, some in by_hop.items()
+        for start in range(0, len(some), RECIPIENTS)
+    ]
+
+
+class Sent(NamedTuple):
+    """What became of a job at one attempt."""
+
+    outcomes: Sequence[Outcome]
+    """One for each entry, in order."""
+    steps: Sequence[Step] = ()
+    """The attempt, for the journey; the outcomes are not among them."""
+    unreachable: bool = False
+    """Nobody answered at this next hop: other letters for it need not be tried now."""
+    notifies: bool = False
+    """The next hop took over the sender's wish to be notified of success (RFC 3461 §5.2.2)."""
+
+
+class Send(Protocol):
+    """Try to pass a job on. The job's content is there. Raises nothing that belongs to the job."""
+
+    async def __call__(self, job: Job) -> Sent: ...
+
+
+class Carried(NamedTuple):
+    """What became of entries that were delivered here, within the transaction."""
+
+    outcomes: Sequence[Outcome]
+    """One for each entry that was handed in, in order."""
+    steps: Sequence[Step] = ()
+    after: Callable[[], object] | None = None
+    """To be called once it is durable."""
+
+
+class Carry(Protocol):
+    """Deliver these entries of a job in this transaction. May run more than once."""
+
+    def __call__(self, tx: Tx, entries: Sequence[Entry]) -> Carried: ...
+
+
+class Prepare(Protocol):
+    """Decide how a job whose next hop is ourselves will be delivered; writes nothing."""
+
+    async def __call__(self, job: Job) -> Carry: ...
