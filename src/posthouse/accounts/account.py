@@ -71,7 +71,8 @@ def address_of(text: str) -> Address:
     try:
         address = parse_address(text.strip())
     except AddressError as problem:
-        raise NotAllowed(f"{text!r} is not an address: {problem}.") from None
+        hint = "" if "@" in text else f"Write it in full: {text}@example.org"
+        raise NotAllowed(f"{text!r} is not an address: {problem}.", hint) from None
     if not address.domain:
         raise NotAllowed(f"{text!r} has no domain.", f"Write it in full: {text}@example.org")
     return address

@@ -97,11 +97,7 @@ class Authenticator:
         A refusal is 535 5.7.8, or 454 4.7.0 where trying again later makes sense: too many failures,
         too many logins at once, the database out of reach.
         """
-        try:
-            name = canonical(parse_address(login.strip()))
-            prepared = passwords.prepare(password)
-        except (AddressError, passwords.PasswordError):
-            name, prepared = login[:254].lower(), b"\0"
+        name, prepared = _prepared(login, password)
         throttled = not self._exempt(client)
         now = self._clock.now()
         try:
@@ -172,6 +168,18 @@ class Authenticator:
         # The stored secret holds a random salt, so a digest never outlives the password it was made for.
         message = b"\0".join((name.encode("utf-8", "surrogatepass"), secret.encode(), prepared))
         return hmac.digest(self._key, message, hashlib.sha256)
+
+
+def _prepared(login: str, password: str) -> tuple[str, bytes]:
+    """Both as they are compared; what can be no login or password becomes one that nobody has."""
+    try:
+        name = canonical(parse_address(login.strip()))
+    except AddressError:
+        name = ascii(login[:254]).lower()
+    try:
+        return name, passwords.prepare(password)
+    except passwords.PasswordError:
+        return name, b"\0"
 
 
 def _read(reader: Reader, name: str) -> _Login:

@@ -1,0 +1,212 @@
+"""Logging in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import argon2
+import pytest
+
+from posthouse.accounts import account, authentication, credential, password
+from posthouse.accounts.account import Account
+from posthouse.accounts.authentication import ACCOUNT_DISABLED, Authenticated, Authenticator
+from posthouse.db import DatabaseAway
+from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY
+from tests.unit.accounts.world import World
+
+CLIENT = "192.0.2.7"
+SECRET = "a long road to Sämarkand"
+
+
+class Hashing:
+    """Counts how often a password is hashed."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def matches(self, secret: str, prepared: bytes) -> bool:
+        self.times += 1
+        return _matches(secret, prepared)
+
+
+_matches = password.matches
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> Hashing:
+    counter = Hashing()
+    monkeypatch.setattr(password, "matches", counter.matches)
+    return counter
+
+
+@pytest.fixture
+async def alice(world: World) -> Account:
+    found = await world.database.read(lambda reader: account.show(reader, "alice@example.org"))
+    await set_password(world, found, SECRET)
+    return found
+
+
+@pytest.fixture
+def door(world: World, hashing: Hashing) -> Iterator[Authenticator]:
+    door = Authenticator(world.database, world.clock, lambda client: client == "127.0.0.1")
+    yield door
+    door.close()
+
+
+async def set_password(world: World, of: Account, text: str, label: str = "password") -> None:
+    secret = password.hash_password(password.prepare(text))
+    await world.change(lambda tx: credential.set_secret(tx, of.id, secret, now=1.0, label=label))
+
+
+async def test_the_right_password_opens_by_any_spelling_of_the_address(
+    door: Authenticator, alice: Account
+) -> None:
+    expected = Authenticated(alice.id, "alice@example.org", "Alice", False)
+    assert await door.authenticate("alice@example.org", SECRET, CLIENT) == expected
+    assert await door.authenticate(" Alice@EXAMPLE.org", "a long road to Sa\u0308markand", CLIENT) == expected
+
+
+@pytest.mark.parametrize(
+    ("login", "text"),
+    [
+        ("alice@example.org", "a long road to samarkand"),
+        ("alice@example.org", ""),
+        ("alice@example.org", "\x00"),
+        ("bob@example.org", SECRET),
+        ("alice+x@example.org", SECRET),
+        ("alice", SECRET),
+        ("nobody@example.org", SECRET),
+        ("", ""),
+        ("\ud800@\x00", "\ud800"),
+    ],
+)
+async def test_everything_else_is_refused_alike_after_one_hash(
+    door: Authenticator, alice: Account, hashing: Hashing, login: str, text: str
+) -> None:
+    assert await door.authenticate(login, text, CLIENT) == AUTH_INVALID
+    assert hashing.times == 1
+
+
+async def test_a_repeated_login_is_not_hashed_again_until_some_time_has_passed(
+    door: Authenticator, alice: Account, hashing: Hashing, world: World
+) -> None:
+    for _ in range(20):
+        assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    assert hashing.times == 1
+    world.clock.time += authentication.REMEMBER + 1
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    assert hashing.times == 2
+
+
+async def test_a_changed_password_is_useless_at_once(
+    door: Authenticator, alice: Account, world: World
+) -> None:
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    await set_password(world, alice, "another one entirely")
+    assert await door.authenticate("alice@example.org", SECRET, CLIENT) == AUTH_INVALID
+    assert isinstance(
+        await door.authenticate("alice@example.org", "another one entirely", CLIENT), Authenticated
+    )
+
+
+async def test_a_disabled_account_is_refused_at_once_and_only_its_owner_learns_why(
+    door: Authenticator, alice: Account, world: World
+) -> None:
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    await world.change(lambda tx: account.change(tx, "alice@example.org", active=False))
+    assert await door.authenticate("alice@example.org", SECRET, CLIENT) == ACCOUNT_DISABLED
+    assert await door.authenticate("alice@example.org", "a guess", CLIENT) == AUTH_INVALID
+
+
+async def test_an_account_without_a_password_opens_for_nothing(door: Authenticator, world: World) -> None:
+    for text in ("", "x", "a" * 43):
+        assert await door.authenticate("bob@example.org", text, CLIENT) == AUTH_INVALID
+
+
+async def test_each_application_password_opens_until_it_is_taken_away(
+    door: Authenticator, alice: Account, world: World
+) -> None:
+    secret = password.hash_password(b"of the phone")
+    await world.change(lambda tx: credential.add_application_password(tx, alice.id, "phone", secret, now=2.0))
+    for text in (SECRET, "of the phone"):
+        assert isinstance(await door.authenticate("alice@example.org", text, CLIENT), Authenticated)
+    await world.change(lambda tx: credential.remove(tx, alice.id, "phone"))
+    assert await door.authenticate("alice@example.org", "of the phone", CLIENT) == AUTH_INVALID
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+
+async def test_guessing_is_held_up_before_anything_is_hashed(
+    door: Authenticator, alice: Account, hashing: Hashing, world: World
+) -> None:
+    guesses = [await door.authenticate("alice@example.org", f"guess {n}", CLIENT) for n in range(9)]
+    assert guesses == [AUTH_INVALID] * 5 + [authentication.TOO_MANY_FAILURES] * 4
+    assert hashing.times == 5
+    assert await door.authenticate("alice@example.org", SECRET, CLIENT) == authentication.TOO_MANY_FAILURES
+    world.clock.time += 2.5
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+
+async def test_guesses_at_the_same_moment_are_held_up_too(
+    door: Authenticator, alice: Account, hashing: Hashing
+) -> None:
+    await asyncio.gather(*(door.authenticate("alice@example.org", f"guess {n}", CLIENT) for n in range(30)))
+    assert hashing.times == 5
+
+
+async def test_the_same_wrong_password_again_costs_and_counts_nothing(
+    door: Authenticator, alice: Account, hashing: Hashing
+) -> None:
+    for _ in range(50):
+        assert await door.authenticate("alice@example.org", "an old one", CLIENT) == AUTH_INVALID
+    assert hashing.times == 1
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+
+async def test_trusted_clients_are_never_held_up(door: Authenticator, alice: Account) -> None:
+    for number in range(8):
+        refused = await door.authenticate("alice@example.org", f"guess {number}", "127.0.0.1")
+        assert refused == AUTH_INVALID
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+
+async def test_a_crowd_beyond_the_backlog_is_sent_away(
+    door: Authenticator, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "BACKLOG", 2)
+    answers = await asyncio.gather(
+        *(door.authenticate("alice@example.org", f"guess {n}", "127.0.0.1") for n in range(6))
+    )
+    assert answers.count(AUTH_INVALID) == 2
+    assert answers.count(authentication.TOO_MANY_AT_ONCE) == 4
+
+
+async def test_an_outdated_hash_is_strengthened_by_the_next_login(
+    door: Authenticator, alice: Account, world: World
+) -> None:
+    weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(password.prepare(SECRET))
+    await world.change(lambda tx: credential.set_secret(tx, alice.id, weak, now=2.0))
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    await world.change(lambda tx: None)  # what was to be written later is written no later than this
+    (stored,) = await world.database.read(lambda reader: credential.of_account(reader, alice.id))
+    assert stored.secret != weak
+    assert not password.is_outdated(stored.secret)
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+
+async def test_a_hash_is_not_strengthened_over_a_new_password(alice: Account, world: World) -> None:
+    (seen,) = await world.database.read(lambda reader: credential.of_account(reader, alice.id))
+    await set_password(world, alice, "another one entirely")
+    assert await world.change(lambda tx: credential.upgrade(tx, seen, "stronger")) is False
+    (stored,) = await world.database.read(lambda reader: credential.of_account(reader, alice.id))
+    assert password.matches(stored.secret, b"another one entirely")
+
+
+async def test_a_database_out_of_reach_is_a_temporary_failure(
+    door: Authenticator, alice: Account, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*arguments: object, **options: object) -> None:
+        raise DatabaseAway("no")
+
+    monkeypatch.setattr(type(world.database), "read", away)
+    assert await door.authenticate("alice@example.org", SECRET, CLIENT) == AUTH_TEMPORARY

@@ -1,0 +1,121 @@
+"""What a worker remembers, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posthouse.accounts import account
+from posthouse.accounts.cache import Recent
+from posthouse.accounts.directory import Directory
+from posthouse.db import Reader, open_database
+from tests.unit.accounts.world import World
+
+
+class Question:
+    """Counts how often the answer is worked out."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, reader: Reader) -> tuple[bool]:
+        self.times += 1
+        return (account.find(reader, "dora@example.org") is not None,)
+
+
+async def test_an_answer_is_worked_out_once_until_the_directory_changes(world: World) -> None:
+    question = Question()
+    for _ in range(3):
+        assert world.directory.recall("dora", question) == (False,)
+    assert question.times == 1
+    await world.add_account("dora@example.org")
+    assert world.directory.recall("dora", question) == (True,)
+    assert question.times == 2
+
+
+async def test_a_change_by_another_process_is_noticed(world: World, tmp_path: Path) -> None:
+    question = Question()
+    assert world.directory.recall("dora", question) == (False,)
+    other = open_database("sqlite:///posthouse.db", tmp_path)
+    try:
+        await other.write([], lambda tx: account.add(tx, "dora@example.org", now=1.0))
+    finally:
+        await other.close()
+    assert world.directory.recall("dora", question) == (True,)
+
+
+class Distant:
+    """A database whose answers take their time, and whose generation others change meanwhile."""
+
+    immediate = False
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.go_on = asyncio.Event()
+
+    def generation(self, name: str) -> int:
+        return self.number
+
+    async def read(self, fn: Callable[[Any], Any], *, point: bool = False) -> Any:
+        answer = fn(None)
+        await self.go_on.wait()
+        return answer
+
+
+async def test_an_answer_from_before_a_change_does_not_outlive_it() -> None:
+    database = Distant()
+    directory = Directory(database)  # type: ignore[arg-type]
+    early = directory.recall("x", lambda _: "old")
+    assert isinstance(early, Awaitable)
+    database.number = 2
+    late = directory.recall("x", lambda _: "new")
+    assert isinstance(late, Awaitable)
+    database.go_on.set()
+    assert [await early, await late] == ["old", "new"]
+    assert directory.recall("x", lambda _: "newer") == "new"
+
+
+async def test_memory_is_bounded_and_a_large_answer_counts_for_more(world: World) -> None:
+    directory = Directory(world.database, capacity=100)
+    for number in range(1000):
+        directory.recall(number, lambda reader: "small")
+    assert len(directory) == 100
+    for number in range(50):
+        directory.recall(("large", number), lambda reader: "large", lambda answer: 10)
+    assert len(directory) == 10
+
+
+def test_what_was_asked_for_last_is_kept() -> None:
+    recent: Recent[str, int] = Recent(2)
+    recent.put("a", 1)
+    recent.put("b", 2)
+    assert recent.get("a") == 1
+    recent.put("c", 3)
+    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
+
+
+def test_a_cache_holds_something() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Recent(0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("pd"), st.integers(0, 9), st.integers(1, 6))))
+def test_the_weights_in_a_cache_never_exceed_its_capacity(steps: list[tuple[str, int, int]]) -> None:
+    recent: Recent[int, int] = Recent(10)
+    weights: dict[int, int] = {}
+    for action, key, weight in steps:
+        if action == "d":
+            recent.drop(key)
+            weights.pop(key, None)
+        else:
+            recent.put(key, weight, weight)
+            weights[key] = weight
+        assert sum(weights[key] for key in range(10) if recent.get(key) is not None) <= 10
+    if steps and steps[-1][0] == "p":
+        assert recent.get(steps[-1][1]) == steps[-1][2]
