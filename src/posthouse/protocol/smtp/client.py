@@ -118,6 +118,10 @@ class ClientSession:
     @property
     def timeout(self) -> float:
         """Seconds to wait for the server before `time_out`; infinite when nothing is awaited."""
+        if self.closing:
+            return self.timeouts.quit
+        if self.wants_tls:
+            return self.timeouts.command
         if self._letter is not None and self._letter.writing:
             return self.timeouts.block
         return self._awaiting[0][1] if self._awaiting else float("inf")
