@@ -12,12 +12,15 @@ from posthouse.accounts import credential as credentials
 from posthouse.accounts import domain as domains
 from posthouse.accounts.account import KEEP, Keep
 from posthouse.accounts.password import hash_password, prepare
+from posthouse.db.blobs import discard
 from posthouse.queue.entries import in_queue
 from posthouse.store import mailboxes
 from posthouse.store.content import Contents
 from posthouse.store.removal import BATCH, remove_all
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from posthouse.accounts.account import Account
     from posthouse.db import Database, Reader, Tx
     from posthouse.mail.envelope import AccountId
@@ -120,7 +123,12 @@ async def remove(database: Database, address: str, clock: Clock) -> list[str]:
 
 async def clear_away(database: Database, clock: Clock) -> None:
     """Delete what is left of all retired accounts."""
-    contents = Contents(in_queue, clock)
+
+    def remember(tx: Tx, names: Sequence[str]) -> None:
+        for name in names:
+            discard(tx, name, clock.now())
+
+    contents = Contents(in_queue, remember)
     for account in await database.read(accounts.retired):
         left = True
         while left:
