@@ -133,6 +133,10 @@ class ServerSession:
 
     # What the pump calls
 
+    def allow_plaintext_login(self) -> None:
+        """Take passwords without encryption from this client: nobody can listen in between."""
+        self._plaintext_login = True
+
     def receive(self, data: bytes) -> None:
         """Takes octets from the client."""
         if not self.closing:

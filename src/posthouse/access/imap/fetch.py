@@ -1,0 +1,291 @@
+"""FETCH (RFC 3501 §6.4.5): columns of the view and of the store, joined to lines.
+
+What never changes lies ready in the store; flags, UIDs and sizes are in the view. One query per batch
+of messages brings the rest, and each item becomes a column of byte strings; a line is a join across
+the columns. Messages in memory go out in batches; the octets of a large one are read and written piece
+by piece, as fast as the client takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from posthouse.access.imap import sections
+from posthouse.access.imap.selected import Runs, Selected, indexes_of
+from posthouse.access.imap.state import EXPUNGED, User, completed
+from posthouse.db import DatabaseError
+from posthouse.mail.dates import imap_datetime
+from posthouse.mail.imapform import body as body_of
+from posthouse.mail.mime import scan
+from posthouse.net.session import Stream
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.fetching import FetchItem, Item, Section
+from posthouse.protocol.imap.server import TRY_LATER
+from posthouse.store import changes, read
+from posthouse.store.changes import Action
+from posthouse.store.content import from_row
+from posthouse.store.flags import Flag
+from posthouse.store.read import Column, Message
+from posthouse.store.uids import Ranges, ranges_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from posthouse.db import Reader
+
+_BATCH = 1000
+"""Messages per query where no content is read."""
+_BATCH_HEADS = 200
+_BATCH_OCTETS = 1024 * 1024
+"""Octets of content per query, about; large bodies are not among them."""
+
+_STORED = {
+    Item.INTERNALDATE: Column.ARRIVED,
+    Item.ENVELOPE: Column.ENVELOPE,
+    Item.BODYSTRUCTURE: Column.BODYSTRUCTURE,
+}
+
+
+class Plan(NamedTuple):
+    """What a FETCH needs."""
+
+    items: tuple[FetchItem, ...]
+    columns: tuple[Column, ...]
+    """Of the store, UID first; empty where the view has all."""
+    heads: bool
+    bodies: bool
+    seen: bool
+    """Sets \\Seen."""
+
+
+def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
+    """What the items need. UID FETCH answers the UID whether asked or not (RFC 3501 §6.4.8)."""
+    if uid and Item.UID not in items:
+        items = (Item.UID, *items)
+    wanted = [item for item in items if isinstance(item, Section)]
+    bodies = Item.BODY in items or not all(map(sections.only_head, wanted))
+    columns = [_STORED[item] for item in items if isinstance(item, Item) and item in _STORED]
+    if wanted or bodies:
+        columns += [Column.PREFIX, Column.HEAD]
+    if bodies:
+        columns += [Column.CONTENT_SIZE, Column.BLOB, Column.BODY]
+    seen = not all(section.peek for section in wanted)
+    return Plan(items, (Column.UID, *columns) if columns else (), bool(wanted), bodies, seen)
+
+
+def fetch(user: User, command: commands.Fetch) -> Stream:
+    """FETCH and UID FETCH, as a stream whose result is set at its end."""
+    selected = user.open
+    runs = selected.runs(command.numbers, uid=command.uid)
+    wanted = plan(command.items, uid=command.uid)
+    stream = Stream(())
+    stream.pieces = _lines(user, selected, runs, wanted, command.uid, stream)
+    return stream
+
+
+async def _lines(
+    user: User, selected: Selected, runs: Runs, wanted: Plan, uid: bool, stream: Stream
+) -> AsyncIterator[bytes]:
+    missing = False
+    try:
+        marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
+        for indexes in _batches(selected, runs, wanted):
+            if not wanted.columns:
+                yield _join(indexes, _columns(selected, wanted, indexes, []))
+                continue
+            ranges = _ranges(selected, indexes)
+            rows = await user.read_much(_query(user, selected, ranges, wanted.columns))
+            if len(rows) < len(indexes):
+                missing = True
+                indexes = _still_there(selected, rows)
+            if wanted.bodies:
+                async for piece in _with_bodies(user, selected, wanted, indexes, rows):
+                    yield piece
+            else:
+                yield _join(indexes, _columns(selected, wanted, indexes, rows))
+        if marking is not None:
+            user.tell((await marking).modseq)
+        said = await user.news(expunges=uid)
+        result = EXPUNGED if missing and not uid else completed("FETCH")
+        stream.then = result._replace(untagged=said)
+    except DatabaseError:
+        stream.then = TRY_LATER
+
+
+def _query(
+    user: User, selected: Selected, ranges: Ranges, columns: tuple[Column, ...]
+) -> Callable[[Reader], list[tuple[Any, ...]]]:
+    return lambda reader: read.fetch(reader, user.account, selected.mailbox, ranges, columns)
+
+
+def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[changes.Stored] | None:
+    """Begin to set \\Seen where it is not; the new flags are said with the other news."""
+    view = selected.view
+    uids = [view.uids[index] for index in indexes_of(runs) if not view.flags[index] & Flag.SEEN]
+    if not uids:
+        return None
+    ranges, account, mailbox = ranges_of(uids), user.account, selected.mailbox
+    return user.services.database.write(
+        [account],
+        lambda tx: changes.store(tx, account, mailbox, ranges, Action.ADD, Flag.SEEN),
+        long=len(uids) > _BATCH,
+    )
+
+
+def _batches(selected: Selected, runs: Runs, wanted: Plan) -> Iterator[list[int]]:
+    """The messages in batches that are read, and held, at once."""
+    sizes = selected.view.sizes
+    limit = _BATCH_HEADS if wanted.heads and wanted.columns else _BATCH
+    batch: list[int] = []
+    octets = 0
+    for index in indexes_of(runs):
+        if wanted.bodies:
+            octets += sizes[index]
+        if len(batch) >= limit or (batch and octets > _BATCH_OCTETS):
+            yield batch
+            batch, octets = [], sizes[index]
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _ranges(selected: Selected, indexes: list[int]) -> Ranges:
+    """UID ranges that name these messages and no other of the view."""
+    uids = selected.view.uids
+    ranges: list[tuple[int, int]] = []
+    first = previous = indexes[0]
+    for index in indexes[1:]:
+        if index != previous + 1:
+            ranges.append((uids[first], uids[previous]))
+            first = index
+        previous = index
+    ranges.append((uids[first], uids[previous]))
+    return ranges
+
+
+def _still_there(selected: Selected, rows: list[tuple[Any, ...]]) -> list[int]:
+    """The messages that the store still had."""
+    found = (selected.view.index(row[0]) for row in rows)
+    return [index for index in found if index is not None]
+
+
+def _join(indexes: list[int], columns: list[list[bytes]]) -> bytes:
+    return b"".join(
+        [
+            b"* %d FETCH (%b)\r\n" % (index + 1, b" ".join(values))
+            for index, values in zip(indexes, zip(*columns, strict=True), strict=True)
+        ]
+    )
+
+
+def _columns(
+    selected: Selected, wanted: Plan, indexes: list[int], rows: list[tuple[Any, ...]]
+) -> list[list[bytes]]:
+    """One column per item, for messages whose sections need no body."""
+    by_column = dict(zip(wanted.columns, zip(*rows, strict=True), strict=True)) if rows else {}
+    heads: list[bytes] = []
+    if Column.HEAD in by_column:
+        pairs = zip(by_column[Column.PREFIX], by_column[Column.HEAD], strict=True)
+        heads = [prefix + head for prefix, head in pairs]
+    return [
+        _section_column(item, heads)
+        if isinstance(item, Section)
+        else _item_column(selected, item, indexes, by_column)
+        for item in wanted.items
+    ]
+
+
+def _section_column(wanted: Section, heads: list[bytes]) -> list[bytes]:
+    label = wanted.label() + b" "
+    return [label + sections.of_head(wanted, head) for head in heads]
+
+
+def _item_column(
+    selected: Selected, item: Item, indexes: list[int], by_column: Mapping[Column, Sequence[Any]]
+) -> list[bytes]:
+    view = selected.view
+    if item is Item.FLAGS:
+        return [selected.flags_at(index) for index in indexes]
+    if item is Item.UID:
+        return [b"UID %d" % view.uids[index] for index in indexes]
+    if item is Item.SIZE:
+        return [b"RFC822.SIZE %d" % view.sizes[index] for index in indexes]
+    if item is Item.INTERNALDATE:
+        dates = by_column.get(Column.ARRIVED, ())
+        return [b'INTERNALDATE "%b"' % imap_datetime(arrived).encode() for arrived in dates]
+    label = item.value.encode() + b" "
+    return [label + value for value in by_column.get(_STORED[item], ())]
+
+
+async def _with_bodies(
+    user: User, selected: Selected, wanted: Plan, indexes: list[int], rows: list[tuple[Any, ...]]
+) -> AsyncIterator[bytes]:
+    """Lines of messages whose bodies are wanted: one after the other, large ones in pieces."""
+    plain = wanted._replace(items=tuple(item for item in wanted.items if _is_plain(item)))
+    columns = iter(zip(*_columns(selected, plain, indexes, rows), strict=True)) if plain.items else None
+    at = {column: position for position, column in enumerate(wanted.columns)}
+    others = [item for item in wanted.items if not _is_plain(item)]
+    ready: list[bytes] = []
+    for index, row in zip(indexes, rows, strict=True):
+        values = [] if columns is None else list(next(columns))
+        start = b"* %d FETCH (" % (index + 1)
+        content = from_row(
+            user.services.blobs,
+            row[at[Column.CONTENT_SIZE]],
+            row[at[Column.HEAD]],
+            row[at[Column.BLOB]],
+            row[at[Column.BODY]],
+        )
+        message = Message(row[at[Column.PREFIX]], content)
+        data = message.data
+        if data is not None:
+            values += _in_memory(others, data, len(message.head))
+            ready.append(b"%b%b)\r\n" % (start, b" ".join(values)))
+            continue
+        if ready:
+            yield b"".join(ready)
+            ready.clear()
+        yield start + b" ".join(values)
+        email = selected.view.emails[index]
+        separator = b" " if values else b""
+        for item in others:
+            async for piece in _large(user, item, email, message):
+                yield separator + piece
+                separator = b""
+            separator = b" "
+        yield b")\r\n"
+    if ready:
+        yield b"".join(ready)
+
+
+def _is_plain(item: FetchItem) -> bool:
+    """Whether an item needs no body."""
+    return sections.only_head(item) if isinstance(item, Section) else item is not Item.BODY
+
+
+def _in_memory(items: list[FetchItem], data: bytes, head_size: int) -> list[bytes]:
+    structured = any(not isinstance(item, Section) or sections.needs_structure(item) for item in items)
+    root = scan(data) if structured else None
+    values = []
+    for item in items:
+        if isinstance(item, Section):
+            structure = root if sections.needs_structure(item) else None
+            values.append(item.label() + b" " + sections.of_data(item, data, head_size, structure))
+        elif root is not None:
+            values.append(b"BODY " + body_of(root))
+    return values
+
+
+async def _large(user: User, item: FetchItem, email: int, message: Message) -> AsyncIterator[bytes]:
+    """One item of a large message, piece by piece."""
+    if not isinstance(item, Section):
+        yield b"BODY " + body_of(await user.structures.of(email, message))
+        return
+    pieces = await sections.of_large(item, email, message, user.structures)
+    if pieces is None:
+        yield item.label() + b" NIL"
+        return
+    yield item.label() + b" {%d}\r\n" % pieces.size
+    async for chunk in pieces.read():
+        yield chunk

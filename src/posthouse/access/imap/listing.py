@@ -1,0 +1,111 @@
+"""LIST and LSUB: which mailboxes there are (RFC 3501 §6.3.8, RFC 3348, RFC 5258, RFC 5819, RFC 6154)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from posthouse.access.imap.mailboxes import status_line
+from posthouse.access.imap.state import User, completed
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.patterns import matches
+from posthouse.protocol.imap.server import Result
+from posthouse.protocol.imap.syntax import mailbox_octets
+from posthouse.store import mailboxes
+from posthouse.store.mailboxes import Listed, parents
+
+
+async def list_mailboxes(user: User, command: commands.List) -> Result:
+    """LIST, plain and extended."""
+    if command.patterns == ("",) and not command.extended:
+        # RFC 3501 §6.3.8: what is the separator, and the root of the reference?
+        return completed("LIST", untagged=b'* LIST (\\Noselect) "/" ""\r\n')
+    account = user.account
+    listed = await user.read(lambda reader: mailboxes.listing(reader, account))
+    patterns = [command.reference + pattern for pattern in command.patterns]
+    chosen = _chosen(listed, patterns, command.selection)
+    statuses = {}
+    if command.status:
+        statuses = await user.read_much(lambda reader: mailboxes.statuses(reader, account))
+    below = _with_chosen_below(listed, patterns, command.selection)
+    lines = []
+    for entry in listed:
+        if entry.name not in chosen and entry.name not in below:
+            continue
+        lines.append(_line("LIST", entry, _attributes(entry, command), entry.name in below))
+        if entry.name in statuses and entry.name in chosen:
+            lines.append(status_line(statuses[entry.name], command.status))
+    return completed("LIST", untagged=b"".join(lines) + await user.news(expunges=True))
+
+
+def _selected(entry: Listed, selection: frozenset[str]) -> bool:
+    """Whether a name meets the selection options; without any, it must be a mailbox, or above one."""
+    if "SPECIAL-USE" in selection and not (entry.mailbox and entry.mailbox.special):
+        return False
+    if "SUBSCRIBED" in selection:
+        return entry.subscribed
+    return entry.mailbox is not None or entry.children
+
+
+def _fits(patterns: Sequence[str], name: str) -> bool:
+    return any(matches(pattern, name) for pattern in patterns)
+
+
+def _chosen(listed: Iterable[Listed], patterns: Sequence[str], selection: frozenset[str]) -> set[str]:
+    return {entry.name for entry in listed if _selected(entry, selection) and _fits(patterns, entry.name)}
+
+
+def _with_chosen_below(
+    listed: Iterable[Listed], patterns: Sequence[str], selection: frozenset[str]
+) -> set[str]:
+    """Names that fit and have below them what meets the options without fitting (RFC 5258 §3.5)."""
+    if "RECURSIVEMATCH" not in selection:
+        return set()
+    above: set[str] = set()
+    for entry in listed:
+        if _selected(entry, selection) and not _fits(patterns, entry.name):
+            above.update(parents(entry.name))
+    return {name for name in above if _fits(patterns, name)}
+
+
+def _attributes(entry: Listed, command: commands.List) -> list[str]:
+    attributes = []
+    if entry.mailbox is None:
+        # \Noselect is what IMAP4rev1 knows; \NonExistent implies it (RFC 5258 §3).
+        attributes.append("\\NonExistent" if command.extended else "\\Noselect")
+    attributes.append("\\HasChildren" if entry.children else "\\HasNoChildren")
+    if entry.subscribed and "SUBSCRIBED" in command.selection | command.wanted:
+        attributes.append("\\Subscribed")
+    if entry.mailbox is not None and entry.mailbox.special:
+        attributes.append(entry.mailbox.special)
+    return attributes
+
+
+def _line(name: str, entry: Listed, attributes: Iterable[str], childinfo: bool = False) -> bytes:
+    more = b' ("CHILDINFO" ("SUBSCRIBED"))' if childinfo else b""
+    return b'* %b (%b) "/" %b%b\r\n' % (
+        name.encode(),
+        " ".join(attributes).encode(),
+        mailbox_octets(entry.name),
+        more,
+    )
+
+
+async def list_subscribed(user: User, command: commands.Lsub) -> Result:
+    """LSUB (RFC 3501 §6.3.9): what is subscribed, there or not."""
+    account = user.account
+    listed = await user.read(lambda reader: mailboxes.listing(reader, account))
+    pattern = command.reference + command.pattern
+    by_name = {entry.name: entry for entry in listed}
+    found = {entry.name: entry.mailbox is None for entry in listed if entry.subscribed}
+    if "%" in pattern:
+        # A parent that fits stands for subscribed names below it that do not.
+        for name in [name for name in found if not matches(pattern, name)]:
+            for parent in parents(name):
+                if matches(pattern, parent):
+                    found.setdefault(parent, True)
+    lines = []
+    for name in sorted(found):
+        if matches(pattern, name):
+            entry = by_name.get(name) or Listed(name, None, False, True)
+            lines.append(_line("LSUB", entry, ["\\Noselect"] if found[name] else []))
+    return completed("LSUB", untagged=b"".join(lines) + await user.news(expunges=True))

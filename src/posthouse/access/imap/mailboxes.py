@@ -1,0 +1,110 @@
+"""SELECT, and what is done with mailboxes as a whole (RFC 3501 §6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from posthouse.access.imap.selected import Selected
+from posthouse.access.imap.state import User, completed
+from posthouse.observe import log
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.server import Result
+from posthouse.protocol.imap.syntax import mailbox_octets
+from posthouse.store import changes, mailboxes, removal, snapshot
+from posthouse.store.mailboxes import MailboxNotFound, canonical_name
+
+_log = log.get("access")
+
+
+async def select(user: User, command: commands.Select) -> Result:
+    """SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2)."""
+    user.selected = None
+    account, name = user.account, canonical_name(command.mailbox)
+    mailbox = await user.read(lambda reader: mailboxes.find(reader, account, name))
+    if mailbox is None:
+        raise MailboxNotFound(f"There is no mailbox {name}")
+    id = mailbox.id
+    view = await user.read_much(lambda reader: snapshot.take(reader, account, id))
+    recent_from = view.recent
+    if not command.read_only and view.recent < view.mailbox.uidnext:
+        recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id))
+        # What came in between was claimed with the rest: let it be seen here, and now.
+        since = view.mailbox
+        view.apply(await user.read(lambda reader: snapshot.delta(reader, account, since)))
+    user.selected = Selected(view, command.read_only, recent_from)
+    name, code = ("EXAMINE", "READ-ONLY") if command.read_only else ("SELECT", "READ-WRITE")
+    return completed(name, code, user.selected.greeting())
+
+
+async def unselect(user: User, command: commands.Unselect) -> Result:
+    """UNSELECT (RFC 3691)."""
+    user.selected = None
+    return completed("UNSELECT")
+
+
+async def create(user: User, command: commands.Create) -> Result:
+    """CREATE (RFC 3501 §6.3.3)."""
+    account, name = user.account, canonical_name(command.mailbox)
+    now = user.services.clock.now()
+    made = await user.write(lambda tx: mailboxes.create(tx, account, name, now))
+    user.tell(made[-1].modseq)
+    return completed("CREATE")
+
+
+async def delete(user: User, command: commands.Delete) -> Result:
+    """DELETE (RFC 3501 §6.3.4). The name goes at once, the messages after the answer."""
+    account, name = user.account, canonical_name(command.mailbox)
+    await user.write(lambda tx: mailboxes.delete(tx, account, name))
+    user.services.later(_sweep(user))
+    return completed("DELETE")
+
+
+async def _sweep(user: User) -> None:
+    account, contents = user.account, user.services.contents
+    while await user.write(lambda tx: removal.sweep(tx, contents, account), long=True) >= removal.BATCH:
+        _log.debug("deleting the messages of a deleted mailbox", account=account)
+
+
+async def rename(user: User, command: commands.Rename) -> Result:
+    """RENAME (RFC 3501 §6.3.5); INBOX gives its messages away and stays."""
+    account, now = user.account, user.services.clock.now()
+    old, new = canonical_name(command.mailbox), canonical_name(command.to)
+    await user.write(lambda tx: mailboxes.rename(tx, account, old, new, now), long=True)
+    return completed("RENAME", untagged=await user.news(expunges=True))
+
+
+async def subscribe(user: User, command: commands.Subscribe) -> Result:
+    """SUBSCRIBE (RFC 3501 §6.3.6), to what is there."""
+    account, name = user.account, canonical_name(command.mailbox)
+    if not await user.read(lambda reader: mailboxes.exists(reader, account, name)):
+        raise MailboxNotFound(f"There is no mailbox {name}")
+    await user.write(lambda tx: mailboxes.subscribe(tx, account, name))
+    return completed("SUBSCRIBE")
+
+
+async def unsubscribe(user: User, command: commands.Unsubscribe) -> Result:
+    """UNSUBSCRIBE (RFC 3501 §6.3.7)."""
+    account, name = user.account, canonical_name(command.mailbox)
+    await user.write(lambda tx: mailboxes.unsubscribe(tx, account, name))
+    return completed("UNSUBSCRIBE")
+
+
+async def status(user: User, command: commands.Status) -> Result:
+    """STATUS (RFC 3501 §6.3.10)."""
+    account, name = user.account, canonical_name(command.mailbox)
+    numbers = await user.read_much(lambda reader: mailboxes.status(reader, account, name))
+    said = status_line(numbers, command.items) + await user.news(expunges=True)
+    return completed("STATUS", untagged=said)
+
+
+def status_line(numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
+    """The untagged STATUS of one mailbox."""
+    values = {
+        "MESSAGES": numbers.messages,
+        "RECENT": numbers.recent,
+        "UIDNEXT": numbers.mailbox.uidnext,
+        "UIDVALIDITY": numbers.mailbox.uidvalidity,
+        "UNSEEN": numbers.unseen,
+    }
+    text = " ".join(f"{item} {values[item]}" for item in items)
+    return b"* STATUS %b (%b)\r\n" % (mailbox_octets(numbers.mailbox.name), text.encode())

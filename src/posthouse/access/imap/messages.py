@@ -1,0 +1,131 @@
+"""STORE, COPY, MOVE, EXPUNGE and CLOSE: changes of the messages in the selected mailbox."""
+
+from __future__ import annotations
+
+from posthouse.access.imap import flags
+from posthouse.access.imap.selected import Known, indexes_of, indexes_of_uids
+from posthouse.access.imap.state import READ_ONLY, User, completed
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.commands import How
+from posthouse.protocol.imap.sequence import write_sequence_set
+from posthouse.protocol.imap.server import Result
+from posthouse.store import changes
+from posthouse.store.changes import Action
+from posthouse.store.flags import with_keywords, without_keywords
+from posthouse.store.mailboxes import canonical_name
+from posthouse.store.snapshot import Entry
+from posthouse.store.uids import ALL, Ranges
+
+_ACTIONS = {How.REPLACE: Action.SET, How.ADD: Action.ADD, How.REMOVE: Action.REMOVE}
+_MANY = 500
+"""Messages from which on a change is no short transaction."""
+
+
+def _many(ranges: Ranges) -> bool:
+    return sum(last - first + 1 for first, last in ranges) > _MANY
+
+
+async def store(user: User, command: commands.Store) -> Result:
+    """STORE (RFC 3501 §6.4.6)."""
+    selected = user.open
+    runs = selected.runs(command.numbers, uid=command.uid)
+    if selected.read_only:
+        return READ_ONLY
+    ranges = selected.uid_ranges(runs)
+    if not ranges:
+        return completed("STORE", untagged=await user.news(expunges=command.uid))
+    bits, words = flags.split(command.flags)
+    action, account, mailbox = _ACTIONS[command.how], user.account, selected.mailbox
+    stored = await user.write(
+        lambda tx: changes.store(tx, account, mailbox, ranges, action, bits, words), long=_many(ranges)
+    )
+    if stored.changed:
+        user.tell(stored.modseq)
+    if command.silent:
+        known = _as_expected(stored.modseq, command.how, bits, words)
+        return completed("STORE", untagged=await selected.news(user, expunges=command.uid, known=known))
+    said = await selected.news(
+        user, expunges=command.uid, known=lambda before, now: now.modseq == stored.modseq
+    )
+    indexes = indexes_of(indexes_of_uids(selected.view, ranges))
+    return completed("STORE", untagged=said + selected.fetch_flags(indexes, with_uid=command.uid))
+
+
+def _as_expected(modseq: int, how: How, bits: int, words: tuple[str, ...]) -> Known:
+    """Silent is only what came of this change alone (RFC 3501 §6.4.6), not what somebody else did."""
+
+    def known(before: Entry, now: Entry) -> bool:
+        if now.modseq != modseq:
+            return False
+        if how is How.REPLACE:
+            return True
+        if how is How.ADD:
+            return now.flags == before.flags | bits and now.keywords == with_keywords(before.keywords, words)
+        return now.flags == before.flags & ~bits and now.keywords == without_keywords(before.keywords, words)
+
+    return known
+
+
+async def copy(user: User, command: commands.Copy) -> Result:
+    """COPY (RFC 3501 §6.4.7), answered with COPYUID (RFC 4315 §3)."""
+    selected = user.open
+    ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
+    target, account, mailbox = canonical_name(command.mailbox), user.account, selected.mailbox
+    copied = await user.write(
+        lambda tx: changes.copy(tx, account, mailbox, ranges, target), long=_many(ranges)
+    )
+    if copied.sources:
+        user.tell(copied.modseq)
+    return completed("COPY", _copyuid(copied), await user.news(expunges=True))
+
+
+async def move(user: User, command: commands.Move) -> Result:
+    """MOVE (RFC 6851 §3.3): COPYUID comes before the EXPUNGEs, in an untagged OK."""
+    selected = user.open
+    ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
+    if selected.read_only:
+        return READ_ONLY
+    target, account, mailbox = canonical_name(command.mailbox), user.account, selected.mailbox
+    moved = await user.write(
+        lambda tx: changes.move(tx, account, mailbox, ranges, target), long=_many(ranges)
+    )
+    said = b""
+    if moved.sources:
+        user.tell(moved.modseq)
+        said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode()
+    return completed("MOVE", untagged=said + await user.news(expunges=True))
+
+
+def _copyuid(copied: changes.Copied) -> str:
+    if not copied.sources:
+        return ""
+    sources, targets = write_sequence_set(copied.sources), write_sequence_set(copied.targets)
+    return f"COPYUID {copied.uidvalidity} {sources.decode()} {targets.decode()}"
+
+
+async def expunge(user: User, command: commands.Expunge) -> Result:
+    """EXPUNGE and UID EXPUNGE (RFC 3501 §6.4.3, RFC 4315 §2.1)."""
+    selected = user.open
+    if selected.read_only:
+        return READ_ONLY
+    if command.uids is None:
+        await remove_deleted(user, ALL)
+    else:
+        await remove_deleted(user, selected.uid_ranges(selected.runs(command.uids, uid=True)))
+    return completed("EXPUNGE", untagged=await user.news(expunges=True))
+
+
+async def close(user: User, command: commands.Close) -> Result:
+    """CLOSE (RFC 3501 §6.4.2): the client does not want to be told what went."""
+    if not user.open.read_only:
+        await remove_deleted(user, ALL)
+    user.selected = None
+    return completed("CLOSE")
+
+
+async def remove_deleted(user: User, ranges: Ranges) -> None:
+    """Remove the messages in `ranges` that are \\Deleted."""
+    account, mailbox, contents = user.account, user.open.mailbox, user.services.contents
+    gone = await user.write(lambda tx: changes.expunge(tx, contents, account, mailbox, ranges), long=True)
+    if gone.uids:
+        user.tell(gone.modseq)

@@ -1,0 +1,279 @@
+"""SEARCH (RFC 3501 §6.4.4): the tree of keys evaluated over the view and, where need be, the store.
+
+Keys that the view can answer (flags, numbers, sizes) narrow the messages first; what remains is read in
+batches, the least that the other keys need: internal dates, headers, or whole messages. Large messages
+are read piece by piece. Between batches other sessions have their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from email.utils import parsedate
+from enum import IntEnum
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from posthouse.access.imap import flags
+from posthouse.access.imap.selected import Runs, Selected
+from posthouse.access.imap.state import User, completed
+from posthouse.access.imap.text import body_contains, fold, header_text
+from posthouse.mail.header import HeaderIndex, field_value_text
+from posthouse.protocol.imap import commands, searching
+from posthouse.protocol.imap.searching import Day, SearchKey
+from posthouse.protocol.imap.server import Result
+from posthouse.store import read
+from posthouse.store.content import from_row
+from posthouse.store.read import Column, Message
+from posthouse.store.uids import Ranges, ranges_of
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader
+
+
+class Need(IntEnum):
+    """What a key has to know of a message, from little to much."""
+
+    VIEW = 0
+    DATE = 1
+    HEAD = 2
+    BODY = 3
+
+
+_COLUMNS: dict[Need, tuple[Column, ...]] = {
+    Need.DATE: (Column.UID, Column.ARRIVED),
+    Need.HEAD: (Column.UID, Column.ARRIVED, Column.PREFIX, Column.HEAD),
+    Need.BODY: (
+        Column.UID,
+        Column.ARRIVED,
+        Column.PREFIX,
+        Column.HEAD,
+        Column.CONTENT_SIZE,
+        Column.BLOB,
+        Column.BODY,
+    ),
+}
+_BATCH = {Need.DATE: 2000, Need.HEAD: 200, Need.BODY: 50}
+
+
+class Subject:
+    """One message while it is looked at; its header is indexed once."""
+
+    __slots__ = ("_header", "_text", "arrived", "email", "index", "message", "row")
+
+    def __init__(self, index: int, row: tuple[Any, ...] = (), message: Message | None = None) -> None:
+        self.index = index
+        self.row = row
+        self.message = message
+        self._header: HeaderIndex | None = None
+        self._text: str | None = None
+
+    @property
+    def header(self) -> HeaderIndex:
+        if self._header is None:
+            self._header = HeaderIndex(self.row[2] + self.row[3])
+        return self._header
+
+    @property
+    def header_text(self) -> str:
+        """The whole header, decoded and folded."""
+        if self._text is None:
+            self._text = fold(header_text(self.header.head))
+        return self._text
+
+
+async def search(user: User, command: commands.Search) -> Result:
+    """SEARCH and UID SEARCH."""
+    selected = user.open
+    found = await Search(user, selected).run(command.key)
+    uids = selected.view.uids
+    numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
+    said = "".join([f" {number}" for number in numbers]).encode()
+    news = await user.news(expunges=command.uid)
+    return completed("SEARCH", untagged=b"* SEARCH" + said + b"\r\n" + news)
+
+
+class Search:
+    """One search over one view."""
+
+    def __init__(self, user: User, selected: Selected) -> None:
+        self._user = user
+        self._selected = selected
+        self._tests: dict[int, Callable[[Subject], bool]] = {}
+
+    async def run(self, key: SearchKey) -> list[int]:
+        """Indexes of the messages for which `key` holds, ascending."""
+        keys = key.keys if isinstance(key, searching.And) else (key,)
+        indexes: Sequence[int] = range(len(self._selected.view))
+        for wanted, parts in groupby(sorted(keys, key=need), key=need):
+            if not indexes:
+                break
+            indexes = await self._narrow(indexes, searching.And(tuple(parts)), wanted)
+        return list(indexes)
+
+    async def _narrow(self, indexes: Sequence[int], key: SearchKey, wanted: Need) -> list[int]:
+        """Those of `indexes` for which `key` holds, which needs `wanted`."""
+        if wanted is Need.VIEW:
+            test = self._test(key)
+            return [index for index in indexes if test(Subject(index))]
+        found: list[int] = []
+        for start in range(0, len(indexes), _BATCH[wanted]):
+            some = indexes[start : start + _BATCH[wanted]]
+            for subject in await self._subjects(some, wanted):
+                if await self._holds(key, subject):
+                    found.append(subject.index)
+            await asyncio.sleep(0)
+        return found
+
+    async def _subjects(self, indexes: Sequence[int], wanted: Need) -> list[Subject]:
+        view, user = self._selected.view, self._user
+        ranges: Ranges = ranges_of(view.uids[index] for index in indexes)
+        columns, mailbox = _COLUMNS[wanted], self._selected.mailbox
+
+        def query(reader: Reader) -> list[tuple[Any, ...]]:
+            return read.fetch(reader, user.account, mailbox, ranges, columns)
+
+        subjects = []
+        for row in await user.read_much(query):
+            at = view.index(row[0])
+            if at is None:
+                continue
+            message = None
+            if wanted is Need.BODY:
+                content = from_row(user.services.blobs, row[4], row[3], row[5], row[6])
+                message = Message(row[2], content)
+            subjects.append(Subject(at, row, message))
+        return subjects
+
+    async def _holds(self, key: SearchKey, subject: Subject) -> bool:
+        """Whether a key holds; what reads bodies waits, all else is `_test`."""
+        if need(key) is not Need.BODY:
+            test = self._tests.get(id(key))
+            if test is None:
+                test = self._tests[id(key)] = self._test(key)
+            return test(subject)
+        if isinstance(key, searching.And):
+            for part in sorted(key.keys, key=need):
+                if not await self._holds(part, subject):
+                    return False
+            return True
+        if isinstance(key, searching.Or):
+            return await self._holds(key.one, subject) or await self._holds(key.other, subject)
+        if isinstance(key, searching.Not):
+            return not await self._holds(key.key, subject)
+        assert isinstance(key, searching.InBody | searching.InText)
+        sought = fold(key.text)
+        if isinstance(key, searching.InText) and sought in subject.header_text:
+            return True
+        assert subject.message is not None
+        email = self._selected.view.emails[subject.index]
+        root = await self._user.structures.of(email, subject.message)
+        return await body_contains(subject.message, root, sought)
+
+    def _test(self, key: SearchKey) -> Callable[[Subject], bool]:
+        """A key that needs no body, as a function."""
+        view = self._selected.view
+        match key:
+            case searching.All():
+                return lambda subject: True
+            case searching.And(keys):
+                tests = [self._test(part) for part in sorted(keys, key=need)]
+                return lambda subject: all(test(subject) for test in tests)
+            case searching.Or(one, other):
+                first, second = self._test(one), self._test(other)
+                return lambda subject: first(subject) or second(subject)
+            case searching.Not(inner):
+                test = self._test(inner)
+                return lambda subject: not test(subject)
+            case searching.Numbers(numbers):
+                return _within(self._selected.runs(numbers, uid=False))
+            case searching.Uids(uids):
+                return _within(self._selected.runs(uids, uid=True))
+            case searching.HasFlag(flag):
+                return self._flag_test(flag)
+            case searching.Larger(octets):
+                return lambda subject: view.sizes[subject.index] > octets
+            case searching.Smaller(octets):
+                return lambda subject: view.sizes[subject.index] < octets
+            case searching.InternalDate(how, date):
+                return lambda subject: _compare(_day_of(subject.row[1]), how, date)
+            case searching.SentDate(how, date):
+                return lambda subject: _compare(_sent_day(subject.header), how, date)
+            case searching.InHeader(name, text):
+                return _header_test(name, fold(text))
+        raise AssertionError(key)
+
+    def _flag_test(self, flag: str) -> Callable[[Subject], bool]:
+        selected, view = self._selected, self._selected.view
+        if flag == "\\Recent":
+            return lambda subject: selected.is_recent(view.uids[subject.index])
+        bit = flags.SYSTEM.get(flag)
+        if bit is not None:
+            return lambda subject: bool(view.flags[subject.index] & bit)
+        word = flag.lower()
+        return lambda subject: word in view.keywords[subject.index].lower().split()
+
+
+def need(key: SearchKey) -> Need:
+    """What a key has to know of a message."""
+    match key:
+        case searching.And(keys):
+            return max(map(need, keys))
+        case searching.Or(one, other):
+            return max(need(one), need(other))
+        case searching.Not(inner):
+            return need(inner)
+        case searching.InternalDate():
+            return Need.DATE
+        case searching.SentDate() | searching.InHeader():
+            return Need.HEAD
+        case searching.InBody() | searching.InText():
+            return Need.BODY
+    return Need.VIEW
+
+
+def _within(runs: Runs) -> Callable[[Subject], bool]:
+    starts = [first for first, _ in runs]
+
+    def test(subject: Subject) -> bool:
+        at = bisect_right(starts, subject.index) - 1
+        return at >= 0 and subject.index < runs[at][1]
+
+    return test
+
+
+def _header_test(name: str, sought: str) -> Callable[[Subject], bool]:
+    def test(subject: Subject) -> bool:
+        values = subject.header.all(name)
+        if not sought:  # RFC 3501 §6.4.4: any message that has the field
+            return bool(values)
+        return any(sought in fold(field_value_text(value)) for value in values)
+
+    return test
+
+
+def _day_of(moment: float) -> datetime.date | None:
+    try:
+        return datetime.datetime.fromtimestamp(moment, datetime.UTC).date()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _sent_day(header: HeaderIndex) -> datetime.date | None:
+    """The day in the Date field, as written there: its zone does not count (RFC 3501 §6.4.4)."""
+    value = header.first("Date")
+    parsed = None if value is None else parsedate(value.decode("latin-1"))
+    try:
+        return None if parsed is None else datetime.date(*parsed[:3])
+    except ValueError:
+        return None
+
+
+def _compare(day: datetime.date | None, how: Day, date: datetime.date) -> bool:
+    if day is None:
+        return False
+    if how is Day.BEFORE:
+        return day < date
+    return day == date if how is Day.ON else day >= date

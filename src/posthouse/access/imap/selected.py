@@ -1,0 +1,212 @@
+"""A selected mailbox: the client's view of it, kept in step with the store.
+
+The view is a snapshot. It changes only in `news`, which reads what happened since, applies it and says
+it in untagged responses; so sequence numbers mean the same to client and server at every moment. Where
+EXPUNGE may not be said (RFC 3501 §7.4.1: no command in progress, or FETCH, STORE, SEARCH) expunged
+messages stay in the view until the next opportunity, and only then are taken out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from posthouse.access.imap import flags
+from posthouse.protocol.imap.sequence import STAR, SequenceSet
+from posthouse.store import changes, snapshot
+from posthouse.store.flags import Flag
+from posthouse.store.snapshot import Delta, Entry, Snapshot
+from posthouse.store.uids import Ranges, ranges_of
+
+if TYPE_CHECKING:
+    from posthouse.access.imap.state import User
+
+Runs: TypeAlias = list[tuple[int, int]]
+"""Indexes into the view, as half-open ranges, ascending."""
+
+Known: TypeAlias = Callable[[Entry, Entry], bool]
+"""The message as it was, and as it is now → the client knows of the change already."""
+
+
+class NoSuchMessage(ValueError):
+    """A sequence number beyond the last message."""
+
+
+class Selected:
+    """One mailbox as one session sees it."""
+
+    __slots__ = ("_keywords", "_lock", "_pending", "_recent", "read_only", "view")
+
+    def __init__(self, view: Snapshot, read_only: bool, recent_from: int) -> None:
+        self.view = view
+        self.read_only = read_only
+        self._recent: list[tuple[int, int]] = []
+        self._pending: list[tuple[int, int]] = []
+        self._keywords = {word for text in set(view.keywords) for word in text.split()}
+        self._lock = asyncio.Lock()
+        if view.uids and view.uids[-1] >= recent_from:
+            self._recent.append((recent_from, view.uids[-1]))
+
+    @property
+    def mailbox(self) -> int:
+        """The id of the mailbox in the store."""
+        return self.view.mailbox.id
+
+    # What the client is told
+
+    def is_recent(self, uid: int) -> bool:
+        return any(first <= uid <= last for first, last in self._recent)
+
+    def recent_count(self) -> int:
+        uids = self.view.uids
+        return sum(bisect_right(uids, last) - bisect_left(uids, first) for first, last in self._recent)
+
+    def flags_at(self, index: int) -> bytes:
+        """`FLAGS (…)` of one message."""
+        view = self.view
+        recent = bool(self._recent) and self.is_recent(view.uids[index])
+        return flags.text(view.flags[index], view.keywords[index], recent)
+
+    def flag_lines(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS: all there are, keywords in use among them."""
+        names = " ".join([*flags.SYSTEM, *sorted(self._keywords)])
+        permanent = "" if self.read_only else f"{names} \\*"
+        return f"* FLAGS ({names})\r\n* OK [PERMANENTFLAGS ({permanent})] What can be kept\r\n".encode()
+
+    def greeting(self) -> bytes:
+        """What SELECT answers before its result (RFC 3501 §6.3.1)."""
+        mailbox = self.view.mailbox
+        lines = [
+            self.flag_lines(),
+            b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(self.view), self.recent_count()),
+        ]
+        unseen = next((n for n, bits in enumerate(self.view.flags, 1) if not bits & Flag.SEEN), 0)
+        if unseen:
+            lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % unseen)
+        lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
+        lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
+        return b"".join(lines)
+
+    def fetch_flags(self, indexes: Iterable[int], *, with_uid: bool) -> bytes:
+        """`* n FETCH (FLAGS (…))` for each message."""
+        uids = self.view.uids
+        if with_uid:
+            return b"".join(
+                [b"* %d FETCH (UID %d %b)\r\n" % (at + 1, uids[at], self.flags_at(at)) for at in indexes]
+            )
+        return b"".join([b"* %d FETCH (%b)\r\n" % (at + 1, self.flags_at(at)) for at in indexes])
+
+    # Sets of messages
+
+    def runs(self, numbers: SequenceSet, *, uid: bool) -> Runs:
+        """The messages of a set. Raises NoSuchMessage for a sequence number that there is not."""
+        uids = self.view.uids
+        if not uids:
+            # `*` names the last message; where there is none, it names none.
+            if uid or any(STAR in bounds for bounds in numbers.ranges):
+                return []
+            raise NoSuchMessage
+        if uid:
+            return indexes_of_uids(self.view, numbers.resolve(uids[-1]))
+        resolved = numbers.resolve(len(uids))
+        if resolved[-1][1] > len(uids):
+            raise NoSuchMessage
+        return [(first - 1, last) for first, last in resolved]
+
+    def uid_ranges(self, runs: Runs) -> Ranges:
+        """The UIDs of some messages, as the store takes them."""
+        uids = self.view.uids
+        # The UIDs between two messages of the view belong to messages gone, or not yet known only
+        # beyond its end; so a run of the view is one range.
+        return [(uids[first], uids[end - 1]) for first, end in runs]
+
+    # Keeping in step
+
+    async def news(self, user: User, *, expunges: bool, known: Known | None = None) -> bytes:
+        """Bring the view up to date; the untagged responses that say how.
+
+        `known` tells which changes of flags need not be said. Raises MailboxNotFound.
+        """
+        async with self._lock:
+            since = self.view.mailbox
+            delta = await user.read(lambda reader: snapshot.delta(reader, user.account, since))
+            if not delta.complete:
+                fresh = await user.read_much(lambda reader: snapshot.take(reader, user.account, since.id))
+                delta = self._difference(fresh)
+            said = self._apply(delta, expunges, known)
+            if delta.new and not self.read_only and delta.mailbox.uidnext > delta.recent:
+                # If this is lost, the messages are \Recent once more to somebody else.
+                mailbox, account = since.id, user.account
+                user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
+            return said
+
+    def _apply(self, delta: Delta, expunges: bool, known: Known | None) -> bytes:
+        lines: list[bytes] = []
+        self._pending += delta.vanished
+        vanished: list[tuple[int, int]] = []
+        if expunges and self._pending:
+            vanished, self._pending = self._pending, []
+            lines.append(self._expunge_lines(vanished))
+        unsaid = set() if known is None else self._known(delta.changed, known)
+        new = [entry.uid for entry in delta.new if entry.uid >= delta.recent]
+        self._recent += ranges_of(new)
+        applied = self.view.apply(delta._replace(vanished=vanished))
+        if applied.added:
+            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(self.view), self.recent_count()))
+        if applied.changed or applied.added:
+            self._learn_keywords([*delta.changed, *delta.new], lines)
+        if applied.changed:
+            indexes = (bisect_left(self.view.uids, uid) for uid in applied.changed if uid not in unsaid)
+            lines.append(self.fetch_flags(indexes, with_uid=True))
+        return b"".join(lines)
+
+    def _known(self, changed: list[Entry], known: Known) -> set[int]:
+        found = set()
+        for entry in changed:
+            at = self.view.index(entry.uid)
+            if at is not None and known(self.view.entry(at), entry):
+                found.add(entry.uid)
+        return found
+
+    def _learn_keywords(self, entries: list[Entry], lines: list[bytes]) -> None:
+        words = {word for text in {entry.keywords for entry in entries} for word in text.split()}
+        if not words <= self._keywords:
+            self._keywords |= words
+            lines.append(self.flag_lines())
+
+    def _expunge_lines(self, vanished: list[tuple[int, int]]) -> bytes:
+        """From the last to the first, so that no number moves before it is said."""
+        uids = self.view.uids
+        indexes: set[int] = set()
+        for first, last in vanished:
+            indexes.update(range(bisect_left(uids, first), bisect_right(uids, last)))
+        return b"".join([b"* %d EXPUNGE\r\n" % (index + 1) for index in sorted(indexes, reverse=True)])
+
+    def _difference(self, fresh: Snapshot) -> Delta:
+        """What parts the view from a snapshot taken anew, where the store no longer remembers."""
+        old = self.view
+        there = set(fresh.uids)
+        entries = map(fresh.entry, range(len(fresh)))
+        last = old.uids[-1] if old.uids else 0
+        new: list[Entry] = []
+        changed: list[Entry] = []
+        for entry in entries:
+            if entry.uid > last:
+                new.append(entry)
+            elif entry.modseq > old.mailbox.modseq:
+                changed.append(entry)
+        vanished = ranges_of(uid for uid in old.uids if uid not in there)
+        return Delta(fresh.mailbox, fresh.recent, new, changed, vanished, True)
+
+
+def indexes_of_uids(view: Snapshot, ranges: Ranges) -> Runs:
+    """Where the messages of some UID ranges stand now."""
+    found = [(bisect_left(view.uids, first), bisect_right(view.uids, last)) for first, last in ranges]
+    return [run for run in found if run[0] < run[1]]
+
+
+def indexes_of(runs: Runs) -> Iterator[int]:
+    for first, end in runs:
+        yield from range(first, end)

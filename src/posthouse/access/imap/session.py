@@ -1,0 +1,245 @@
+"""The IMAP session: hands the commands of the protocol core to those who know what to do with them.
+
+One row per command. A command that waits (for the database, for hashing) is a coroutine; the pump goes
+on when it is done. Errors of the store become NO with their response code here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from posthouse.access.imap import fetch, listing, mailboxes, messages, search
+from posthouse.access.imap.append import Appending
+from posthouse.access.imap.selected import NoSuchMessage
+from posthouse.access.imap.state import BAD_SET, User, completed
+from posthouse.access.services import Services, is_this_machine
+from posthouse.accounts.authentication import Authenticated
+from posthouse.accounts.usage import NoSuchAccount
+from posthouse.db import DatabaseError, DiskFull, Overloaded
+from posthouse.mail.envelope import AccountId
+from posthouse.observe import log
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.server import (
+    BAD_CREDENTIALS,
+    TRY_LATER,
+    AppendAbort,
+    AppendEnd,
+    Connected,
+    IdleEnd,
+    Literal,
+    Result,
+    ServerSession,
+)
+from posthouse.store.flags import BadKeyword
+from posthouse.store.mailboxes import MailboxError, MailboxNotFound
+from posthouse.store.notify import Watch
+
+if TYPE_CHECKING:
+    from posthouse.net.pump import Pump
+
+_log = log.get("access")
+
+Handler: TypeAlias = Callable[[User, Any], Any]
+
+_HANDLERS: dict[type, Handler] = {
+    commands.Select: mailboxes.select,
+    commands.Unselect: mailboxes.unselect,
+    commands.Create: mailboxes.create,
+    commands.Delete: mailboxes.delete,
+    commands.Rename: mailboxes.rename,
+    commands.Subscribe: mailboxes.subscribe,
+    commands.Unsubscribe: mailboxes.unsubscribe,
+    commands.Status: mailboxes.status,
+    commands.List: listing.list_mailboxes,
+    commands.Lsub: listing.list_subscribed,
+    commands.Close: messages.close,
+    commands.Expunge: messages.expunge,
+    commands.Store: messages.store,
+    commands.Copy: messages.copy,
+    commands.Move: messages.move,
+    commands.Search: search.search,
+}
+
+_GONE = Result("BYE", "The mailbox has been deleted")
+_OF_SELECTED = (
+    commands.Noop,
+    commands.Check,
+    commands.Close,
+    commands.Expunge,
+    commands.Store,
+    commands.Copy,
+    commands.Move,
+    commands.Search,
+    commands.Fetch,
+    IdleEnd,
+)
+"""Commands for which a mailbox that is not found is the selected one."""
+
+
+def imap_session(services: Services, *, tls_available: bool) -> tuple[ServerSession, ImapSession]:
+    """The core and the driver of a new connection."""
+    driver = ImapSession(services, tls_available=tls_available)
+    return driver.core, driver
+
+
+class ImapSession:
+    """The driver of one connection. `core` goes to the pump beside it."""
+
+    def __init__(self, services: Services, *, tls_available: bool) -> None:
+        self.core = ServerSession(services.hostname, tls_available=tls_available)
+        self._services = services
+        self._pump: Pump | None = None
+        self._user: User | None = None
+        self._appending: Appending | None = None
+        self._watch: Watch | None = None
+        self._pushing: asyncio.Task[None] | None = None
+        self._push_again = False
+
+    # What the pump calls
+
+    def connected(self, pump: Pump) -> None:
+        """The connection stands."""
+        self._pump = pump
+        if is_this_machine(pump.peer.address):
+            self.core.allow_plaintext_login()
+
+    def handle(self, event: Any) -> Any:
+        """The answer to an event of the core."""
+        if isinstance(event, Literal):
+            assert self._appending is not None
+            self._appending.feed(event.octets)
+            return None
+        if isinstance(event, Connected):
+            return None
+        if isinstance(event, commands.Login):
+            return self._login(event)
+        assert self._user is not None
+        if isinstance(event, commands.Fetch):
+            try:
+                return fetch.fetch(self._user, event)
+            except NoSuchMessage:
+                return BAD_SET
+        return self._guarded(event, self._user)
+
+    def closed(self, reason: str) -> None:
+        """The connection has ended."""
+        if self._appending is not None:
+            self._appending.discard()
+        self._stop_watching()
+
+    async def _guarded(self, event: Any, user: User) -> Result | None:
+        """Handles an event; what the store cannot do becomes a result."""
+        try:
+            return await self._answer_to(event, user)
+        except NoSuchMessage:
+            return BAD_SET
+        except BadKeyword as problem:
+            return Result("NO", str(problem), "LIMIT")
+        except MailboxError as problem:
+            if type(problem) is MailboxNotFound and isinstance(event, _OF_SELECTED):
+                return _GONE
+            return Result("NO", str(problem), problem.code)
+        except NoSuchAccount:
+            return Result("BYE", "The account has been removed")
+        except DiskFull:
+            return Result("NO", "The storage is full", "UNAVAILABLE")
+        except Overloaded:
+            return Result("NO", "Too much to do right now, try again later", "UNAVAILABLE")
+        except DatabaseError as problem:
+            _log.warning("the database is away", reason=str(problem))
+            return TRY_LATER
+
+    def _answer_to(self, event: Any, user: User) -> Awaitable[Result | None]:
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            answer: Awaitable[Result | None] = handler(user, event)
+            return answer
+        own = _OWN[type(event)]
+        return own(self, event, user)
+
+    # Commands of the session itself
+
+    async def _login(self, event: commands.Login) -> Result:
+        assert self._pump is not None
+        outcome = await self._services.authenticate(event.login, event.password, self._pump.peer.address)
+        if not isinstance(outcome, Authenticated):
+            if outcome.transient:
+                return Result("NO", outcome.text, "UNAVAILABLE")
+            return BAD_CREDENTIALS._replace(text=outcome.text)
+        self._user = User(self._services, AccountId(outcome.account))
+        return completed("LOGIN")
+
+    async def _noop(self, event: Any, user: User) -> Result:
+        return completed(type(event).__name__.upper(), untagged=await user.news(expunges=True))
+
+    async def _append(self, event: commands.Append, user: User) -> Result | None:
+        appending = Appending(user, event)
+        refused = await appending.begin()
+        if refused is None:
+            self._appending = appending
+        return refused
+
+    async def _append_end(self, event: AppendEnd, user: User) -> Result:
+        appending, self._appending = self._appending, None
+        assert appending is not None
+        return await appending.end()
+
+    async def _append_abort(self, event: AppendAbort, user: User) -> None:
+        appending, self._appending = self._appending, None
+        assert appending is not None
+        appending.discard()
+
+    # IDLE (RFC 2177)
+
+    async def _idle(self, event: commands.Idle, user: User) -> Result | None:
+        if user.selected is not None:
+            # Watch first, then look: what changes in between is not missed.
+            self._watch = self._services.notifier.watch(user.account, self._changed)
+            self._changed(user.account, 0)
+        return None
+
+    async def _idle_end(self, event: IdleEnd, user: User) -> Result:
+        self._stop_watching()
+        if self._pushing is not None:
+            await self._pushing
+        return completed("IDLE", untagged=await user.news(expunges=True))
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _changed(self, account: AccountId, modseq: int) -> None:
+        """Something of the account has changed: look, unless somebody is looking, who then looks again."""
+        self._push_again = True
+        if self._pushing is None:
+            self._pushing = asyncio.get_running_loop().create_task(self._push())
+
+    async def _push(self) -> None:
+        assert self._user is not None
+        assert self._pump is not None
+        try:
+            while self._push_again and self._watch is not None:
+                self._push_again = False
+                if self._pump.congested:
+                    return  # told at the end of IDLE, or with the next change
+                self._pump.push(await self._user.news(expunges=True))
+        except MailboxNotFound:
+            self._stop_watching()  # said at the end of IDLE
+        except DatabaseError as problem:
+            _log.warning("cannot tell an idle client what is new", reason=str(problem))
+        finally:
+            self._pushing = None
+
+
+_OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] = {
+    commands.Noop: ImapSession._noop,
+    commands.Check: ImapSession._noop,
+    commands.Append: ImapSession._append,
+    AppendEnd: ImapSession._append_end,
+    AppendAbort: ImapSession._append_abort,
+    commands.Idle: ImapSession._idle,
+    IdleEnd: ImapSession._idle_end,
+}

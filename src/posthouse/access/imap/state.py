@@ -1,0 +1,66 @@
+"""The state of one IMAP session beyond the protocol's: who is logged in, and which mailbox is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from posthouse.access.imap.sections import Structures
+from posthouse.access.imap.selected import Selected
+from posthouse.access.services import Services
+from posthouse.protocol.imap.server import Result
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader, Tx
+    from posthouse.mail.envelope import AccountId
+
+T = TypeVar("T")
+
+
+class User:
+    """A user logged in, at one session."""
+
+    __slots__ = ("account", "selected", "services", "structures")
+
+    def __init__(self, services: Services, account: AccountId) -> None:
+        self.services = services
+        self.account = account
+        self.selected: Selected | None = None
+        self.structures = Structures()
+
+    @property
+    def open(self) -> Selected:
+        """The selected mailbox; the protocol core lets no command that needs one through without."""
+        assert self.selected is not None
+        return self.selected
+
+    async def read(self, fn: Callable[[Reader], T]) -> T:
+        """What `fn` finds, read on the loop: for what takes well under a millisecond."""
+        return await self.services.database.read(fn, point=True)
+
+    async def read_much(self, fn: Callable[[Reader], T]) -> T:
+        """What `fn` finds, read by another thread."""
+        return await self.services.database.read(fn)
+
+    async def write(self, closure: Callable[[Tx], T], *, long: bool = False) -> T:
+        """What `closure` returns once it is durable."""
+        return await self.services.database.write([self.account], closure, long=long)
+
+    def tell(self, modseq: int) -> None:
+        """Let other sessions know of a change."""
+        self.services.notifier.changed(self.account, modseq)
+
+    async def news(self, *, expunges: bool) -> bytes:
+        """Untagged responses for what has changed in the selected mailbox, nothing where none is."""
+        if self.selected is None:
+            return b""
+        return await self.selected.news(self, expunges=expunges)
+
+
+def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:
+    return Result("OK", f"{name} completed", code, untagged)
+
+
+READ_ONLY = Result("NO", "The mailbox is open read-only", "NOPERM")
+BAD_SET = Result("BAD", "There is no message with such a number")
+EXPUNGED = Result("NO", "Some of the messages have been expunged", "EXPUNGEISSUED")

@@ -1,0 +1,132 @@
+"""The text of a message, decoded: what SEARCH BODY and SEARCH TEXT look into.
+
+Text parts are decoded from their transfer encoding and charset, and headers of nested messages from
+RFC 2047, piece by piece: a large attachment of text never sits whole in memory. Markup of HTML is left
+as it is. Comparison ignores case and, for what is beyond ASCII, compatibility forms (RFC 5051 in spirit:
+the empty refinement of i;unicode-casemap is a substring of folded text).
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import quopri
+import re
+import unicodedata
+from collections.abc import AsyncIterator, Iterator
+
+from posthouse.mail.content import CHUNK
+from posthouse.mail.header import HeaderIndex, field_value_text
+from posthouse.mail.mime import Part
+from posthouse.mail.words import decode_octets
+from posthouse.store.read import Message
+
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+_IN_MEMORY = 256 * 1024
+"""Octets of a part that are decoded at once."""
+
+
+def fold(text: str) -> str:
+    """Text as it is compared."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+
+
+def header_text(head: bytes) -> str:
+    """All fields of a header section, decoded, one a line."""
+    index = HeaderIndex(head)
+    lines = []
+    for name, start, end in index.fields:
+        colon = head.index(b":", start)
+        value = head[colon + 1 : end].replace(b"\r\n", b"").replace(b"\n", b"")
+        lines.append(f"{name.decode('latin-1')}: {field_value_text(value.strip())}")
+    return "\n".join(lines)
+
+
+async def body_contains(message: Message, root: Part, sought: str) -> bool:
+    """Whether the folded text `sought` is in the body: in a text part, or a nested message's header."""
+    for part in _parts(root):
+        if part.message is not None:
+            if sought in fold(header_text(part.message.header)):
+                return True
+        elif part.type == "text":
+            async for text in _text_of(message, part, len(sought)):
+                if sought in text:
+                    return True
+    return False
+
+
+def _parts(root: Part) -> Iterator[Part]:
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += reversed(part.parts)
+        if part.message is not None:
+            waiting.append(part.message)
+
+
+async def _text_of(message: Message, part: Part, overlap: int) -> AsyncIterator[str]:
+    """The folded text of a part in pieces, each of which repeats the end of the one before."""
+    charset = _charset(part)
+    if part.size <= _IN_MEMORY:
+        octets = await message.read(part.body_start, part.size)
+        yield fold(decode_octets(_transfer_decoded(octets, part.encoding), charset))
+        return
+    decoder = _incremental(charset)
+    rest = b""
+    tail = ""
+    position = part.body_start
+    while position < part.end:
+        octets = await message.read(position, min(CHUNK, part.end - position))
+        if not octets:
+            return
+        position += len(octets)
+        ready, rest = _cut(rest + octets, part.encoding, position >= part.end)
+        text = decoder.decode(_transfer_decoded(ready, part.encoding), position >= part.end)
+        tail = tail[-overlap:] + fold(text)
+        yield tail
+
+
+def _charset(part: Part) -> str:
+    for name, value in part.params:
+        if name == b"charset":
+            return value.decode("ascii", "replace")
+    return "utf-8"
+
+
+def _incremental(charset: str) -> codecs.IncrementalDecoder:
+    # Only a charset that `words` knows is looked up: some codecs are no charsets, or dangerous.
+    try:
+        "".encode(charset)
+        known = decode_octets(b"a", charset) == "a"
+        if known:
+            return codecs.getincrementaldecoder(charset)("replace")
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        pass
+    return codecs.getincrementaldecoder("utf-8")("replace")
+
+
+def _cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
+    """What can be decoded now, and what has to wait for more."""
+    if last or encoding not in ("base64", "quoted-printable"):
+        return octets, b""
+    if encoding == "quoted-printable":
+        end = octets.rfind(b"\n") + 1
+        return (octets[:end], octets[end:]) if end else (octets, b"")
+    octets = _NOT_BASE64.sub(b"", octets)
+    end = len(octets) // 4 * 4
+    return octets[:end], octets[end:]
+
+
+def _transfer_decoded(octets: bytes, encoding: str) -> bytes:
+    if encoding == "quoted-printable":
+        return quopri.decodestring(octets)
+    if encoding != "base64":
+        return octets
+    octets = _NOT_BASE64.sub(b"", octets)
+    try:
+        return binascii.a2b_base64(octets + b"=" * (-len(octets) % 4))
+    except binascii.Error:
+        return b""

@@ -1,0 +1,179 @@
+"""POP3 over the store: the maildrop is INBOX (RFC 1939).
+
+The maildrop is what INBOX held at login; messages that come later are of the next session. Octets are
+removed at QUIT only, and there in one transaction with \\Seen for what was retrieved, so that IMAP
+clients of the same account see what was read. A unique-id is made of UIDVALIDITY and UID, which never
+change for a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from posthouse.access.services import Services, is_this_machine
+from posthouse.accounts.authentication import Authenticated
+from posthouse.accounts.usage import NoSuchAccount
+from posthouse.db import DatabaseError
+from posthouse.mail.content import CHUNK
+from posthouse.mail.envelope import AccountId
+from posthouse.net.session import Stream
+from posthouse.observe import log
+from posthouse.protocol.pop3.server import (
+    BAD_CREDENTIALS,
+    NOT_REMOVED,
+    TRY_LATER,
+    Connected,
+    Listing,
+    Login,
+    Maildrop,
+    Quit,
+    Refusal,
+    ResponseWriter,
+    Retrieve,
+    ServerSession,
+)
+from posthouse.store import changes, mailboxes, read, snapshot
+from posthouse.store.changes import Action
+from posthouse.store.flags import Flag
+from posthouse.store.mailboxes import INBOX, MailboxError
+from posthouse.store.snapshot import Snapshot
+from posthouse.store.uids import ranges_of
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader, Tx
+    from posthouse.net.pump import Pump
+    from posthouse.store.read import Message
+
+_log = log.get("access")
+_EXPUNGED = Refusal("The message has been removed by another session", "SYS/PERM")
+
+
+def pop3_session(services: Services, *, tls_available: bool) -> tuple[ServerSession, Pop3Session]:
+    """The core and the driver of a new connection."""
+    driver = Pop3Session(services, tls_available=tls_available)
+    return driver.core, driver
+
+
+class Pop3Session:
+    """The driver of one connection. `core` goes to the pump beside it."""
+
+    def __init__(self, services: Services, *, tls_available: bool) -> None:
+        self.core = ServerSession(services.hostname, tls_available=tls_available)
+        self._services = services
+        self._client = ""
+        self._account = AccountId(0)
+        self._view: Snapshot | None = None
+        self._retrieved: set[int] = set()
+
+    # What the pump calls
+
+    def connected(self, pump: Pump) -> None:
+        """The connection stands."""
+        self._client = pump.peer.address
+        if is_this_machine(self._client):
+            self.core.allow_plaintext_login()
+
+    def handle(self, event: Any) -> Any:
+        """The answer to an event of the core."""
+        if isinstance(event, Connected):
+            return None
+        if isinstance(event, Listing):
+            return Stream(event.chunks)
+        if isinstance(event, Login):
+            return self._login(event)
+        if isinstance(event, Retrieve):
+            return self._retrieve(event)
+        assert isinstance(event, Quit)
+        return self._quit(event)
+
+    def closed(self, reason: str) -> None:
+        """The connection has ended; without QUIT nothing is removed (RFC 1939 §3)."""
+
+    # Events
+
+    async def _login(self, event: Login) -> Maildrop | Refusal:
+        outcome = await self._services.authenticate(event.login, event.password, self._client)
+        if not isinstance(outcome, Authenticated):
+            return (TRY_LATER if outcome.transient else BAD_CREDENTIALS)._replace(text=outcome.text)
+        self._account = account = AccountId(outcome.account)
+
+        def take(reader: Reader) -> Snapshot | None:
+            inbox = mailboxes.find(reader, account, INBOX)
+            return None if inbox is None else snapshot.take(reader, account, inbox.id)
+
+        try:
+            view = await self._services.database.read(take)
+        except DatabaseError as problem:
+            _log.warning("the database is away", reason=str(problem))
+            return TRY_LATER
+        self._view = view
+        if view is None:
+            return Maildrop((), ())
+        uidvalidity = view.mailbox.uidvalidity
+        return Maildrop(view.sizes, [f"{uidvalidity:x}.{uid}" for uid in view.uids])
+
+    async def _retrieve(self, event: Retrieve) -> Stream | Refusal:
+        view, services, account = self._view, self._services, self._account
+        assert view is not None
+        email = view.emails[event.number - 1]
+        try:
+            message = await services.database.read(
+                lambda reader: read.open_message(reader, services.blobs, account, email), point=True
+            )
+        except DatabaseError as problem:
+            _log.warning("the database is away", reason=str(problem))
+            return TRY_LATER
+        if message is None:
+            return _EXPUNGED
+        if event.lines is None:
+            self._retrieved.add(event.number)
+        writer = ResponseWriter(event, message.size)
+        data = message.data
+        return Stream(_written(writer, message) if data is None else _written_at_once(writer, data))
+
+    async def _quit(self, event: Quit) -> Refusal | None:
+        view, account, contents = self._view, self._account, self._services.contents
+        seen = sorted(self._retrieved.difference(event.deleted))
+        if view is None or not (seen or event.deleted):
+            return None
+        unseen = [number for number in seen if not view.flags[number - 1] & Flag.SEEN]
+        read_ranges = ranges_of(view.uids[number - 1] for number in unseen)
+        gone_ranges = ranges_of(view.uids[number - 1] for number in event.deleted)
+        mailbox = view.mailbox.id
+
+        def update(tx: Tx) -> int:
+            modseq = 0
+            if read_ranges:
+                modseq = changes.store(tx, account, mailbox, read_ranges, Action.ADD, Flag.SEEN).modseq
+            if gone_ranges:
+                gone = changes.expunge(tx, contents, account, mailbox, gone_ranges, deleted_only=False)
+                modseq = max(modseq, gone.modseq)
+            return modseq
+
+        try:
+            modseq = await self._services.database.write([account], update, long=True)
+        except (DatabaseError, MailboxError, NoSuchAccount) as problem:
+            _log.warning("cannot update a maildrop", account=account, reason=str(problem))
+            return NOT_REMOVED if event.deleted else None
+        if modseq:
+            self._services.notifier.changed(account, modseq)
+        return None
+
+
+async def _written(writer: ResponseWriter, message: Message) -> AsyncIterator[bytes]:
+    yield writer.begin()
+    async for chunk in message.chunks():
+        yield writer.feed(chunk)
+        if writer.done:
+            break
+    yield writer.finish()
+
+
+def _written_at_once(writer: ResponseWriter, data: bytes) -> Iterator[bytes]:
+    yield writer.begin()
+    for start in range(0, len(data), CHUNK):
+        yield writer.feed(data[start : start + CHUNK])
+        if writer.done:
+            break
+    yield writer.finish()

@@ -1,0 +1,60 @@
+"""What a session of IMAP or POP3 needs of the rest of the program, as app.py hands it in."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from posthouse.accounts.authentication import Authenticated
+    from posthouse.db import Database
+    from posthouse.db.blobs import Blobs
+    from posthouse.mail.reply import Reply
+    from posthouse.ports import Clock
+    from posthouse.store.content import Contents
+    from posthouse.store.notify import Notifier
+
+Authenticate: TypeAlias = "Callable[[str, str, str], Awaitable[Authenticated | Reply]]"
+"""Login name, password, address of the client → who it is, or why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Shared by all sessions of a worker."""
+
+    database: Database
+    blobs: Blobs
+    contents: Contents
+    notifier: Notifier
+    authenticate: Authenticate
+    clock: Clock
+    new_id: Callable[[], int]
+    """Ids of new messages."""
+    spool_directory: Path
+    """Where large messages wait until they are stored; on the blobs' file system."""
+    message_size_limit: int
+    """Octets of one message."""
+    mailbox_size_limit: int
+    """Quota of accounts without one of their own, octets; 0: none."""
+    hostname: str
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def later(self, work: Coroutine[Any, Any, object]) -> None:
+        """Let `work` go on after the session's answer, or its end."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether a peer, as `net` names it, is on this machine: nobody can listen in between."""
+    if address == "local":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,188 @@
+"""Several sessions on one mailbox: each sees what the others do, when it may be told."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from posthouse.net.listener import drain
+from tests.unit.access.conftest import Server
+
+LETTER = b"From: alice@example.net\r\nSubject: x\r\n\r\nHello\r\n"
+
+
+class Client:
+    """A client that says exactly what it is told, and hears exactly what is said."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._count = 0
+
+    async def __aenter__(self) -> Client:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._server.imap_port)
+        await self.line()
+        await self.do("LOGIN bob secret")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+    async def line(self) -> str:
+        async with asyncio.timeout(10):
+            return (await self.reader.readuntil(b"\r\n")).decode().rstrip("\r\n")
+
+    def send(self, text: str) -> None:
+        self.writer.write(text.encode() + b"\r\n")
+
+    async def do(self, command: str) -> list[str]:
+        """All lines up to and with the tagged one, without its tag."""
+        self._count += 1
+        tag = f"t{self._count}"
+        self.send(f"{tag} {command}")
+        lines = []
+        while not (line := await self.line()).startswith(tag + " "):
+            lines.append(line)
+        return [*lines, line.removeprefix(tag + " ")]
+
+
+async def test_expunge_waits_until_it_may_be_said(server: Server) -> None:
+    for _ in range(3):
+        await server.deliver(LETTER)
+    async with Client(server) as one, Client(server) as other:
+        await one.do("SELECT INBOX")
+        await other.do("SELECT INBOX")
+        # given that the other session removes message 1, and a letter arrives
+        await other.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await other.do("EXPUNGE")
+        await server.deliver(LETTER)
+        # when this one fetches, stores and searches by number, then its numbers still mean the same
+        assert await one.do("FETCH 2 (UID)") == [
+            "* 2 FETCH (UID 2)",
+            "* 4 EXISTS",
+            "* 4 RECENT",
+            "OK FETCH completed",
+        ]
+        assert await one.do("STORE 2 +FLAGS (\\Flagged)") == [
+            "* 2 FETCH (FLAGS (\\Flagged \\Recent))",
+            "OK STORE completed",
+        ]
+        assert (await one.do("SEARCH FLAGGED"))[0] == "* SEARCH 2"
+        assert (await one.do("FETCH 1 (ENVELOPE)"))[-1].startswith("NO [EXPUNGEISSUED]")
+        # and NOOP says it, after which they have moved
+        assert await one.do("NOOP") == ["* 1 EXPUNGE", "OK NOOP completed"]
+        assert (await one.do("FETCH 1 (UID)"))[0] == "* 1 FETCH (UID 2)"
+        assert await one.do("NOOP") == ["OK NOOP completed"]
+
+
+async def test_uid_commands_may_say_expunge(server: Server) -> None:
+    for _ in range(3):
+        await server.deliver(LETTER)
+    async with Client(server) as one, Client(server) as other:
+        await one.do("SELECT INBOX")
+        await other.do("SELECT INBOX")
+        await other.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await other.do("EXPUNGE")
+        assert await one.do("UID STORE 3 +FLAGS (\\Seen)") == [
+            "* 1 EXPUNGE",
+            "* 2 FETCH (UID 3 FLAGS (\\Seen \\Recent))",
+            "OK STORE completed",
+        ]
+
+
+async def test_silent_hides_my_change_and_not_another_s(server: Server) -> None:
+    await server.deliver(LETTER)
+    async with Client(server) as one, Client(server) as other:
+        await other.do("SELECT INBOX")
+        await one.do("SELECT INBOX")
+        await other.do("STORE 1 +FLAGS (\\Flagged)")
+        # the client of `one` believes \\Seen alone; it is wrong, so it is told
+        assert await one.do("STORE 1 +FLAGS.SILENT (\\Seen)") == [
+            "* 1 FETCH (UID 1 FLAGS (\\Seen \\Flagged))".replace("\\Seen \\Flagged", "\\Flagged \\Seen"),
+            "OK STORE completed",
+        ]
+        assert await one.do("STORE 1 +FLAGS.SILENT (\\Answered)") == ["OK STORE completed"]
+        assert await other.do("NOOP") == [
+            "* 1 FETCH (UID 1 FLAGS (\\Answered \\Flagged \\Seen \\Recent))",
+            "OK NOOP completed",
+        ]
+
+
+async def test_a_new_keyword_is_announced(server: Server) -> None:
+    await server.deliver(LETTER)
+    async with Client(server) as one, Client(server) as other:
+        await one.do("SELECT INBOX")
+        await other.do("SELECT INBOX")
+        await other.do("STORE 1 +FLAGS.SILENT ($Junk)")
+        lines = await one.do("NOOP")
+        assert lines[0].startswith("* FLAGS (")
+        assert "$Junk" in lines[0]
+        assert lines[2] == "* 1 FETCH (UID 1 FLAGS (\\Recent $Junk))"
+
+
+async def test_idle_tells_at_once(server: Server) -> None:
+    await server.deliver(LETTER)
+    async with Client(server) as idler, Client(server) as other:
+        await idler.do("SELECT INBOX")
+        await other.do("SELECT INBOX")
+        idler.send("i IDLE")
+        assert await idler.line() == "+ idling"
+        # a letter, a flag, an expunge: each is pushed without being asked for
+        await server.deliver(LETTER)
+        assert [await idler.line(), await idler.line()] == ["* 2 EXISTS", "* 2 RECENT"]
+        await other.do("NOOP")
+        await other.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        assert await idler.line() == "* 1 FETCH (UID 1 FLAGS (\\Deleted \\Recent))"
+        await other.do("EXPUNGE")
+        assert await idler.line() == "* 1 EXPUNGE"
+        idler.send("DONE")
+        assert await idler.line() == "i OK IDLE completed"
+        # and what happens after DONE is no longer pushed, but told
+        await server.deliver(LETTER)
+        assert (await idler.do("NOOP"))[0] == "* 2 EXISTS"
+
+
+async def test_a_deleted_mailbox_ends_the_session_that_has_it_open(server: Server) -> None:
+    async with Client(server) as one, Client(server) as other:
+        await other.do("CREATE Doomed")
+        await one.do("SELECT Doomed")
+        await other.do("DELETE Doomed")
+        one.send("t NOOP")
+        assert await one.line() == "* BYE The mailbox has been deleted"
+        assert await one.reader.read() == b""
+
+
+async def test_a_renamed_mailbox_stays_open(server: Server) -> None:
+    async with Client(server) as one, Client(server) as other:
+        await other.do("CREATE Before")
+        await one.do("SELECT Before")
+        await other.do("RENAME Before After")
+        await server.deliver(LETTER, "After")
+        assert (await one.do("NOOP"))[0] == "* 1 EXISTS"
+
+
+async def test_pipelined_commands_are_answered_in_order(server: Server) -> None:
+    for _ in range(50):
+        await server.deliver(LETTER)
+    async with Client(server) as one:
+        one.send(
+            "a SELECT INBOX\r\nb FETCH 1:* (BODY[])\r\nc STORE 1 +FLAGS (\\Deleted)\r\nd EXPUNGE\r\n"
+            "e APPEND INBOX {5+}\r\nabcde\r\nf SEARCH ALL\r\ng LOGOUT"
+        )
+        data = (await one.reader.read()).decode()
+        order = [line[0] for line in data.split("\r\n") if line[1:4] == " OK" and line[0] != "*"]
+        assert order == list("abcdefg")
+        assert f"* SEARCH {' '.join(map(str, range(1, 51)))}\r\n" in data
+
+
+async def test_an_append_cut_short_leaves_nothing(server: Server) -> None:
+    async with Client(server) as one:
+        one.send("a APPEND INBOX {300000+}")
+        one.writer.write(b"Subject: x\r\n\r\n" + b"y" * 100_000)
+        await one.writer.drain()
+    async with Client(server) as other:
+        assert "* 0 EXISTS" in await other.do("SELECT INBOX")
+    await drain(server.listeners, 5.0)
+    assert not any(server.services.spool_directory.iterdir())
