@@ -94,7 +94,10 @@ def _parse_carefully(text: str) -> Address:
         local = written
     if len(_octets(written)) > LOCAL_LIMIT:
         raise AddressError(f"the part before the @ is longer than {LOCAL_LIMIT} octets")
-    return Address(local, _parse_domain(domain))
+    domain = _parse_domain(domain)
+    if len(_octets(written)) + 1 + len(domain_to_ascii(domain)) > ADDRESS_LIMIT:
+        raise AddressError(f"the address is longer than {ADDRESS_LIMIT} octets")
+    return Address(local, domain)
 
 
 def _octets(text: str) -> bytes:

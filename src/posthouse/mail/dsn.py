@@ -26,6 +26,7 @@ RETURN_LIMIT = 50_000
 """Octets of body given back in full where the sender did not say RET."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
+_LONG_WORD = re.compile(r"(\S{500})")
 _SUBJECT_LIMIT = 120
 
 
@@ -163,7 +164,8 @@ def _about_recipient(report: RecipientReport) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    return _UNPRINTABLE.sub(" ", text)
+    """What a stranger said, without control characters and with places to fold it."""
+    return _LONG_WORD.sub(r"\1 ", _UNPRINTABLE.sub(" ", text))
 
 
 def _status_part(
