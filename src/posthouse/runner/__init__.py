@@ -1,5 +1,6 @@
 """The runner: takes queue entries whose time has come, hands them on, and records what became of them.
 
-`job` is what it hands on, `destinations` how many attempts go where at once, `recording` the one transaction
-with outcome, notification and journey, `runner` the rest.
+An `errand` is one letter for one next hop. `destinations` says how many go where at once, `attempt` what the
+journey keeps of one, `recording` is the one transaction with outcome, notification and journey, and
+`runner` the rest.
 """

@@ -1,7 +1,7 @@
 """Destinations: how many attempts go to one next hop at once, and to all of them.
 
-Each destination has a few workers, coroutines that take one job after the other and end when there is
-none. The first ones start at once; more come only when jobs pile up, until there are as many as allowed.
+Each destination has a few workers, coroutines that take one errand after the other and end when there is
+none. The first ones start at once; more come only when errands pile up, until there are as many as allowed.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from posthouse.runner.job import Job
+from posthouse.runner.errand import Errand
 
 AT_ONCE = 5
 """Workers of a destination that start without further reason."""
 PILE = 4
-"""Waiting jobs for each worker that call for one more."""
+"""Waiting errands for each worker that call for one more."""
 WORKERS = 200
 """Workers of all destinations together."""
 
 
 class Destination:
-    """One next hop, as long as it has jobs."""
+    """One next hop, as long as it has errands."""
 
     __slots__ = ("next_hop", "starved", "waiting", "workers")
 
     def __init__(self, next_hop: str) -> None:
         self.next_hop = next_hop
-        self.waiting: deque[Job] = deque()
+        self.waiting: deque[Errand] = deque()
         self.workers = 0
         self.starved = False
 
 
 class Destinations:
-    """All next hops with jobs. `attempt` is called with each job; it raises nothing."""
+    """All next hops with errands. `attempt` is called with each errand; it raises nothing."""
 
-    def __init__(self, limit: int, attempt: Callable[[Job], Awaitable[None]]) -> None:
+    def __init__(self, limit: int, attempt: Callable[[Errand], Awaitable[None]]) -> None:
         """`limit`: attempts at one destination at once."""
         self._limit = limit
         self._attempt = attempt
@@ -44,25 +44,25 @@ class Destinations:
         self._starved: deque[Destination] = deque()
         self._stopped = False
 
-    def add(self, job: Job) -> None:
-        """Try the job as soon as its destination has a worker free."""
-        destination = self._destinations.get(job.next_hop)
+    def add(self, errand: Errand) -> None:
+        """Try the errand as soon as its destination has a worker free."""
+        destination = self._destinations.get(errand.next_hop)
         if destination is None:
-            destination = self._destinations[job.next_hop] = Destination(job.next_hop)
-        destination.waiting.append(job)
+            destination = self._destinations[errand.next_hop] = Destination(errand.next_hop)
+        destination.waiting.append(errand)
         self._staff(destination)
 
-    def take_waiting(self, next_hop: str) -> list[Job]:
+    def take_waiting(self, next_hop: str) -> list[Errand]:
         """Jobs for this next hop that were not begun; they are the caller's now."""
         destination = self._destinations.get(next_hop)
         if destination is None:
             return []
-        jobs = list(destination.waiting)
+        errands = list(destination.waiting)
         destination.waiting.clear()
-        return jobs
+        return errands
 
     async def stop(self, seconds: float) -> None:
-        """Begin no more jobs; give those under way this long, then cut them off."""
+        """Begin no more errands; give those under way this long, then cut them off."""
         self._stopped = True
         for destination in self._destinations.values():
             destination.waiting.clear()

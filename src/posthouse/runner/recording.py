@@ -19,7 +19,7 @@ from posthouse.mail.reply import Reply
 from posthouse.queue import entries as queue
 from posthouse.queue.entries import Entry
 from posthouse.queue.schedule import GiveUp, Schedule, after_deferral
-from posthouse.runner.job import Carried, Carry, Job, Sent, recipient_of
+from posthouse.runner.errand import Carried, Carry, Errand, Result, recipient_of
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -61,29 +61,31 @@ class Recording:
         self._chance = chance
         self._keep_journeys = keep_journeys
 
-    def sent(self, job: Job, sent: Sent, now: float, *, bare: bool = False) -> Callable[[Tx], Recorded]:
-        """The transaction for a job that was tried at another host.
+    def sent(
+        self, errand: Errand, sent: Result, now: float, *, bare: bool = False
+    ) -> Callable[[Tx], Recorded]:
+        """The transaction for an errand that was tried at another host.
 
         `bare`: without notification and journey, where writing those has failed: the outcome must stand.
         """
         part, chance = self._new_id(), self._chance()
 
         def transaction(tx: Tx) -> Recorded:
-            results = _Results(self, job, now, chance, "relayed", sent.notifies)
-            for entry, outcome in zip(job.entries, sent.outcomes, strict=True):
+            results = _Results(self, errand, now, chance, "relayed", result.notifies)
+            for entry, outcome in zip(errand.entries, result.outcomes, strict=True):
                 results.add(tx, entry, outcome)
-            return results.leave(tx, None) if bare else results.close(tx, part, sent.steps, None)
+            return results.leave(tx, None) if bare else results.close(tx, part, result.steps, None)
 
         return transaction
 
-    def carried(self, job: Job, carry: Carry, now: float) -> Callable[[Tx], Recorded]:
-        """The transaction that delivers a job here, as far as it is ours."""
+    def carried(self, errand: Errand, carry: Carry, now: float) -> Callable[[Tx], Recorded]:
+        """The transaction that delivers an errand here, as far as it is ours."""
         part, chance = self._new_id(), self._chance()
 
         def transaction(tx: Tx) -> Recorded:
-            results = _Results(self, job, now, chance, "delivered", False)
+            results = _Results(self, errand, now, chance, "delivered", False)
             mine = []
-            for entry in job.entries:
+            for entry in errand.entries:
                 if queue.is_mine(tx, entry.letter, entry.number, self._holder):
                     mine.append(entry)
                 else:
@@ -99,13 +101,13 @@ class Recording:
 
 
 class _Results:
-    """The results of one job within its transaction."""
+    """The results of one errand within its transaction."""
 
     __slots__ = (
         "_chance",
         "_done_action",
+        "_errand",
         "_finished",
-        "_job",
         "_notifies",
         "_now",
         "_of",
@@ -116,11 +118,11 @@ class _Results:
     )
 
     def __init__(
-        self, of: Recording, job: Job, now: float, chance: float, done_action: Action, notifies: bool
+        self, of: Recording, errand: Errand, now: float, chance: float, done_action: Action, notifies: bool
     ) -> None:
         self.lost = 0
         self._of = of
-        self._job = job
+        self._errand = errand
         self._now = now
         self._chance = chance
         self._done_action = done_action
@@ -147,7 +149,7 @@ class _Results:
             self._fail(tx, entry, outcome)
 
     def _defer(self, tx: Tx, entry: Entry, outcome: Outcome) -> None:
-        letter = self._job.letter
+        letter = self._errand.letter
         verdict = after_deferral(
             self._of._schedule,
             attempts=entry.attempts + 1,
@@ -195,7 +197,7 @@ class _Results:
             self._report(entry, outcome, "failed")
 
     def _report(self, entry: Entry, outcome: Outcome, action: Action, until: float | None = None) -> None:
-        if not self._job.letter.sender:
+        if not self._errand.letter.sender:
             return  # RFC 5321 §4.5.5: nobody is told of a letter from nobody
         remote = outcome.place.partition("[")[0] if "[" in outcome.place else ""
         self._reports.append(
@@ -206,7 +208,7 @@ class _Results:
         self, tx: Tx, part: int, attempt: Sequence[Step], after: Callable[[], object] | None
     ) -> Recorded:
         child = self._notify(tx) if self._reports else None
-        letter = self._job.letter.id
+        letter = self._errand.letter.id
         if self._of._keep_journeys:
             steps = [*attempt, *self._steps]
             if child is not None:
@@ -220,13 +222,13 @@ class _Results:
     def leave(self, tx: Tx, after: Callable[[], object] | None, *, wake: bool = False) -> Recorded:
         """The letter goes with its last entry."""
         if self._finished:
-            queue.leave(tx, self._job.letter.id, self._of._release)
+            queue.leave(tx, self._errand.letter.id, self._of._release)
         return Recorded(wake, after, self.lost)
 
     def _notify(self, tx: Tx) -> LetterId | None:
-        job = self._job
-        letter = job.letter
-        if job.content is None:
-            raise LookupError("a job is recorded whose content was never read")
-        origin = Origin(LetterId(letter.id), job.envelope().sender, letter.arrived, job.content)
+        errand = self._errand
+        letter = errand.letter
+        if errand.content is None:
+            raise LookupError("an errand is recorded whose content was never read")
+        origin = Origin(LetterId(letter.id), errand.envelope().sender, letter.arrived, errand.content)
         return self._of._bounces.write(tx, origin, self._reports, self._now)

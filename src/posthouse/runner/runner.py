@@ -14,23 +14,27 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
 from posthouse.db.leases import RENEW_SECONDS
 from posthouse.mail.ids import show
 from posthouse.mail.outcome import Deferred
-from posthouse.mail.reply import LOCAL_ERROR
+from posthouse.mail.reply import LOCAL_ERROR, Reply
 from posthouse.observe import log
+from posthouse.outbound.hop import NextHop, parse_next_hop
+from posthouse.outbound.send import Job, Sent
 from posthouse.queue import entries as queue
-from posthouse.queue.entries import LOCAL, Entry, NewEntry, QueueLetter
+from posthouse.queue.entries import LOCAL, Entry
+from posthouse.runner.attempt import attempt_step, is_unreachable
 from posthouse.runner.destinations import Destinations
-from posthouse.runner.job import Carry, Job, Prepare, Send, Sent, jobs_of
+from posthouse.runner.errand import NEEDED_SECONDS, Carry, Errand, Prepare, Result, errands_of
 from posthouse.runner.recording import Recorded, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
+    from posthouse.acceptance.accept import Fresh
     from posthouse.db import Database, Tx
     from posthouse.mail.content import Content
     from posthouse.ports import Clock
@@ -43,34 +47,21 @@ LARGE = 16 * 1024
 """Octets."""
 CLAIM = 100
 POLL_SECONDS = 1.0
-NEEDED_SECONDS = 5.0
-"""What a lease must have left when an attempt begins, and before its final dot."""
 AGAIN_SECONDS = 1.0
 """Until a result that the database did not take is written again."""
 
+CUT_OFF = Reply(451, "4.3.2", "The attempt was cut off when this server shut down")
+
 _log = log.get("runner")
 
-Result: TypeAlias = "Callable[[Tx], Recorded]"
-
-
-class FreshLetter(Protocol):
-    """Entries just made and committed, leased to this process, with the content still at hand."""
-
-    @property
-    def letter(self) -> QueueLetter: ...
-    @property
-    def entries(self) -> Sequence[NewEntry]: ...
-    @property
-    def content(self) -> Content: ...
-    @property
-    def leased_until(self) -> float:
-        """As `queue.entries.insert` returned it."""
+Writing: TypeAlias = "Callable[[Tx], Recorded]"
+Send: TypeAlias = "Callable[[NextHop, Job], Awaitable[Sent]]"
 
 
 class Runner:
     """Runs this worker's part of the queue, from `start` to `stop`.
 
-    `send` passes a job on to another host, `prepare` decides how one is delivered here, `load` reads
+    `send` passes an errand on to another host, `prepare` decides how one is delivered here, `load` reads
     content that is not in memory.
     """
 
@@ -84,17 +75,20 @@ class Runner:
         prepare: Prepare,
         load: Callable[[int], Awaitable[Content]],
         destination_concurrency_limit: int,
+        port: int,
     ) -> None:
+        """`port`: of hosts whose next hop names none."""
         self._database = database
         self._clock = clock
         self._recording = recording
         self._send = send
         self._prepare = prepare
         self._load = load
+        self._port = port
         self._loop = asyncio.get_running_loop()
         self._destinations = Destinations(destination_concurrency_limit, self._attempt)
-        self._jobs: dict[int, Job] = {}
-        self._entries = 0
+        self._errands: dict[tuple[int, int], Errand] = {}
+        """What is in hand, by letter and number."""
         self._more = False
         self._writing: set[int] = set()
         self._woken = asyncio.Event()
@@ -105,19 +99,16 @@ class Runner:
 
     # What acceptance calls
 
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether fresh entries may be leased to this worker."""
-        return self._entries < IN_HAND and not self._stopping and self._task is not None
+        return len(self._errands) < IN_HAND and not self._stopping and self._task is not None
 
-    def take(self, fresh: FreshLetter) -> None:
+    def take(self, fresh: Fresh) -> None:
         """Try these entries now."""
-        entries = [
-            Entry(fresh.letter.id, number, recipient, notify, orcpt, next_hop, 0, False, reason)
-            for number, recipient, notify, orcpt, next_hop, reason in fresh.entries
-        ]
-        keep = self._entries < KEPT_IN_MEMORY or fresh.content.size < LARGE
-        for job in jobs_of(fresh.letter, entries, fresh.content if keep else None, fresh.leased_until):
-            self._begin(job)
+        letter, entries, leased_until = fresh.claimed
+        keep = len(self._errands) < KEPT_IN_MEMORY or letter.size < LARGE
+        for errand in errands_of(letter, entries, fresh.content if keep else None, leased_until):
+            self._begin(errand)
 
     def wake(self) -> None:
         """Something in the queue may be due."""
@@ -140,7 +131,7 @@ class Runner:
         if self._writing:
             self._written = self._loop.create_future()
             await asyncio.wait([self._written], timeout=seconds)
-        self._jobs.clear()
+        self._errands.clear()
         try:
             await self._database.write([], partial(queue.give_back, holder=self._database.holder))
         except DatabaseError as error:
@@ -163,13 +154,13 @@ class Runner:
     async def _look(self) -> float:
         """Renew, reclaim, claim. Seconds until the next look."""
         started = monotonic()
-        if self._jobs and started - self._renewed >= RENEW_SECONDS:
+        if self._errands and started - self._renewed >= RENEW_SECONDS:
             self._renewed = started
             await self._renew()
         if started - self._reclaimed >= RENEW_SECONDS:
             self._reclaimed = started
             await self._reclaim()
-        room = min(CLAIM, IN_HAND - self._entries)
+        room = min(CLAIM, IN_HAND - len(self._errands))
         if room <= 0:
             self._more = True
             return POLL_SECONDS
@@ -183,16 +174,24 @@ class Runner:
             [], partial(queue.claim, holder=self._database.holder, now=now, limit=room)
         )
         for letter, entries, leased_until in claimed:
-            for job in jobs_of(letter, entries, None, leased_until):
-                self._begin(job)
+            fresh = [entry for entry in entries if not self._is_in_hand(entry, leased_until)]
+            for errand in errands_of(letter, fresh, None, leased_until):
+                self._begin(errand)
         # Nothing claimed although something is due: another worker was faster.
         return 0.0 if claimed else POLL_SECONDS
 
+    def _is_in_hand(self, entry: Entry, leased_until: float) -> bool:
+        """Whether we are at it still, having lost the lease for a while: then it must not be begun twice."""
+        errand = self._errands.get((entry.letter, entry.number))
+        if errand is not None and len(errand.entries) == 1:
+            errand.leased_until = leased_until
+        return errand is not None
+
     async def _renew(self) -> None:
         renewed, until = await self._database.write([], partial(queue.renew, holder=self._database.holder))
-        for job in self._jobs.values():
-            if all((entry.letter, entry.number) in renewed for entry in job.entries):
-                job.leased_until = until
+        for errand in self._errands.values():
+            if all((entry.letter, entry.number) in renewed for entry in errand.entries):
+                errand.leased_until = until
 
     async def _reclaim(self) -> None:
         if await self._database.read(queue.has_expired, point=True):
@@ -200,104 +199,126 @@ class Runner:
             if taken:
                 _log.info("took over entries whose holder is gone", entries=taken)
 
-    # One job
+    # One errand
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, errand: Errand) -> None:
         if self._stopping:
             return  # `stop` gives it back
-        self._jobs[id(job)] = job
-        self._entries += len(job.entries)
-        self._destinations.add(job)
+        for entry in errand.entries:
+            self._errands[entry.letter, entry.number] = errand
+        self._destinations.add(errand)
 
-    def _end(self, job: Job) -> None:
-        if self._jobs.pop(id(job), None) is not None:
-            self._entries -= len(job.entries)
-            if self._more and self._entries <= IN_HAND // 2:
-                self._more = False
-                self.wake()
+    def _end(self, errand: Errand) -> None:
+        for entry in errand.entries:
+            self._errands.pop((entry.letter, entry.number), None)
+        if self._more and len(self._errands) <= IN_HAND // 2:
+            self._more = False
+            self.wake()
 
-    async def _attempt(self, job: Job) -> None:
-        if job.lease_left() < NEEDED_SECONDS:
-            self._end(job)  # somebody else has it, or soon will
+    async def _attempt(self, errand: Errand) -> None:
+        if errand.lease_left() < NEEDED_SECONDS:
+            self._end(errand)  # somebody else has it, or soon will
             return
         try:
-            if job.content is None:
-                job.content = await self._load(job.letter.content)
-            if job.next_hop == LOCAL:
-                carry = await self._prepare(job)
-                self._record_carried(job, carry)
+            if errand.content is None:
+                errand.content = await self._load(errand.letter.content)
+            if errand.next_hop == LOCAL:
+                carry = await self._prepare(errand)
+                self._record_carried(errand, carry)
                 return
-            sent = await self._send(job)
+            result = await self._pass_on(errand)
+        except asyncio.CancelledError:
+            self._record_sent(errand, Result([Deferred(CUT_OFF)] * len(errand.entries)))
+            raise
         except Exception:  # noqa: BLE001 (one letter's failure must not stop the queue)
-            _log.exception("an attempt broke off", letter=show(job.letter.id), next_hop=job.next_hop)
-            sent = _broken_off(job)
-        self._record_sent(job, sent)
-        if sent.unreachable:
-            await self._defer_others(job.next_hop, sent)
+            _log.exception("an attempt broke off", letter=show(errand.letter.id), next_hop=errand.next_hop)
+            result = _broken_off(errand)
+        self._record_sent(errand, result)
+        if result.unreachable:
+            await self._defer_others(errand.next_hop, result)
 
-    async def _defer_others(self, next_hop: str, sent: Sent) -> None:
+    async def _pass_on(self, errand: Errand) -> Result:
+        """One attempt at another host, and what it says about all that go there."""
+        sender, recipients = errand.envelope()
+        content = errand.content
+        if content is None:
+            raise LookupError("an errand without content")
+        began = self._clock.now()
+        sent = await self._send(
+            parse_next_hop(errand.next_hop, self._port),
+            Job(sender, recipients, content, errand.letter.prefix, errand.may_finish),
+        )
+        numbers = [entry.number for entry in errand.entries]
+        step = attempt_step(sent, began, self._clock.now(), numbers, errand.next_hop)
+        return Result(sent.outcomes, (step,), is_unreachable(sent), sent.dsn)
+
+    async def _defer_others(self, next_hop: str, result: Result) -> None:
         """Nobody answered there: what waits for the same next hop is deferred in the same words."""
-        outcome = sent.outcomes[0]
+        outcome = result.outcomes[0]
         if type(outcome) is not Deferred:
             return
-        for job in self._destinations.take_waiting(next_hop):
+        for errand in self._destinations.take_waiting(next_hop):
             try:
-                if job.content is None:
-                    job.content = await self._load(job.letter.content)
+                if errand.content is None:
+                    errand.content = await self._load(errand.letter.content)
             except (DatabaseError, LookupError) as error:
-                _log.warning("cannot read a letter", letter=show(job.letter.id), reason=str(error))
-                self._end(job)  # the lease runs out, and it is tried again
+                _log.warning("cannot read a letter", letter=show(errand.letter.id), reason=str(error))
+                self._end(errand)  # the lease runs out, and it is tried again
                 continue
-            self._record_sent(job, Sent([outcome] * len(job.entries)))
+            self._record_sent(errand, Result([outcome] * len(errand.entries)))
 
     # Results
 
-    def _record_carried(self, job: Job, carry: Carry) -> None:
+    def _record_carried(self, errand: Errand, carry: Carry) -> None:
         now = self._clock.now()
-        broken = partial(self._recording.sent, job, _broken_off(job), now, bare=True)
-        self._write(job, self._recording.carried(job, carry, now), broken)
+        broken = partial(self._recording.sent, errand, _broken_off(errand), now, bare=True)
+        self._write(errand, self._recording.carried(errand, carry, now), broken)
 
-    def _record_sent(self, job: Job, sent: Sent) -> None:
+    def _record_sent(self, errand: Errand, result: Result) -> None:
         now = self._clock.now()
-        bare = partial(self._recording.sent, job, sent, now, bare=True)
-        self._write(job, self._recording.sent(job, sent, now), bare)
+        bare = partial(self._recording.sent, errand, result, now, bare=True)
+        self._write(errand, self._recording.sent(errand, result, now), bare)
 
-    def _write(self, job: Job, result: Result, bare: Callable[[], Result] | None) -> None:
-        """Write a result until the database has it. `bare` makes a simpler one, in case it cannot be written."""
-        self._writing.add(id(job))
-        self._database.write([], result).add_done_callback(partial(self._wrote, job, result, bare))
+    def _write(self, errand: Errand, writing: Writing, bare: Callable[[], Writing] | None) -> None:
+        """Write a result until the database has it; `bare` makes a simpler one, if this cannot be written."""
+        self._writing.add(id(errand))
+        self._database.write([], writing).add_done_callback(partial(self._wrote, errand, writing, bare))
 
     def _wrote(
-        self, job: Job, result: Result, bare: Callable[[], Result] | None, done: asyncio.Future[Recorded]
+        self,
+        errand: Errand,
+        writing: Writing,
+        bare: Callable[[], Writing] | None,
+        done: asyncio.Future[Recorded],
     ) -> None:
         error = None if done.cancelled() else done.exception()
         if error is None:
-            self._settled(job)
+            self._settled(errand)
             if not done.cancelled():
-                self._follow(job, done.result())
+                self._follow(errand, done.result())
         elif isinstance(error, Overloaded | DiskFull | DatabaseAway):
             if self._stopping and self._written is not None:
-                self._settled(job)
+                self._settled(errand)
             else:
                 # The attempt was made, and nobody may make it again: the lease goes on until this is written.
-                self._loop.call_later(AGAIN_SECONDS, self._write, job, result, bare)
+                self._loop.call_later(AGAIN_SECONDS, self._write, errand, writing, bare)
         else:
-            _log.error("cannot record an attempt", letter=show(job.letter.id), exc_info=error)
+            _log.error("cannot record an attempt", letter=show(errand.letter.id), exc_info=error)
             if bare is None:
-                self._settled(job)
+                self._settled(errand)
             else:
-                self._write(job, bare(), None)
+                self._write(errand, bare(), None)
 
-    def _settled(self, job: Job) -> None:
-        self._writing.discard(id(job))
-        self._end(job)
+    def _settled(self, errand: Errand) -> None:
+        self._writing.discard(id(errand))
+        self._end(errand)
         if not self._writing and self._written is not None and not self._written.done():
             self._written.set_result(None)
 
-    def _follow(self, job: Job, recorded: Recorded) -> None:
+    def _follow(self, errand: Errand, recorded: Recorded) -> None:
         if recorded.lost:
             _log.warning(
-                "a lease was lost during an attempt", letter=show(job.letter.id), entries=recorded.lost
+                "a lease was lost during an attempt", letter=show(errand.letter.id), entries=recorded.lost
             )
         if recorded.after is not None:
             recorded.after()
@@ -305,5 +326,5 @@ class Runner:
             self.wake()
 
 
-def _broken_off(job: Job) -> Sent:
-    return Sent([Deferred(LOCAL_ERROR)] * len(job.entries))
+def _broken_off(errand: Errand) -> Result:
+    return Result([Deferred(LOCAL_ERROR)] * len(errand.entries))

@@ -1,4 +1,4 @@
-"""A job: one letter for one next hop, as the runner hands it to outbound or delivery."""
+"""An errand: one letter for one next hop, as the runner hands it to outbound or delivery."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from posthouse.journey.record import Step
     from posthouse.mail.content import Content
 
+NEEDED_SECONDS = 5.0
+"""What a lease must have left when an attempt begins, and before its final dot."""
 RECIPIENTS = 100
-"""Recipients in one job: every server takes as many (RFC 5321 §4.5.3.1.8)."""
+"""Recipients in one errand: every server takes as many (RFC 5321 §4.5.3.1.8)."""
 
 
 @dataclass(slots=True)
-class Job:
+class Errand:
     """Entries of one letter with the same next hop, leased to this process.
 
     `content` is as received; what goes out is `letter.prefix` and then the content.
@@ -38,11 +40,15 @@ class Job:
     """None until somebody reads it."""
 
     def lease_left(self) -> float:
-        """Seconds for which the entries are surely ours. Who sends asks before the final dot."""
+        """Seconds for which the entries are surely ours."""
         return self.leased_until - monotonic()
 
+    def may_finish(self) -> bool:
+        """Whether the final dot may be sent: no other worker can have begun the same meanwhile."""
+        return self.lease_left() >= NEEDED_SECONDS
+
     def envelope(self) -> Envelope:
-        """Sender and recipients of this job, with their parameters."""
+        """Sender and recipients of this errand, with their parameters."""
         letter = self.letter
         sender = Sender(
             _address(letter.sender) if letter.sender else None,
@@ -65,22 +71,22 @@ def recipient_of(entry: Entry) -> Recipient:
     return Recipient(_address(entry.recipient), Notify(entry.notify), entry.orcpt)
 
 
-def jobs_of(
+def errands_of(
     letter: QueueLetter, entries: Iterable[Entry], content: Content | None, leased_until: float
-) -> list[Job]:
-    """A letter's entries, apart by next hop, at most `RECIPIENTS` to a job."""
+) -> list[Errand]:
+    """A letter's entries, apart by next hop, at most `RECIPIENTS` to an errand."""
     by_hop: dict[str, list[Entry]] = {}
     for entry in entries:
         by_hop.setdefault(entry.next_hop, []).append(entry)
     return [
-        Job(letter, some[start : start + RECIPIENTS], hop, leased_until, content)
+        Errand(letter, some[start : start + RECIPIENTS], hop, leased_until, content)
         for hop, some in by_hop.items()
         for start in range(0, len(some), RECIPIENTS)
     ]
 
 
-class Sent(NamedTuple):
-    """What became of a job at one attempt."""
+class Result(NamedTuple):
+    """What became of an errand at one attempt."""
 
     outcomes: Sequence[Outcome]
     """One for each entry, in order."""
@@ -90,12 +96,6 @@ class Sent(NamedTuple):
     """Nobody answered at this next hop: other letters for it need not be tried now."""
     notifies: bool = False
     """The next hop took over the sender's wish to be notified of success (RFC 3461 §5.2.2)."""
-
-
-class Send(Protocol):
-    """Try to pass a job on. The job's content is there. Raises nothing that belongs to the job."""
-
-    async def __call__(self, job: Job) -> Sent: ...
 
 
 class Carried(NamedTuple):
@@ -109,12 +109,12 @@ class Carried(NamedTuple):
 
 
 class Carry(Protocol):
-    """Deliver these entries of a job in this transaction. May run more than once."""
+    """Deliver these entries of an errand in this transaction. May run more than once."""
 
     def __call__(self, tx: Tx, entries: Sequence[Entry]) -> Carried: ...
 
 
 class Prepare(Protocol):
-    """Decide how a job whose next hop is ourselves will be delivered; writes nothing."""
+    """Decide how an errand whose next hop is ourselves will be delivered; writes nothing."""
 
-    async def __call__(self, job: Job) -> Carry: ...
+    async def __call__(self, errand: Errand) -> Carry: ...
