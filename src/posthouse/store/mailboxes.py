@@ -34,7 +34,7 @@ DEPTH_LIMIT = 32
 """Levels at most."""
 
 MAILBOX_LIMIT = 10_000
-"""Mailboxes of one account at most."""
+"""Mailboxes of one account at most, and subscriptions."""
 
 
 class SpecialUse(Enum):
@@ -339,8 +339,11 @@ def subscriptions(reader: Tx | Reader, account: AccountId) -> frozenset[str]:
 
 
 def subscribe(tx: Tx, account: AccountId, name: str) -> None:
-    """Subscribe to a canonical name; twice is as good as once."""
+    """Subscribe to a canonical name; twice is as good as once. Raises `TooManyMailboxes`."""
     tx.run("INSERT INTO subscription (account, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (account, name))
+    row = tx.one("SELECT count(*) FROM subscription WHERE account = ?", (account,))
+    if row is not None and row[0] > MAILBOX_LIMIT:
+        raise TooManyMailboxes(f"An account can have {MAILBOX_LIMIT} subscriptions")
 
 
 def unsubscribe(tx: Tx, account: AccountId, name: str) -> None:

@@ -251,3 +251,21 @@ def test_conditions_name_each_uid_once_however_the_ranges_overlap(pairs: list[tu
         assert condition.count("?") == len(some) <= 500
         named += range(some[0], some[1] + 1) if "BETWEEN" in condition else sorted(set(some))
     assert sorted(named) == sorted({uid for first, last in ranges for uid in range(first, last + 1)})
+
+
+def test_a_change_of_one_account_leaves_the_others_as_they_are(filled: Any) -> None:
+    # given
+    store, account, mailbox = filled
+    for number in (2, 3):
+        store.deposit(store.account(number))
+    before = store.tx.all("SELECT id, used, modseq, uidvalidity FROM account WHERE id > 1")
+    # when
+    changes.store(store.tx, account, mailbox, ALL, Action.ADD, Flag.DELETED)
+    changes.copy(store.tx, account, mailbox, ALL, "Archive")
+    changes.expunge(store.tx, store.contents, account, mailbox)
+    mailboxes.create(store.tx, account, "new", 3e6)
+    mailboxes.delete(store.tx, account, "Archive")
+    removal.sweep(store.tx, store.contents, account)
+    # then
+    assert store.tx.all("SELECT id, used, modseq, uidvalidity FROM account WHERE id > 1") == before
+    assert store.used(account) == 0

@@ -19,6 +19,7 @@ from posthouse.store.mailboxes import (
     MailboxNotFound,
     SpecialUse,
     SpecialUseTaken,
+    TooManyMailboxes,
     canonical_name,
 )
 from posthouse.store.uids import ALL
@@ -278,3 +279,20 @@ def test_subscriptions_are_names_and_outlive_mailboxes(store: Any) -> None:
     mailboxes.unsubscribe(store.tx, account, "later")
     mailboxes.unsubscribe(store.tx, account, "later")
     assert "later" not in mailboxes.subscriptions(store.tx, account)
+
+
+def test_mailboxes_and_subscriptions_are_bounded(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given an account that has all it may have
+    account = store.account()
+    monkeypatch.setattr(mailboxes, "MAILBOX_LIMIT", 6)
+    # then no more, neither directly nor as parents
+    for attempt in (
+        lambda: mailboxes.create(store.tx, account, "more", NOW),
+        lambda: mailboxes.rename(store.tx, account, "Sent", "a/b", NOW),
+        lambda: mailboxes.subscribe(store.tx, account, "more"),
+    ):
+        store.tx.run("BEGIN")
+        with pytest.raises(TooManyMailboxes):
+            attempt()
+        store.tx.run("ROLLBACK")
+    mailboxes.subscribe(store.tx, account, "Sent")

@@ -10,7 +10,7 @@ from posthouse.store import changes, mailboxes, snapshot
 from posthouse.store.changes import Action
 
 
-@pytest.mark.parametrize("step", [1, 2, 5])
+@pytest.mark.parametrize("step", [1, 2, 5, 20])
 def test_expunging_many_scattered_messages_leaves_all_columns_aligned(store: Any, step: int) -> None:
     # given
     account = store.account()
