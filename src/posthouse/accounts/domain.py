@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias, cast
 
 from posthouse.accounts.problem import AlreadyThere, NotAllowed, no_such
 from posthouse.db import Reader, Tx, bump
-from posthouse.mail.address import AddressError, domain_to_ascii, parse_address
+from posthouse.mail.address import AddressError, canonical, domain_to_ascii, parse_address
 
 Rows: TypeAlias = Tx | Reader
 """What can be asked for rows: a transaction or a reader."""
@@ -77,6 +77,15 @@ def first(rows: Rows) -> Domain | None:
     """The oldest domain, which stands in where an address has none (`postmaster` alone, our literals)."""
     row = rows.one(f"SELECT {_COLUMNS} FROM domain ORDER BY created, name LIMIT 1")
     return None if row is None else Domain(*row)
+
+
+def catching_by(rows: Rows, address: str) -> list[str]:
+    """The domains whose catch-all is the canonical `address`."""
+    return [
+        domain.name
+        for domain in everything(rows)
+        if domain.catch_all and canonical(parse_address(domain.catch_all)) == address
+    ]
 
 
 def change(tx: Tx, name: str, *, catch_all: str | None = None, separator: str | None = None) -> Domain:

@@ -94,8 +94,9 @@ async def change(
     active: bool | None = None,
     quota: int | Keep | None = KEEP,
 ) -> Account:
-    """Set what is given, all or nothing; with a new address the mail stays.
+    """Set what is given, all or nothing.
 
+    With a new address the mail stays, and aliases and catch-alls that name the old one name the new.
     Raises NoSuchEntry, AlreadyThere, NotAllowed, PasswordError.
     """
     secret = None if password is None else await _hashed(password)
@@ -104,13 +105,13 @@ async def change(
         account = accounts.change(tx, address, name=name, admin=admin, active=active, quota=quota)
         if secret is not None:
             credentials.set_secret(tx, account.id, secret, now=now)
-        return account if new_address is None else accounts.rename(tx, account.address, new_address)
+        return account if new_address is None else _rename(tx, account, new_address)
 
     return await database.write([], make)
 
 
 async def remove(database: Database, address: str, clock: Clock) -> list[str]:
-    """Remove an account and all its mail; returns the aliases that still name it.
+    """Remove an account and all its mail; returns the aliases and domains that still name it.
 
     From the first step on nobody reaches it; its mail goes in batches, and what an interruption
     leaves is removed by the next call. Raises NoSuchEntry, NotAllowed.
@@ -118,7 +119,9 @@ async def remove(database: Database, address: str, clock: Clock) -> list[str]:
     account = await database.write([], lambda tx: accounts.retire(tx, address))
     await clear_away(database, clock)
     removed = account.address
-    return await database.read(lambda reader: aliases.naming(reader, removed))
+    return await database.read(
+        lambda reader: [*aliases.naming(reader, removed), *domains.catching_by(reader, removed)]
+    )
 
 
 async def clear_away(database: Database, clock: Clock) -> None:
@@ -141,6 +144,16 @@ def _clear(contents: Contents, account: AccountId, tx: Tx) -> bool:
         return True
     accounts.forget(tx, account)
     return False
+
+
+def _rename(tx: Tx, account: Account, new_address: str) -> Account:
+    renamed = accounts.rename(tx, account.address, new_address)
+    for alias in aliases.naming(tx, account.address):
+        # An alias at the old address that means the mailbox there means the mailbox where it is now.
+        aliases.change(tx, alias, include=[renamed.address], exclude=[account.address])
+    for domain in domains.catching_by(tx, account.address):
+        domains.change(tx, domain, catch_all=renamed.address)
+    return renamed
 
 
 async def _hashed(password: str) -> str:

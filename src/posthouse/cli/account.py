@@ -134,6 +134,10 @@ def set_(
         ),
     )
     print(f"Changed {account.address}.")
+    if new_address is not None:
+        print(
+            f"Mail to the old address is refused now; `posthouse alias add {address} {new_address}` keeps it."
+        )
 
 
 @app.command

@@ -93,6 +93,8 @@ class Router:
         if not authenticated:
             return replies.CANNOT_VERIFY
         text = argument.strip().removeprefix("<").removesuffix(">")
+        if not text.isprintable():
+            return replies.BAD_RECIPIENT_SYNTAX
         if "@" not in text and text.lower() != "postmaster":
             found = await _settled(self._directory.recall(("named", text), lambda rows: _named(rows, text)))
             if not found:

@@ -80,6 +80,23 @@ async def test_a_renamed_account_keeps_its_mail(world: World) -> None:
         await accounts.show(world.database, "dora@example.org")
 
 
+async def test_what_named_a_renamed_account_names_it_still(world: World) -> None:
+    await world.add_alias("robert@example.org", "Bob@example.org", "x@example.net")
+    await world.add_alias("bob@example.org", "bob@example.org", "bob@phone.example")
+    await world.change(lambda tx: domain.change(tx, "example.org", catch_all="bob@example.org"))
+    await accounts.change(world.database, "bob@example.org", now=2.0, new_address="rob@example.org")
+    assert sorted(world.finals("robert@example.org")) == ["rob@example.org", "x@example.net"]
+    assert sorted(world.finals("bob@example.org")) == ["bob@phone.example", "rob@example.org"]
+    assert world.finals("anything@example.org") == ["rob@example.org"]
+
+
+async def test_what_still_names_a_removed_account_is_told(world: World) -> None:
+    await world.add_alias("robert@example.org", "Bob@example.org")
+    await world.change(lambda tx: domain.change(tx, "example.org", catch_all="bob@example.org"))
+    named = await accounts.remove(world.database, "bob@example.org", world.clock)
+    assert named == ["robert@example.org", "example.org"]
+
+
 async def test_a_change_is_made_whole_or_not_at_all(world: World) -> None:
     with pytest.raises(AlreadyThere):
         await accounts.change(
