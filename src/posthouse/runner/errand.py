@@ -98,23 +98,34 @@ class Result(NamedTuple):
     """The next hop took over the sender's wish to be notified of success (RFC 3461 §5.2.2)."""
 
 
-class Carried(NamedTuple):
+class Carried(Protocol):
     """What became of entries that were delivered here, within the transaction."""
 
-    outcomes: Sequence[Outcome]
-    """One for each entry that was handed in, in order."""
-    steps: Sequence[Step] = ()
-    after: Callable[[], object] | None = None
-    """To be called once it is durable."""
+    @property
+    def outcomes(self) -> Sequence[Outcome | None]:
+        """One for each entry, in order; None where other entries have taken its place in the queue."""
+
+    @property
+    def steps(self) -> Sequence[Step]: ...
+    @property
+    def after(self) -> Callable[[], object]:
+        """To be called once it is durable."""
 
 
 class Carry(Protocol):
     """Deliver these entries of an errand in this transaction. May run more than once."""
 
-    def __call__(self, tx: Tx, entries: Sequence[Entry]) -> Carried: ...
+    def __call__(self, tx: Tx, entries: Sequence[Entry], /) -> Carried: ...
 
 
 class Prepare(Protocol):
-    """Decide how an errand whose next hop is ourselves will be delivered; writes nothing."""
+    """Decide how recipients, by the numbers of their entries, get a letter here; writes nothing."""
 
-    async def __call__(self, errand: Errand) -> Carry: ...
+    async def __call__(
+        self,
+        letter: QueueLetter,
+        sender: Sender,
+        recipients: Sequence[tuple[int, Recipient]],
+        content: Content,
+        /,
+    ) -> Carry: ...

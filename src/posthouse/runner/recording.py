@@ -19,7 +19,7 @@ from posthouse.mail.reply import Reply
 from posthouse.queue import entries as queue
 from posthouse.queue.entries import Entry
 from posthouse.queue.schedule import GiveUp, Schedule, after_deferral
-from posthouse.runner.errand import Carried, Carry, Errand, Result, recipient_of
+from posthouse.runner.errand import Carry, Errand, Result, recipient_of
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -62,7 +62,7 @@ class Recording:
         self._keep_journeys = keep_journeys
 
     def sent(
-        self, errand: Errand, sent: Result, now: float, *, bare: bool = False
+        self, errand: Errand, result: Result, now: float, *, bare: bool = False
     ) -> Callable[[Tx], Recorded]:
         """The transaction for an errand that was tried at another host.
 
@@ -92,9 +92,12 @@ class Recording:
                     results.lost += 1
             if not mine:
                 return Recorded(False, None, results.lost)
-            carried: Carried = carry(tx, mine)
+            carried = carry(tx, mine)
             for entry, outcome in zip(mine, carried.outcomes, strict=True):
-                results.add(tx, entry, outcome)
+                if outcome is None:
+                    results.replaced(tx, entry)
+                else:
+                    results.add(tx, entry, outcome)
             return results.close(tx, part, carried.steps, carried.after)
 
         return transaction
@@ -147,6 +150,10 @@ class _Results:
             self._defer(tx, entry, outcome)
         else:
             self._fail(tx, entry, outcome)
+
+    def replaced(self, tx: Tx, entry: Entry) -> None:
+        """Other entries of the letter have taken this one's place."""
+        self._finished |= queue.finish(tx, entry.letter, entry.number, self._of._holder)
 
     def _defer(self, tx: Tx, entry: Entry, outcome: Outcome) -> None:
         letter = self._errand.letter

@@ -28,7 +28,7 @@ from posthouse.queue import entries as queue
 from posthouse.queue.entries import LOCAL, Entry
 from posthouse.runner.attempt import attempt_step, is_unreachable
 from posthouse.runner.destinations import Destinations
-from posthouse.runner.errand import NEEDED_SECONDS, Carry, Errand, Prepare, Result, errands_of
+from posthouse.runner.errand import NEEDED_SECONDS, Errand, Prepare, Result, errands_of
 from posthouse.runner.recording import Recorded, Recording
 
 if TYPE_CHECKING:
@@ -105,9 +105,13 @@ class Runner:
 
     def take(self, fresh: Fresh) -> None:
         """Try these entries now."""
-        letter, entries, leased_until = fresh.claimed
+        letter = fresh.letter
+        entries = [
+            Entry(letter.id, number, recipient, notify, orcpt, next_hop, 0, False, reason)
+            for number, recipient, notify, orcpt, next_hop, reason in fresh.entries
+        ]
         keep = len(self._errands) < KEPT_IN_MEMORY or letter.size < LARGE
-        for errand in errands_of(letter, entries, fresh.content if keep else None, leased_until):
+        for errand in errands_of(letter, entries, fresh.content if keep else None, fresh.leased_until):
             self._begin(errand)
 
     def wake(self) -> None:
@@ -223,10 +227,9 @@ class Runner:
             if errand.content is None:
                 errand.content = await self._load(errand.letter.content)
             if errand.next_hop == LOCAL:
-                carry = await self._prepare(errand)
-                self._record_carried(errand, carry)
+                await self._deliver(errand, errand.content)
                 return
-            result = await self._pass_on(errand)
+            result = await self._pass_on(errand, errand.content)
         except asyncio.CancelledError:
             self._record_sent(errand, Result([Deferred(CUT_OFF)] * len(errand.entries)))
             raise
@@ -237,12 +240,20 @@ class Runner:
         if result.unreachable:
             await self._defer_others(errand.next_hop, result)
 
-    async def _pass_on(self, errand: Errand) -> Result:
+    async def _deliver(self, errand: Errand, content: Content) -> None:
+        """Decide about an errand for ourselves, and carry it out in the transaction that records it."""
+        sender, recipients = errand.envelope()
+        numbers = [entry.number for entry in errand.entries]
+        carry = await self._prepare(
+            errand.letter, sender, list(zip(numbers, recipients, strict=True)), content
+        )
+        now = self._clock.now()
+        broken = partial(self._recording.sent, errand, _broken_off(errand), now, bare=True)
+        self._write(errand, self._recording.carried(errand, carry, now), broken)
+
+    async def _pass_on(self, errand: Errand, content: Content) -> Result:
         """One attempt at another host, and what it says about all that go there."""
         sender, recipients = errand.envelope()
-        content = errand.content
-        if content is None:
-            raise LookupError("an errand without content")
         began = self._clock.now()
         sent = await self._send(
             parse_next_hop(errand.next_hop, self._port),
@@ -268,11 +279,6 @@ class Runner:
             self._record_sent(errand, Result([outcome] * len(errand.entries)))
 
     # Results
-
-    def _record_carried(self, errand: Errand, carry: Carry) -> None:
-        now = self._clock.now()
-        broken = partial(self._recording.sent, errand, _broken_off(errand), now, bare=True)
-        self._write(errand, self._recording.carried(errand, carry, now), broken)
 
     def _record_sent(self, errand: Errand, result: Result) -> None:
         now = self._clock.now()
