@@ -127,6 +127,13 @@ def everything(rows: Rows, domain: str = "") -> list[Account]:
     return [_account(row) for row in rows.all(sql, values)]
 
 
+def named(rows: Rows, local: str, limit: int) -> tuple[str, ...]:
+    """The addresses of active accounts with this local part, in any domain; at most `limit`."""
+    pattern = local.lower().replace("!", "!!").replace("%", "!%").replace("_", "!_") + "@%"
+    sql = "SELECT address FROM account WHERE address LIKE ? ESCAPE '!' AND state = 'active' ORDER BY address"
+    return tuple(address for (address,) in rows.all(f"{sql} LIMIT {limit:d}", (pattern,)))
+
+
 def administrators(rows: Rows) -> list[Account]:
     """The active administrators, oldest first."""
     sql = f"SELECT {_COLUMNS} FROM account WHERE admin = 1 AND state = 'active' ORDER BY created, id"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from posthouse.accounts import account as accounts
 from posthouse.accounts import domain as domains
@@ -96,7 +96,9 @@ class Router:
         if not text.isprintable():
             return replies.BAD_RECIPIENT_SYNTAX
         if "@" not in text and text.lower() != "postmaster":
-            found = await _settled(self._directory.recall(("named", text), lambda rows: _named(rows, text)))
+            found = await _settled(
+                self._directory.recall(("named", text), lambda rows: accounts.named(rows, text, CANDIDATES))
+            )
             if not found:
                 return replies.NO_SUCH_USER
             if len(found) > 1:
@@ -185,16 +187,6 @@ def _leads_to(resolution: Resolution, login: str) -> bool:
     if resolution.kind in (Kind.LIST, Kind.UNKNOWN):
         return False
     return any(isinstance(final, Local) and final.address == login for final in resolution.finals)
-
-
-def _named(rows: Reader, local: str) -> tuple[str, ...]:
-    """The accounts whose local part is this."""
-    pattern = local.lower().replace("!", "!!").replace("%", "!%").replace("_", "!_") + "@%"
-    sql = (
-        "SELECT address FROM account WHERE address LIKE ? ESCAPE '!' AND state = 'active' "
-        f"ORDER BY address LIMIT {CANDIDATES}"
-    )
-    return tuple(cast(str, address) for (address,) in rows.all(sql, (pattern,)))
 
 
 def _mailbox(address: str, name: str) -> Reply:
