@@ -49,12 +49,13 @@ def connect(
         connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
         cursor = connection.cursor()
         if create:
-            cursor.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL").fetchall()
+        # apsw goes on to the next statement only when the rows of the one before are taken.
         cursor.execute(
             "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
             f"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_mebibytes * 1024};"
             f"PRAGMA query_only = {int(readonly)}"
-        )
+        ).fetchall()
     except apsw.Error as error:
         raise DatabaseAway(f"{path}: {error}") from error
     return connection
