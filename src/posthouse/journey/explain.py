@@ -58,7 +58,7 @@ def plain(journey: Journey) -> dict[str, Any]:
         name, names = record.KINDS.get(kind, (f"kind {kind}", ()))
         values = dict(zip(names, fields, strict=False))
         for field in ("child", "parent"):
-            if field in values:
+            if values.get(field):
                 values[field] = show(values[field])
         steps.append({"kind": name, "at": at, **values})
     return {"id": show(journey.id), "summary": _first_sentence(journey.steps), "steps": steps}

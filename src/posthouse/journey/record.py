@@ -159,7 +159,8 @@ def attempt(
     """One try to pass the letter on for the recipients `numbers`.
 
     `dns`: a line for each answer. `peer`: `host[address]:port`; empty where nobody was reached. `tls`:
-    version and cipher. `dialogue`: direction (`>` ours, `<` theirs), line, seconds since `at`.
+    version and cipher. `dialogue`: direction (`>` ours, `<` theirs, `-` a remark), line, seconds
+    since `at`.
     """
     return (ATTEMPT, at, numbers, next_hop, seconds, dns, peer, tls, redact_dialogue(dialogue))
 
@@ -213,10 +214,9 @@ def redact_dialogue(dialogue: Sequence[tuple[str, str, float]]) -> list[tuple[st
     for direction, line, offset in dialogue:
         if direction == "<":
             challenged = line.startswith("334")
-        elif challenged:
-            line = "[not shown]"
-        else:
-            line = redact(line)
+        elif direction == ">":
+            line = "[not shown]" if challenged else redact(line)
+            challenged = False
         kept.append((direction, line[:LINE_LIMIT], round(offset, 3)))
     if len(kept) > DIALOGUE_LIMIT:
         half = DIALOGUE_LIMIT // 2
