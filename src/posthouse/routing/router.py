@@ -195,13 +195,15 @@ def _mailbox(address: str, name: str) -> Reply:
 
 
 def _literals(hosts: Iterable[str]) -> Iterable[str]:
+    """Address literals of hosts that are IP addresses; who listens on all addresses listens on loopback."""
     for host in hosts:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             continue
-        if not address.is_unspecified:
-            yield f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
+        if address.is_unspecified:
+            address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+        yield f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
 async def _settled(answer: T | Awaitable[T]) -> T:

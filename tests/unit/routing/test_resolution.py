@@ -249,7 +249,8 @@ async def test_our_own_literals_are_our_first_domain(world: World) -> None:
     assert world.finals("alice@[192.0.2.1]") == ["alice@example.org"]
     assert world.finals("postmaster@[IPv6:2001:db8::1]") == ["chief@example.org"]
     assert world.resolve("carol@[192.0.2.1]").reply == NO_SUCH_USER
-    assert world.resolve("alice@[0.0.0.0]").kind is Kind.REMOTE
+    assert world.finals("alice@[127.0.0.1]") == ["alice@example.org"]
+    assert world.resolve("alice@[IPv6:::1]").kind is Kind.REMOTE
 
 
 async def test_with_a_relayhost_all_that_is_remote_goes_there(world: World) -> None:
