@@ -56,11 +56,13 @@ class Refused(Exception):
 
 
 class Fresh(NamedTuple):
-    """Queue entries just made, leased to this process, with the letter still in memory."""
+    """Queue entries just made and leased to this process, with the letter still in memory."""
 
     letter: QueueLetter
     entries: Sequence[NewEntry]
     content: Content
+    leased_until: float
+    """As `queue.entries.insert` returned it."""
 
 
 class Committed(NamedTuple):
@@ -74,18 +76,20 @@ class Committed(NamedTuple):
 
 
 class Lifetimes(NamedTuple):
-    """Seconds for which the queue keeps trying."""
+    """How long the queue keeps trying, in seconds."""
 
     letters: float
     bounces: float
+    first_wait: float
+    """Before the second attempt."""
 
 
 class Acceptance:
     """The one door of one worker.
 
     `changed(account, modseq)` is told of every mailbox change; `take(fresh)` gets queue entries to try
-    at once, of which it holds the lease from `queue.entries.insert` on, as long as `room()` says that it
-    can hold more; `wake()` is called when something else is due in the queue.
+    at once, leased to this process, as long as `room()` says that it can hold more; `wake()` is called
+    when something else is due in the queue.
     """
 
     def __init__(
@@ -217,9 +221,13 @@ class Acceptance:
             expires=letter.arrived + lifetime,
             parent=None,
         )
+        at_once = [entry for entry in entries if not entry.reason]
         holder = self._database.holder if leased else 0
-        queue.insert(tx, queued, entries, due=letter.arrived, holder=holder)
-        return Fresh(queued, entries, letter.content) if leased else None
+        until = queue.insert(tx, queued, at_once, due=letter.arrived, holder=holder)
+        if len(at_once) < len(entries):
+            waiting = [entry for entry in entries if entry.reason]
+            queue.insert_more(tx, letter.id, waiting, due=letter.arrived + self._lifetimes.first_wait)
+        return Fresh(queued, at_once, letter.content, until) if leased and at_once else None
 
     def _record(
         self, tx: Tx, letter: Letter, plan: Plan, steps: Sequence[Step], child: int | None, now: float

@@ -71,9 +71,7 @@ def carry_out(tx: Tx, fates: Sequence[Fate], copy: Copy, now: float, quota: int)
             reply = _queue(fate, now, done)
         elif isinstance(fate, Discard):
             reply = OK
-            done.steps.append(
-                record.discarded(now, fate.number, str(fate.recipient.address), fate.reason)
-            )
+            done.steps.append(record.discarded(now, fate.number, str(fate.recipient.address), fate.reason))
         else:
             reply = fate.reply
             done.steps.append(record.bounced(now, fate.number, str(fate.recipient.address), str(reply)))

@@ -59,7 +59,7 @@ class SmtpSession:
     """The driver of one connection."""
 
     __slots__ = (
-        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_port", "_refusal", "_sender",
+        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_opening", "_port", "_refusal", "_sender",
         "_service", "_steps", "_trusted", "_user",
     )  # fmt: skip
 
@@ -68,6 +68,8 @@ class SmtpSession:
         self._service = service
         self._client = Client("")
         self._user = ""
+        self._opening: list[Step] = []
+        """How the session began: the first steps of each of its letters."""
         self._steps: list[Step] = []
         self._sender = Sender(None)
         self._accepted: list[Accepted] = []
@@ -85,6 +87,7 @@ class SmtpSession:
         self._trusted = self._address == "local" or service.policy.trusts(self._address)
         if peer.uid is not None and service.role is Role.SUBMISSION:
             self._user = f"{LOCAL_USER}{peer.uid}"
+        self._opening.append(record.connected(self._now(), self._address, self._port, service.name))
 
     def handle(self, event: events.Event) -> Any:
         return _HANDLERS[type(event)](self, event)
@@ -110,6 +113,7 @@ class SmtpSession:
 
     def _on_helo(self, event: events.Helo) -> Decision | Awaitable[Decision]:
         client = self._who()._replace(helo=event.name)
+        self._open_with(record.helo(self._now(), event.name))
         return self._judged(self._service.policy.at_helo(client), None, "HELO", event.name)
 
     def _on_starttls(self, _: events.StartTls) -> Decision:
@@ -124,6 +128,7 @@ class SmtpSession:
             return self._refused(result, "AUTH", credentials.identity)
         self._user = result.login
         self._client = Client("")
+        self._open_with(record.authenticated(self._now(), result.login))
         return AUTHENTICATED
 
     def _on_enquiry(self, event: events.Vrfy | events.Expn) -> Awaitable[Decision]:
@@ -134,6 +139,14 @@ class SmtpSession:
 
     def _on_quit(self, _: events.Quit) -> Decision:
         return CLOSING
+
+    def _open_with(self, step: Step) -> None:
+        """Add a step to the opening, in place of an earlier one of its kind; EHLO tells of TLS before it."""
+        opening = [known for known in self._opening if known[0] != step[0]]
+        if self._core.tls and all(known[0] != record.TLS for known in opening):
+            opening.append(record.tls(step[1], self._core.tls))
+        opening.append(step)
+        self._opening = opening
 
     # ── the envelope ─────────────────────────────────────────────────────────────────────────────
 
@@ -164,7 +177,7 @@ class SmtpSession:
         self._accepted = []
         now = self._now()
         self._steps = [
-            record.session(now, self._who()),
+            *self._opening,
             record.sender(now, str(sender.address or ""), sender.size),
         ]
         self._in_letter = True

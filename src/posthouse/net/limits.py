@@ -24,9 +24,9 @@ class Networks:
         self._networks = tuple(networks)
         self._recall = lru_cache(maxsize=4096)(self._look)
 
-    def __contains__(self, address: str) -> bool:
+    def __contains__(self, address: object) -> bool:
         """`address` is an IP address as text; anything else is in no network."""
-        return self._recall(address)
+        return isinstance(address, str) and self._recall(address)
 
     def _look(self, address: str) -> bool:
         try:
