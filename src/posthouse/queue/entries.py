@@ -161,13 +161,14 @@ def claim(tx: Tx, holder: int, now: float, limit: int) -> list[Claimed]:
     for row in rows:
         entry = Entry(*row)  # type: ignore[arg-type]  # the columns in order
         found.setdefault(entry.letter, []).append(entry)
-    return [Claimed(_letter(tx, id), sorted(entries), until) for id, entries in found.items()]
+    return [Claimed(find_letter(tx, id), sorted(entries), until) for id, entries in found.items()]
 
 
-def _letter(tx: Tx | Reader, id: int) -> QueueLetter:
-    row = tx.one(f"SELECT {_LETTER_COLUMNS} FROM queue_letter WHERE id = ?", (id,))
+def find_letter(reader: Reader | Tx, id: int) -> QueueLetter:
+    """The letter with this id. Raises LookupError."""
+    row = reader.one(f"SELECT {_LETTER_COLUMNS} FROM queue_letter WHERE id = ?", (id,))
     if row is None:
-        raise LookupError(f"queue entries without a letter: {id}")
+        raise LookupError(f"no letter in the queue: {id}")
     return QueueLetter(*row)
 
 

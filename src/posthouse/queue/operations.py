@@ -6,7 +6,7 @@ deferred; what `delete` removes meanwhile is gone all the same, and the journey 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,6 +44,14 @@ class Selection(NamedTuple):
     state: State | None = None
     arrived_before: float | None = None
     arrived_after: float | None = None
+
+
+class Touched(NamedTuple):
+    """An entry that an operation has changed."""
+
+    letter: int
+    number: int
+    recipient: str
 
 
 class Listed(NamedTuple):
@@ -161,43 +169,40 @@ def _selected(selection: Selection) -> tuple[str, list[object]]:
     return f"(letter, number) IN (SELECT e.letter, e.number{_FROM}{where})", values
 
 
-def hold(tx: Tx, selection: Selection) -> int:
-    """Nothing selected is tried until it is released; how many entries that changed."""
-    condition, values = _selected(selection)
-    return tx.count(
-        f"UPDATE queue_entry SET state = '{HELD}' WHERE state <> '{HELD}' AND {condition}", values
+def hold(tx: Tx, selection: Selection) -> list[Touched]:
+    """Nothing selected is tried until it is released; what that changed."""
+    return _set(tx, f"state = '{HELD}'", [], f"state <> '{HELD}'", [], selection)
+
+
+def release(tx: Tx, selection: Selection, now: float) -> list[Touched]:
+    """End the hold; what is released is due at once. What that changed."""
+    return _set(tx, f"state = '{ACTIVE}', due = ?", [now], f"state = '{HELD}'", [], selection)
+
+
+def retry(tx: Tx, selection: Selection, now: float) -> list[Touched]:
+    """Try what is selected, and neither held nor due already, at once."""
+    return _set(tx, "due = ?", [now], f"state = '{ACTIVE}' AND due > ?", [now], selection)
+
+
+def _set(
+    tx: Tx, change: str, new: list[object], condition: str, values: list[object], selection: Selection
+) -> list[Touched]:
+    selected, more = _selected(selection)
+    rows = tx.all(
+        f"UPDATE queue_entry SET {change} WHERE {condition} AND {selected}"
+        " RETURNING letter, number, recipient",
+        [*new, *values, *more],
     )
-
-
-def release(tx: Tx, selection: Selection, now: float) -> int:
-    """End the hold; what is released is due at once. How many."""
-    condition, values = _selected(selection)
-    return tx.count(
-        f"UPDATE queue_entry SET state = '{ACTIVE}', due = ? WHERE state = '{HELD}' AND {condition}",
-        [now, *values],
-    )
-
-
-def retry(tx: Tx, selection: Selection, now: float) -> int:
-    """Try what is selected, and not held, at once; how many."""
-    condition, values = _selected(selection)
-    return tx.count(
-        f"UPDATE queue_entry SET due = ? WHERE state = '{ACTIVE}' AND due > ? AND {condition}",
-        [now, now, *values],
-    )
+    return sorted(Touched(*row) for row in rows)
 
 
 def delete(
     tx: Tx, selection: Selection, release_content: Callable[[Tx, Collection[int]], object]
-) -> Sequence[tuple[int, int, str]]:
-    """Remove what is selected for good, telling nobody: (letter, number, recipient) of each."""
+) -> list[Touched]:
+    """Remove what is selected for good, telling nobody."""
     condition, values = _selected(selection)
-    gone = [
-        (int(letter), int(number), str(recipient))
-        for letter, number, recipient in tx.all(
-            f"DELETE FROM queue_entry WHERE {condition} RETURNING letter, number, recipient", values
-        )
-    ]
-    for letter in sorted({letter for letter, _, _ in gone}):
+    rows = tx.all(f"DELETE FROM queue_entry WHERE {condition} RETURNING letter, number, recipient", values)
+    gone = sorted(Touched(*row) for row in rows)
+    for letter in sorted({touched.letter for touched in gone}):
         leave(tx, letter, release_content)
     return gone
