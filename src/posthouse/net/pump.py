@@ -25,7 +25,7 @@ import inspect
 import ipaddress
 import itertools
 import os
-import socket
+import socket as sockets
 import ssl
 import struct
 from collections.abc import AsyncIterable, Container, Iterator
@@ -215,6 +215,11 @@ class Pump(asyncio.Protocol):
         name = self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else ("local", 0)
 
+    @property
+    def socket(self) -> Any:
+        """The transport's socket, for options (`setsockopt`) only."""
+        return self._transport.get_extra_info("socket")
+
     def push(self, data: bytes) -> None:
         """Write octets that no event asked for (IMAP's IDLE). Calls of one turn leave in one write."""
         if self._lost or self._transport.is_closing():
@@ -245,6 +250,12 @@ class Pump(asyncio.Protocol):
             if self._core.closing and not self.reason:
                 self.reason = "shut down"
             self._flush()
+
+    def close(self, reason: str = "closed") -> None:
+        """Close once everything written has been taken; the core is not asked."""
+        if not self._lost:
+            self._flush_pushed()
+            self._close(reason)
 
     def abort(self, reason: str = "aborted") -> None:
         """Cut the connection; what is not yet written is lost."""
@@ -441,11 +452,14 @@ class Pump(asyncio.Protocol):
         """Begin to wait for a future, coroutine or stream. True when it was done already."""
         if kind == _STREAM:
             return self._begin_stream(answer)
-        future: asyncio.Future[Any] = answer if kind == _FUTURE else self._loop.create_task(answer)
-        if future.done():
-            return self._take(future.result())
+        if kind == _FUTURE:
+            future: asyncio.Future[Any] = answer
+            if future.done():
+                return self._take(future.result())
+        else:
+            future = self._loop.create_task(answer)
+            _running.add(future)  # the loop keeps only weak references to tasks
         self._outstanding = True
-        _running.add(future)  # the loop keeps weak references to tasks only
         future.add_done_callback(self._decided)
         return False
 
@@ -636,7 +650,7 @@ class Pump(asyncio.Protocol):
     def _flush_pushed(self) -> None:
         self._flushing = False
         if self._pending and not (self._encryption is not None and self._encryption.handshaking):
-            self._write(b"")
+            self._flush()
 
     def _close(self, reason: str) -> None:
         """Close once everything written has been taken."""
@@ -702,10 +716,10 @@ def _peer_of(transport: asyncio.BaseTransport) -> Peer:
     if isinstance(name, tuple) and len(name) >= 2:
         return Peer(_plain_address(name[0]), name[1])
     connection = transport.get_extra_info("socket")
-    if connection is None or connection.family != socket.AF_UNIX:
+    if connection is None or connection.family != sockets.AF_UNIX:
         return Peer("")
     _, uid, _ = _CREDENTIALS.unpack(
-        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _CREDENTIALS.size)
     )
     return Peer("local", 0, uid)
 
