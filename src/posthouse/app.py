@@ -28,6 +28,7 @@ from posthouse.accounts import usage
 from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.config import Config, ConfigError, load
+from posthouse.config.load import Problem
 from posthouse.db import DatabaseError, migrate, open_database
 from posthouse.db.blobs import collect, discard, open_blobs
 from posthouse.db.leases import take
