@@ -57,14 +57,15 @@ class Distant:
 
     def __init__(self) -> None:
         self.number = 1
-        self.go_on = asyncio.Event()
+        self.go_on: list[asyncio.Event] = []
 
     def generation(self, name: str) -> int:
         return self.number
 
     async def read(self, fn: Callable[[Any], Any], *, point: bool = False) -> Any:
         answer = fn(None)
-        await self.go_on.wait()
+        self.go_on.append(asyncio.Event())
+        await self.go_on[-1].wait()
         return answer
 
 
@@ -72,12 +73,15 @@ async def test_an_answer_from_before_a_change_does_not_outlive_it() -> None:
     database = Distant()
     directory = Directory(database)  # type: ignore[arg-type]
     early = directory.recall("x", lambda _: "old")
-    assert isinstance(early, Awaitable)
+    await asyncio.sleep(0)
     database.number = 2
     late = directory.recall("x", lambda _: "new")
+    await asyncio.sleep(0)
+    assert isinstance(early, Awaitable)
     assert isinstance(late, Awaitable)
-    database.go_on.set()
-    assert [await early, await late] == ["old", "new"]
+    for answer, go_on in ((late, database.go_on[1]), (early, database.go_on[0])):
+        go_on.set()
+        await answer
     assert directory.recall("x", lambda _: "newer") == "new"
 
 

@@ -147,6 +147,9 @@ async def test_a_new_installation_is_complete_and_made_once(world: World) -> Non
     database = open_database(config.database.url, config.data_directory)
     try:
         assert [found.address for found in await accounts.every(database)] == ["postmaster@example.com"]
+        made_too = await database.read(lambda reader: mailboxes.every(reader, made.id))
+        assert sorted(found.name for found in made_too) == sorted(NAMES)
+        assert (await accounts.show(database, "postmaster@example.com")).passwords == ("password",)
     finally:
         await database.close()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from posthouse.accounts import account, alias, domain
 from posthouse.accounts.alias import Kind as AliasKind
+from posthouse.db import Tx
 from posthouse.mail.address import parse_address
 from posthouse.mail.reply import ALIAS_LOOP, MAILBOX_DISABLED, NO_SUCH_USER, RECIPIENT_OK
 from posthouse.routing import Kind, Local, Remote
@@ -39,6 +41,39 @@ async def test_a_change_holds_from_the_next_question_on(world: World) -> None:
     assert world.finals("carol@example.org") == ["carol@example.org"]
     await world.change(lambda tx: account.retire(tx, "carol@example.org"))
     assert world.resolve("carol@example.org").reply == NO_SUCH_USER
+
+
+@pytest.mark.parametrize(
+    ("change", "address", "after"),
+    [
+        (lambda tx: domain.add(tx, "example.com", now=1.0), "x@example.com", "550 5.1.1"),
+        (
+            lambda tx: domain.change(tx, "example.org", catch_all="bob@example.org"),
+            "x@example.org",
+            "250 2.1.5",
+        ),
+        (lambda tx: domain.remove(tx, "empty.example"), "x@empty.example", "250"),
+        (lambda tx: account.change(tx, "bob@example.org", active=False), "bob@example.org", "550 5.2.1"),
+        (lambda tx: account.rename(tx, "bob@example.org", "rob@example.org"), "bob@example.org", "550 5.1.1"),
+        (
+            lambda tx: alias.add(tx, "new@example.org", ["bob@example.org"], now=1.0),
+            "new@example.org",
+            "250 2.1.5",
+        ),
+        (lambda tx: alias.change(tx, "al@example.org", kind=AliasKind.MOVED), "al@example.org", "551 5.1.6"),
+        (lambda tx: alias.remove(tx, "al@example.org"), "al@example.org", "550 5.1.1"),
+    ],
+)
+async def test_every_kind_of_change_is_noticed(
+    world: World, change: Callable[[Tx], object], address: str, after: str
+) -> None:
+    await world.add_domain("empty.example")
+    await world.add_alias("al@example.org", "alice@example.org")
+    before = world.resolve(address)
+    await world.change(change)
+    now = world.resolve(address)
+    assert str(now.reply).startswith(after)
+    assert now != before
 
 
 async def test_a_subaddress_reaches_its_user_with_the_detail(world: World) -> None:
