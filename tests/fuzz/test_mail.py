@@ -7,7 +7,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthouse.mail import imapform, mailboxes, parameters
+from posthouse.mail import dates, imapform, mailboxes, parameters
 from posthouse.mail.address import AddressError, canonical, parse_address
 from posthouse.mail.codes import explain
 from posthouse.mail.header import HeaderIndex, remove_fields
@@ -105,6 +105,9 @@ def test_header_parsers_take_anything(data: bytes) -> None:
     removed = HeaderIndex(remove_fields(data, ["From"])).fields
     assert [name for name, _, _ in removed] == [name for name, _, _ in fields]
     mailboxes.parse(data)
+    text = data.decode("latin-1")
+    for value in (dates.parse_date(text), dates.parse_imap_datetime(text)):
+        assert value is None or isinstance(value, float)
     parameters.content_type(data)
     parameters.disposition(data)
     parameters.token(data)

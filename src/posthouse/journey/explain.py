@@ -147,7 +147,9 @@ def _fate(step: Step) -> str:
         case record.DELIVERED:
             return f"Delivered to {step[3]} at {at}: {step[5] or 'the next hop'} took it."
         case record.QUEUED:
-            return f"Still in the queue for {step[3]}" + (f": {step[5]}." if step[5] else ", not tried yet.")
+            return f"Still in the queue for {step[3]}" + (
+                f": {reply_text(step[5])}." if step[5] else ", not tried yet."
+            )
         case record.DEFERRED:
             next_attempt = f"; next attempt at {moment_text(step[6])}" if step[6] else ""
             return f"Still in the queue for {step[3]}: {reply_text(step[4])}{next_attempt}."
