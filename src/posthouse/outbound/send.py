@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -172,7 +173,7 @@ class Outbound:
     # ── getting a session ────────────────────────────────────────────────────────────────────────
 
     async def _connect(self, hop: NextHop, attempt: _Attempt) -> Connection | None:
-        """A session with the next target that lets us in; None when there is none, and the attempt knows why."""
+        """A session with the next target that lets us in; None when none does, and the attempt knows why."""
         if attempt.targets is None:
             route = await find_route(hop, self._resolver, self._random, self._is_us)
             if route.answers or route.outcome:
@@ -236,7 +237,7 @@ class Outbound:
             level = "encrypt"  # a password does not go in clear because a handshake failed
         session = ClientSession(
             settings.hostname,
-            self._loop.time,
+            time.monotonic,
             level=level,
             credentials=credentials,
             timeouts=settings.timeouts,

@@ -511,8 +511,8 @@ class ServerSession:
         """BDAT out of place."""
         try:
             size = parse_bdat(argument, False).size
-        except Refused:
-            self._refuse(objection)
+        except Refused as refused:
+            self._refuse(refused.reply)
             self.closing = True  # how much follows nobody knows; to go on would obey the letter's own text
             return
         self._swallow(size, objection, then=self._state, told=None)
