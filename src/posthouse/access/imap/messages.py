@@ -39,14 +39,14 @@ async def store(user: User, command: commands.Store) -> Result:
     stored = await user.write(
         lambda tx: changes.store(tx, account, mailbox, ranges, action, bits, words), long=_many(ranges)
     )
-    if stored.changed:
-        user.tell(stored.modseq)
+    # Where nothing changed, the modseq is that of somebody else's change.
+    ours = stored.modseq if stored.changed else 0
+    if ours:
+        user.tell(ours)
     if command.silent:
-        known = _as_expected(stored.modseq, command.how, bits, words)
+        known = _as_expected(ours, command.how, bits, words)
         return completed("STORE", untagged=await selected.news(user, expunges=command.uid, known=known))
-    said = await selected.news(
-        user, expunges=command.uid, known=lambda before, now: now.modseq == stored.modseq
-    )
+    said = await selected.news(user, expunges=command.uid, known=lambda before, now: now.modseq == ours)
     indexes = indexes_of(indexes_of_uids(selected.view, ranges))
     return completed("STORE", untagged=said + selected.fetch_flags(indexes, with_uid=command.uid))
 

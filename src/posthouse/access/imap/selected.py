@@ -147,7 +147,7 @@ class Selected:
         self._pending += delta.vanished
         vanished: list[tuple[int, int]] = []
         if expunges and self._pending:
-            vanished, self._pending = self._pending, []
+            vanished, self._pending = _merged(self._pending), []
             lines.append(self._expunge_lines(vanished))
         unsaid = set() if known is None else self._known(delta.changed, known)
         new = [entry.uid for entry in delta.new if entry.uid >= delta.recent]
@@ -199,6 +199,17 @@ class Selected:
                 changed.append(entry)
         vanished = ranges_of(uid for uid in old.uids if uid not in there)
         return Delta(fresh.mailbox, fresh.recent, new, changed, vanished, True)
+
+
+def _merged(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same UIDs as ascending runs that do not overlap."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(runs):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
 
 
 def indexes_of_uids(view: Snapshot, ranges: Ranges) -> Runs:

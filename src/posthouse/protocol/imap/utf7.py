@@ -36,8 +36,8 @@ def _shift(text: str) -> bytes:
 
 def decode(wire: bytes) -> str:
     """The name that the wire octets stand for; ValueError where they are not modified UTF-7."""
-    if b"&" not in wire and wire.isascii():
-        return wire.decode("ascii")
+    if b"&" not in wire and wire.isascii() and (plain := wire.decode("ascii")).isprintable():
+        return plain
     out: list[str] = []
     position = 0
     while (start := wire.find(b"&", position)) >= 0:
