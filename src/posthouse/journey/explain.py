@@ -250,7 +250,7 @@ def _attempt(step: Step) -> Hop:
         )
     for direction, line, offset in dialogue:
         details.append(f"{offset:8.3f} s {direction} {line}")
-        if direction == "<" and line[:1] in "45" and line[3:4] != "-":
+        if direction == "<" and line[:3].isdecimal() and line[3:4] != "-":  # the last line of a reply
             details.append(f"{' ' * 11}  = {_meaning(line)}")
     says = f"Tried to pass it to {next_hop} for recipient {listed}: {reached}, {seconds:.1f} s."
     return Hop(at, says, tuple(details))

@@ -117,6 +117,8 @@ def test_every_step_is_told_in_order_with_replies_explained() -> None:
         "Queued for east.test as recipient 2, dave@east.test.",
         "Tried to pass it to east.test for recipient 2: reached mx.east.test[192.0.2.9]:25, 1.2 s.",
         "DNS: MX east.test: 10 mx.east.test",
+        "< 220 mx.east.test",
+        "= The server is ready",
         "> EHLO mail.north.test",
         "< 450 4.7.1 Greylisted",
         "greylisting",
