@@ -419,6 +419,7 @@ class Verb(NamedTuple):
     """Arguments → command; the flag says that the command stood behind UID."""
     rfc: str
     capability: str = ""
+    """Names that CAPABILITY lists for it, parted by spaces."""
     uid: bool = False
     """Stands behind UID too."""
 
@@ -445,7 +446,7 @@ VERBS = (
     Verb("RENAME", _AFTER, _rename, "RFC 3501 §6.3.5"),
     Verb("SUBSCRIBE", _AFTER, _one_mailbox(Subscribe), "RFC 3501 §6.3.6"),
     Verb("UNSUBSCRIBE", _AFTER, _one_mailbox(Unsubscribe), "RFC 3501 §6.3.7"),
-    Verb("LIST", _AFTER, _list, "RFC 3501 §6.3.8", "CHILDREN"),
+    Verb("LIST", _AFTER, _list, "RFC 3501 §6.3.8, RFC 5258 §3", "CHILDREN LIST-EXTENDED LIST-STATUS"),
     Verb("LSUB", _AFTER, _lsub, "RFC 3501 §6.3.9"),
     Verb("STATUS", _AFTER, _status, "RFC 3501 §6.3.10"),
     Verb("APPEND", _AFTER, _append, "RFC 3501 §6.3.11"),
@@ -468,7 +469,7 @@ CAPABILITIES = (
     "IMAP4rev1",
     "LITERAL+",  # RFC 7888
     "SPECIAL-USE",  # RFC 6154
-    *dict.fromkeys(verb.capability for verb in VERBS if verb.capability),
+    *dict.fromkeys(name for verb in VERBS for name in verb.capability.split()),
 )
 """What CAPABILITY lists whatever the state; AUTH=, STARTTLS and LOGINDISABLED come and go."""
 
