@@ -57,7 +57,7 @@ class Posthouse:
 
 def _listener(folder: Path, name: str) -> int:
     listeners = json.loads((folder / "data" / "run" / "listeners.json").read_text())
-    return int(str(listeners[name][0]).rpartition(":")[2])
+    return int(str(listeners["listeners"][name][0]).rpartition(":")[2])
 
 
 @contextlib.contextmanager
