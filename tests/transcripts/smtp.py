@@ -1,8 +1,8 @@
 """SMTP and LMTP dialogues as files, and the desk at which a pretended server decides.
 
 A file has a line `? option option …` (lmtp, tls, auth, starttls, submission, limits), then `C: line` for what
-the client says, `C| octets` for octets as they are (with \\r \\n \\x00 escapes, nothing added), and `S: line` for
-what the server answers. `#` begins a comment.
+the client says, `C| octets` for bare octets (\\r, \\n, \\x00 stand for what they say; nothing is added), and
+`S: line` for what the server answers. `#` begins a comment.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def say(desk: smtp.Desk, octets: bytes) -> str:
 def test_parameters_reach_the_driver(desk: smtp.Desk) -> None:
     say(
         desk,
-        "MAIL FROM:<zoë@example.net> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=a+2Bb AUTH=e+3Df@g.example\r\n"
+        "MAIL FROM:<zoë@example.net> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=a+2Bb "
+        "AUTH=e+3Df@g.example\r\n"
         "RCPT TO:<bob@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bc@example.org\r\n"
         "RCPT TO:<eve@example.org> NOTIFY=NEVER ORCPT=utf-8;zo\\x{EB}@example.org\r\n".encode(),
     )

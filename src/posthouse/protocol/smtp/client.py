@@ -375,6 +375,8 @@ class ClientSession:
         """The session is over; whoever waits for a decision gets `reply`, ours when the server was silent."""
         if self.closing:
             return
+        if reply.code < 400:  # a yes to what was never asked must not pass for one
+            reply = Reply(451, "4.5.0", f"Protocol error: unexpected reply {reply}")
         self.closing = True
         self._awaiting.clear()
         self._output.clear()

@@ -268,7 +268,7 @@ class OutgoingLetter:
                 self.write(content)
                 self.finish()
         elif reply.code < 400:
-            speaker.lose(_final(reply))
+            speaker.lose(reply)
         else:
             self._decide_rest(reply)
             self._done(reset=True)
