@@ -256,6 +256,9 @@ class Worker:
         """Stop accepting, let what is in flight finish, say goodbye, and write what is waiting."""
         await drain(self.listeners, seconds * 0.6)
         await self.runner.stop(seconds * 0.3)
+        self.outbound.close()
+        if isinstance(self.resolver, StubResolver):
+            self.resolver.close()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
