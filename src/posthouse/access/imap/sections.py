@@ -7,8 +7,10 @@ that a client which fetches an attachment piece by piece has it scanned once.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from posthouse.mail import section
@@ -58,11 +60,23 @@ def of_head(wanted: Section, head: bytes) -> bytes:
     """The answer for a section of which `only_head` is true, as a literal."""
     if wanted.text is Text.HEADER:
         return literal(_cut(head, wanted.partial))
+    if wanted.text is Text.FIELDS:
+        found = b"".join(_fields(wanted.fields).findall(head))
+        if head.endswith((b"\n\r\n", b"\n\n")) or head in (b"\r\n", b"\n"):
+            found += head[-2:] if head.endswith(b"\r\n") else b"\n"
+        return literal(_cut(found, wanted.partial))
     root = Part(0)
     root.header = head
     root.body_start = root.end = len(head)
-    found = section.ranges(root, _for_mail(wanted)) or []
-    return literal(_cut(b"".join([head[start:end] for start, end in found]), wanted.partial))
+    ranges = section.ranges(root, _for_mail(wanted)) or []
+    return literal(_cut(b"".join([head[start:end] for start, end in ranges]), wanted.partial))
+
+
+@lru_cache(maxsize=256)
+def _fields(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Finds the named fields in a header: a client asks for the same ones of each of many messages."""
+    alternatives = b"|".join(re.escape(name) for name in names)
+    return re.compile(rb"(?mi)^(?:%b)[ \t]*:.*+(?:\n[ \t].*+)*+\n?" % alternatives)
 
 
 def of_data(wanted: Section, data: bytes, head_size: int, root: Part | None) -> bytes:
