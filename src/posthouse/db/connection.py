@@ -7,7 +7,7 @@ checkpoint. SQLite older than 3.51.3 can corrupt a database when the WAL is rese
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import apsw
@@ -79,44 +79,78 @@ def explain(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
 
 
 class Session:
-    """Statements on one connection: a `Tx` for the writer, a `Reader` for the others."""
+    """Statements on one connection: a `Tx` for the writer, a `Reader` for the others.
 
-    __slots__ = ("_cursor", "_execute", "connection")
+    Some errors end the transaction itself (no space, above all). Whoever goes on after one, as if nothing
+    had happened, would write outside of any transaction: from there on every statement fails.
+    """
+
+    __slots__ = ("_begun", "_cursor", "_execute", "connection", "lost")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self._cursor = connection.cursor()
+        self._execute: Callable[..., apsw.Cursor] = self._cursor.execute
+        self._begun = False
+        self.lost = False
+        """The transaction has ended under its closures."""
+
+    def begin(self, how: str) -> None:
+        """`BEGIN` or `BEGIN IMMEDIATE`; ended by `end`."""
+        self.run(how)
+        self._begun = True
+
+    def end(self, how: str) -> None:
+        """`COMMIT` or `ROLLBACK`. Nothing is left of the transaction, even where that fails."""
+        self._begun = self.lost = False
         self._execute = self._cursor.execute
+        try:
+            if how == "COMMIT" or self.connection.in_transaction:
+                self.run(how)
+        finally:
+            if self.connection.in_transaction:
+                self.run("ROLLBACK")
+
+    def _explain(self, error: apsw.Error) -> DatabaseError:
+        if self._begun and not self.connection.in_transaction:
+            self.lost = True
+            self._execute = self._refuse
+        return explain(error, self.connection)
+
+    def _refuse(self, sql: str, params: object = ()) -> apsw.Cursor:
+        raise DatabaseAway("the transaction was lost")
 
     def run(self, sql: str, params: Parameters = ()) -> None:
         try:
             self._execute(sql, params)
         except apsw.Error as error:
-            raise explain(error, self.connection) from error
+            raise self._explain(error) from error
 
     def many(self, sql: str, rows: Iterable[Parameters]) -> None:
         try:
+            if self.lost:
+                self._refuse(sql)
             self._cursor.executemany(sql, rows)
         except apsw.Error as error:
-            raise explain(error, self.connection) from error
+            raise self._explain(error) from error
 
     def one(self, sql: str, params: Parameters = ()) -> Row | None:
         try:
             return self._execute(sql, params).fetchone()
         except apsw.Error as error:
-            raise explain(error, self.connection) from error
+            raise self._explain(error) from error
 
     def all(self, sql: str, params: Parameters = ()) -> list[Row]:
         try:
             return self._execute(sql, params).fetchall()
         except apsw.Error as error:
-            raise explain(error, self.connection) from error
+            raise self._explain(error) from error
 
     def each(self, sql: str, params: Parameters = ()) -> Iterator[Row]:
         try:
             yield from self.connection.cursor().execute(sql, params)
         except apsw.Error as error:
-            raise explain(error, self.connection) from error
+            raise self._explain(error) from error
 
     def count(self, sql: str, params: Parameters = ()) -> int:
         self.run(sql, params)

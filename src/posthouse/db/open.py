@@ -41,9 +41,9 @@ def migrate(url: str, directory: Path) -> list[str]:
         lock.take()
         session = Session(connect(path, create=True))
         try:
-            session.run("BEGIN IMMEDIATE")
+            session.begin("BEGIN IMMEDIATE")
             applied = _apply(session)
-            session.run("COMMIT")
+            session.end("COMMIT")
             return applied
         finally:
             session.close()

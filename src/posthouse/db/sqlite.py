@@ -49,7 +49,7 @@ class SqliteEngine:
             return False
         self._connection.set_busy_timeout(0)
         try:
-            self._tx.run("BEGIN IMMEDIATE")
+            self._tx.begin("BEGIN IMMEDIATE")
         except DatabaseError as error:
             self._lock.release()
             if isinstance(error.__cause__, apsw.BusyError):
@@ -62,33 +62,34 @@ class SqliteEngine:
     def begin(self) -> None:
         self._lock.take()
         try:
-            self._tx.run("BEGIN IMMEDIATE")
+            self._tx.begin("BEGIN IMMEDIATE")
         except BaseException:
             self._lock.release()
             raise
 
     def apply(self, batch: list[Waiting], seconds: float) -> list[Any]:
-        tx: Tx = self._tx
+        session = self._tx
+        tx: Tx = session
         answers: list[Any] = []
         started = perf_counter()
         try:
             for closure, _ in batch:
                 answers.append(closure(tx))
+                if session.lost:
+                    raise TransactionLost
                 if not len(answers) % CLOCK_EVERY and perf_counter() - started > seconds:
                     break
-            if not self._connection.in_transaction:
-                raise TransactionLost
             return answers
-        except DiskFull:
+        except (DiskFull, TransactionLost):
             self.abandon()
             raise
         except Exception:  # noqa: BLE001 (whoever waits is told)
-            self._roll_back()
+            self._tx.end("ROLLBACK")
         except BaseException:
             self.abandon()
             raise
         try:
-            self._tx.run("BEGIN IMMEDIATE")
+            self._tx.begin("BEGIN IMMEDIATE")
             return [self._apart(tx, waiting) for waiting in batch]
         except BaseException:
             self.abandon()
@@ -101,13 +102,12 @@ class SqliteEngine:
             answer = waiting[0](tx)
         except DiskFull:
             raise
-        except Exception as error:
-            if not self._connection.in_transaction:
-                raise TransactionLost from error
-            tx.run("ROLLBACK TO apart")
+        except Exception as error:  # noqa: BLE001 (whoever waits is told)
             answer = Failure(error)
-        if not self._connection.in_transaction:
+        if self._tx.lost:
             raise TransactionLost
+        if type(answer) is Failure:
+            tx.run("ROLLBACK TO apart")
         tx.run("RELEASE apart")
         return answer
 
@@ -117,7 +117,7 @@ class SqliteEngine:
             self.begin()
             try:
                 answer = closure(self._tx)
-                if not self._connection.in_transaction:
+                if self._tx.lost:
                     raise DatabaseAway("the transaction was lost")
             except Exception as error:  # noqa: BLE001 (whoever waits is told)
                 self.abandon()
@@ -135,21 +135,17 @@ class SqliteEngine:
 
     def commit(self) -> None:
         try:
-            self._tx.run("COMMIT")
+            self._tx.end("COMMIT")
         except FsyncFailed as error:
             raise FatalError(str(error)) from error
         finally:
-            self.abandon()
+            self._lock.release()
 
     def abandon(self) -> None:
         try:
-            self._roll_back()
+            self._tx.end("ROLLBACK")
         finally:
             self._lock.release()
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._tx.run("ROLLBACK")
 
     def close(self) -> None:
         self._tx.close()
@@ -281,4 +277,4 @@ def _at_one_moment(session: Session, fn: Callable[[Reader], T]) -> T:
     try:
         return fn(session)
     finally:
-        session.run("COMMIT")
+        session.end("COMMIT")

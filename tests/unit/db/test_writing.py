@@ -1,0 +1,248 @@
+"""Group commit: what a caller may rely on once its future is done."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import apsw
+import pytest
+
+from posthouse.db import DatabaseAway, DatabaseError, DiskFull, Overloaded, UniqueViolation
+from posthouse.db import writer as writer_module
+from posthouse.db.connection import FsyncFailed, connect
+from posthouse.db.errors import reply_to
+from tests.unit.db.conftest import names, put
+
+
+def another_view(database):
+    """What a process of its own would see."""
+    connection = connect(database._path, readonly=True)
+    rows = {name for (name,) in connection.execute("SELECT name FROM generation")} - {"directory"}
+    connection.close()
+    return rows
+
+
+async def test_a_value_comes_only_after_others_can_see_the_row(database):
+    assert await database.write([], put("a", 7)) == 7
+    assert another_view(database) == {"a"}
+
+
+async def test_what_waits_together_is_committed_together(database):
+    values = await asyncio.gather(*(database.write([], put(str(n), n)) for n in range(100)))
+    assert values == list(range(100))
+    assert database.batches == 1
+    assert database.closures == 100
+
+
+async def test_a_batch_is_bounded_and_the_rest_follows(database):
+    values = await asyncio.gather(*(database.write([], put(str(n), n)) for n in range(600)))
+    assert values == list(range(600))
+    assert database.batches == 3
+
+
+async def test_letters_that_arrive_during_a_hold_join_the_batch(database):
+    # Given a session in the middle of a letter, whose write comes a turn of the loop later,
+    database.hold = lambda: 1
+    first = database.write([], put("first"))
+    late = []
+    asyncio.get_running_loop().call_soon(lambda: late.append(database.write([], put("late"))))
+    # when both are written,
+    await first
+    await late[0]
+    # then one commit has served both.
+    assert database.batches == 1
+
+
+async def test_one_bad_closure_fails_alone(database):
+    def bad(tx):
+        put("half done")(tx)
+        raise ValueError("no")
+
+    good = [database.write([], put(str(n))) for n in range(3)]
+    failing = database.write([], bad)
+    good.append(database.write([], put("after")))
+    await asyncio.gather(*good)
+    with pytest.raises(ValueError, match="no"):
+        await failing
+    assert another_view(database) == {"0", "1", "2", "after"}
+
+
+async def test_a_unique_violation_is_told_and_the_transaction_goes_on(database):
+    await database.write([], put("a"))
+
+    def twice(tx):
+        with pytest.raises(UniqueViolation):
+            put("a")(tx)
+        return put("b", 5)(tx)
+
+    assert await database.write([], twice) == 5
+    assert another_view(database) == {"a", "b"}
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+async def test_an_error_that_ends_the_transaction_costs_nobody_else_his_write(database, swallowed):
+    # Given a closure whose error ends the transaction under it, and that may go on regardless,
+    def destroys(tx):
+        try:
+            tx.run("INSERT OR ROLLBACK INTO generation (name, number) VALUES ('directory', 1)")
+        except UniqueViolation:
+            if not swallowed:
+                raise
+            put("outside of any transaction")(tx)
+
+    before = database.write([], put("before"))
+    destroying = database.write([], destroys)
+    after = database.write([], put("after"))
+    await asyncio.gather(before, after)
+    with pytest.raises((UniqueViolation, DatabaseAway)):
+        await destroying
+    assert another_view(database) == {"before", "after"}
+
+
+async def test_a_long_closure_does_not_run_on_the_loop(database):
+    thread = await database.write([], lambda tx: threading.current_thread(), long=True)
+    assert thread is not threading.main_thread()
+    assert await database.write([], lambda tx: threading.current_thread()) is threading.current_thread()
+
+
+async def test_long_and_short_closures_take_turns(database):
+    done = [database.write([], put(f"long{n}"), long=True) for n in range(20)]
+    done += [database.write([], put(f"short{n}")) for n in range(20)]
+    await asyncio.gather(*done)
+    assert len(another_view(database)) == 40
+
+
+async def test_beyond_the_backlog_new_writes_are_refused_with_451(database, monkeypatch):
+    monkeypatch.setattr(writer_module, "BACKLOG", 3)
+    taken = [database.write([], put(str(n))) for n in range(3)]
+    refused = database.write([], put("too many"))
+    with pytest.raises(Overloaded) as caught:
+        await refused
+    assert reply_to(caught.value).code == 451
+    await asyncio.gather(*taken)
+    await database.write([], put("room again"))
+    assert another_view(database) == {"0", "1", "2", "room again"}
+
+
+async def test_what_may_be_lost_goes_along_with_the_next_batch(database):
+    assert database.write_later(put("later"))
+    await database.write([], put("now"))
+    assert another_view(database) == {"later", "now"}
+    assert database.batches == 1
+
+
+async def test_what_may_be_lost_is_written_although_nothing_else_is(database, monkeypatch):
+    monkeypatch.setattr(writer_module, "LATER_SECONDS", 0.0)
+    written = asyncio.get_running_loop().create_future()
+    database._group.after_commit = lambda: written.set_result(None)
+    database.write_later(put("later"))
+    await asyncio.wait_for(written, 10)
+    assert another_view(database) == {"later"}
+
+
+async def test_what_may_be_lost_fails_without_harm_and_is_bounded(database, monkeypatch):
+    monkeypatch.setattr(writer_module, "LATER_BACKLOG", 2)
+    assert database.write_later(lambda tx: 1 / 0)
+    assert database.write_later(put("fine"))
+    assert not database.write_later(put("too many"))
+    await database.write([], put("now"))
+    assert another_view(database) == {"fine", "now"}
+
+
+async def test_close_writes_what_is_waiting_and_takes_nothing_more(database):
+    waiting = database.write([], put("a"))
+    database.write_later(put("b"))
+    await database.close()
+    await waiting
+    assert another_view(database) == {"a", "b"}
+    with pytest.raises(DatabaseAway):
+        await database.write([], put("c"))
+    with pytest.raises(DatabaseAway):
+        await database.read(names)
+
+
+async def test_a_cancelled_caller_does_not_disturb_the_others(database):
+    cancelled = database.write([], put("cancelled"))
+    other = database.write([], put("other"))
+    cancelled.cancel()
+    await other
+    assert "other" in another_view(database)
+
+
+async def test_a_full_disk_fails_the_batch_with_452_and_works_again(database):
+    # Given a database that may not grow,
+    connection = database._engine._connection
+    pages = connection.pragma("page_count")
+    connection.pragma("max_page_count", pages + 2)
+    # when more is written than fits,
+    big = b"x" * 100_000
+
+    def store(tx):
+        tx.run("INSERT INTO content_body (content, body) VALUES (1, ?)", (big,))
+
+    futures = [database.write([], put("beside")), database.write([], store)]
+    for future in futures:
+        with pytest.raises(DiskFull) as caught:
+            await future
+        assert reply_to(caught.value).code == 452
+    # then nothing of it is there, and with space it works.
+    assert another_view(database) == set()
+    connection.pragma("max_page_count", pages + 1000)
+    await database.write([], store)
+    assert (await database.read(lambda reader: reader.one("PRAGMA integrity_check"))) == ("ok",)
+
+
+async def test_a_failed_fsync_ends_all_writing(database, monkeypatch):
+    # Given a disk that refuses the fsync of a commit,
+    ended = []
+    database.on_fatal = ended.append
+    session = database._engine._tx
+
+    class Failing:
+        connection = session.connection
+
+        def end(self, how):
+            session.end("ROLLBACK")
+            if how == "COMMIT":
+                raise FsyncFailed("disk I/O error")
+
+        def __getattr__(self, name):
+            return getattr(session, name)
+
+    monkeypatch.setattr(database._engine, "_tx", Failing())
+    first = database.write([], put("a"))
+    # when a letter is written, it is not acknowledged,
+    with pytest.raises(DatabaseAway):
+        await first
+    # and neither is any other: the worker is told to end.
+    assert len(ended) == 1
+    with pytest.raises(DatabaseAway):
+        await database.write([], put("b"))
+    assert another_view(database) == set()
+
+
+async def test_a_writer_that_ignores_the_lock_file_is_waited_for(database):
+    # Given somebody with sqlite3 in a transaction,
+    other = connect(database._path)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = database.write([], put("a"))
+    other.execute("INSERT INTO generation (name, number) VALUES ('theirs', 1)")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    # when it commits, we go on.
+    other.execute("COMMIT")
+    other.close()
+    await waiting
+    assert another_view(database) == {"a", "theirs"}
+
+
+async def test_errors_of_sql_are_named(database):
+    with pytest.raises(DatabaseError, match="no such table"):
+        await database.write([], lambda tx: tx.run("INSERT INTO missing VALUES (1)"))
+
+
+def test_an_old_sqlite_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+    with pytest.raises(DatabaseError, match="too old"):
+        connect(tmp_path / "x.db", create=True)
