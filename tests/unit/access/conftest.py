@@ -50,6 +50,7 @@ class Server:
     database: Database
     imap_port: int = 0
     pop3_port: int = 0
+    ports: dict[str, int] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     ids: int = 1000
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
 
 from posthouse.protocol.imap.server import Result, ServerSession
+from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
 
 FILES = sorted((Path(__file__).parents[2] / "transcripts").glob("imap_*.txt"))
 
