@@ -27,18 +27,19 @@ from posthouse.accounts import account as accounts
 from posthouse.accounts import usage
 from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
+from posthouse.admin import housekeeping
 from posthouse.config import Config, ConfigError, load
 from posthouse.config.load import Problem
 from posthouse.db import DatabaseError, migrate, open_database
-from posthouse.db.blobs import collect, discard, open_blobs
-from posthouse.db.leases import take
+from posthouse.db.blobs import discard, open_blobs
 from posthouse.inbound.service import Role, Service
 from posthouse.inbound.session import SmtpSession
-from posthouse.journey import record
 from posthouse.journey.refusals import Refusals
+from posthouse.machine import MachineClock, MachineRandom
 from posthouse.mail.ids import SLOTS, LetterIds
 from posthouse.mail.reply import TOO_MANY_CONNECTIONS
 from posthouse.net import supervisor
+from posthouse.net.addresses import own_addresses
 from posthouse.net.dns import StubResolver
 from posthouse.net.limits import ConnectionLimits, Networks, share
 from posthouse.net.listener import Listener, drain
@@ -87,31 +88,6 @@ SUBMISSION_MODE = 0o666
 """Any user of the machine may submit by the Unix socket; who he is, the kernel says."""
 FLUSH_SECONDS = 1.0
 """Between two writes of what was refused."""
-HOUSEKEEPING_SECONDS = 60.0
-"""Between rounds of what only one process does: retention of journeys, collection of blobs."""
-
-
-class MachineClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
-        return time.time()
-
-
-class MachineRandom:
-    """The machine's chance."""
-
-    def __init__(self) -> None:
-        self._random = random.SystemRandom()
-
-    def random(self) -> float:
-        return self._random.random()
-
-    def token(self, octets: int) -> bytes:
-        return os.urandom(octets)
-
-    def shuffle(self, items: list[Any]) -> None:
-        self._random.shuffle(items)
 
 
 class Worker:
@@ -145,7 +121,8 @@ class Worker:
         self.notifier = Notifier(self.database, data / "run")
         self.contents = content.Contents(queue.in_queue, self._discard)
         self.directory = Directory(self.database)
-        self.router = Router(self.directory, config, self.clock)
+        self._addresses = own_addresses()
+        self.router = Router(self.directory, config, self.clock, self._addresses)
         self.policy = Policy(config, self.resolver, self.router)
         self.authenticator = Authenticator(self.database, self.clock, self.policy.trusts)
         self.refusals = Refusals(self.ids.new, self.database.write_later)
@@ -263,6 +240,8 @@ class Worker:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
         self.refusals.flush()
+        self.authenticator.close()
+        self.outbound.close()
         await self.notifier.close()
         await self.database.close()
         await self.blobs.close()
@@ -385,10 +364,13 @@ class Worker:
 
     def _is_us(self, host: str, port: int) -> bool:
         """Whether an MX host is this mail system: mail to it would come back (RFC 5321 §5.1)."""
-        endpoints = self.config.listen.smtp
         if host == self.config.hostname:
             return True
-        return any(port == endpoint.port and host == endpoint.host for endpoint in endpoints)
+        for endpoint in self.config.listen.smtp:
+            everywhere = endpoint.host in ("0.0.0.0", "::")
+            if port == endpoint.port and (host == endpoint.host or (everywhere and host in self._addresses)):
+                return True
+        return False
 
     async def _load(self, id: int) -> Content:
         """Content for an attempt. Raises NoSuchContent."""
@@ -403,23 +385,14 @@ class Worker:
             await asyncio.sleep(FLUSH_SECONDS)
             self.refusals.flush()
             now = time.monotonic()
-            if now - last < HOUSEKEEPING_SECONDS:
+            if now - last < housekeeping.SECONDS:
                 continue
             last = now
+            retention = self.config.journey.retention
             try:
-                if await self.database.write([], self._take_housekeeping):
-                    await self._expire()
-                    await collect(self.database, self.blobs, time.time(), content.named)
+                await housekeeping.keep_house(self.database, self.blobs, self.contents, self.clock, retention)
             except (DatabaseError, OSError) as error:
                 _log.warning("housekeeping has to wait", reason=str(error))
-
-    def _take_housekeeping(self, tx: Tx) -> bool:
-        return take(tx, "housekeeping", self.database.holder, 2 * HOUSEKEEPING_SECONDS)
-
-    async def _expire(self) -> None:
-        before = self.clock.now() - self.config.journey.retention
-        while await self.database.write([], lambda tx: record.expire(tx, before), long=True):
-            pass
 
 
 # ── the program ──────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@ ROOMS = (
     "protocol",
     "sieve",
     "mailauth",
+    "machine",
     "config",
     "observe",
     "db",

@@ -14,11 +14,11 @@ from posthouse.accounts.account import KEEP, Account, Keep
 from posthouse.accounts.password import prepare, weakness
 from posthouse.admin import accounts
 from posthouse.admin.accounts import AccountReport
-from posthouse.cli.clock import MachineClock
 from posthouse.cli.context import ConfigOption, JsonOption, with_database
 from posthouse.cli.listing import print_listing, print_record
 from posthouse.cli.problem import CommandProblem
 from posthouse.config.units import parse_size, show_size
+from posthouse.machine import MachineClock
 
 app = App(name="account", help="Users with mailboxes.")
 

@@ -11,9 +11,9 @@ from cyclopts import App
 from posthouse.accounts.alias import Alias
 from posthouse.accounts.alias import Kind as AliasKind
 from posthouse.admin import aliases
-from posthouse.cli.clock import MachineClock
 from posthouse.cli.context import ConfigOption, JsonOption, with_database
 from posthouse.cli.listing import print_listing, print_record
+from posthouse.machine import MachineClock
 
 if TYPE_CHECKING:
     from posthouse.config import Config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 
 from cyclopts import App
 
@@ -16,16 +15,12 @@ from posthouse.cli.listing import print_listing
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, ConfigError, load
 from posthouse.db import DatabaseError, open_database
+from posthouse.machine import MachineClock
 from posthouse.net.dns import StubResolver
 
 app = App(name="check", help="Say what is wrong with this installation, and how to fix it.")
 
 _SIGNS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
-
-
-class _MachineClock:
-    def now(self) -> float:
-        return time.time()
 
 
 @app.default
@@ -50,7 +45,7 @@ def check(*, config: ConfigOption = None, json: JsonOption = False) -> int:
 
 def _examine(config: Config) -> list[Finding]:
     # Ports and the certificate as the user who starts the server, the data as its owner.
-    findings = list(examine_machine(config, _MachineClock()))
+    findings = list(examine_machine(config, MachineClock()))
     try:
         become_owner(config)
         findings += asyncio.run(_examine_data_and_dns(config))
@@ -75,7 +70,7 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
     else:
         findings.append(Finding("ok", "database", "open, its tables up to date"))
     nameservers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
-    resolver = StubResolver(nameservers, _MachineClock(), trust_ad=config.dns.trust_ad)
+    resolver = StubResolver(nameservers, MachineClock(), trust_ad=config.dns.trust_ad)
     try:
         findings += await examine_dns(config, domains, resolver)
     finally:

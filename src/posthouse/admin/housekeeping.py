@@ -1,0 +1,48 @@
+"""Housekeeping: what is done round by round, by one process for all, and waits for nobody.
+
+Journeys older than their retention go, objects that no row names are deleted, and what a crash or an
+impatient administrator left half removed is removed for good.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from posthouse.admin.accounts import clear_away
+from posthouse.db.blobs import collect
+from posthouse.db.leases import take
+from posthouse.journey import record
+from posthouse.store import content, removal
+
+if TYPE_CHECKING:
+    from posthouse.db import Database, Tx
+    from posthouse.db.blobs import Blobs
+    from posthouse.ports import Clock
+    from posthouse.store.content import Contents
+
+SECONDS = 60.0
+"""Between two rounds."""
+LEASE = "housekeeping"
+
+
+async def keep_house(
+    database: Database, blobs: Blobs, contents: Contents, clock: Clock, journey_retention: float
+) -> bool:
+    """One round; False where another process does it. `journey_retention`: seconds. Raises DatabaseError."""
+    if not await database.write([], partial(_is_mine, database.holder)):
+        return False
+    before = clock.now() - journey_retention
+    while await database.write([], partial(record.expire, before=before), long=True):
+        pass
+    await clear_away(database, clock)
+    for account in await database.read(removal.unswept):
+        sweep = partial(removal.sweep, contents=contents, account=account)
+        while await database.write([account], sweep, long=True) >= removal.BATCH:
+            pass
+    await collect(database, blobs, clock.now(), content.named)
+    return True
+
+
+def _is_mine(holder: int, tx: Tx) -> bool:
+    return take(tx, LEASE, holder, 2 * SECONDS)
