@@ -186,3 +186,29 @@ async def test_an_append_cut_short_leaves_nothing(server: Server) -> None:
         assert "* 0 EXISTS" in await other.do("SELECT INBOX")
     await drain(server.listeners, 5.0)
     assert not any(server.services.spool_directory.iterdir())
+
+
+async def test_fetch_from_a_deleted_mailbox_ends_the_session(server: Server) -> None:
+    async with Client(server) as one, Client(server) as other:
+        await other.do("CREATE Doomed")
+        await server.deliver(LETTER, "Doomed")
+        await one.do("SELECT Doomed")
+        await other.do("DELETE Doomed")
+        one.send("t FETCH 1 (FLAGS)")
+        lines = (await one.reader.read()).decode().splitlines()
+        assert lines[-1] == "* BYE The mailbox has been deleted"
+
+
+async def test_a_lost_body_ends_the_session_and_is_never_said_to_be_complete(server: Server) -> None:
+    # given a large message whose object is gone
+    await server.deliver(b"Subject: large\r\n\r\n" + b"x" * 100_000)
+    for path in server.services.spool_directory.parent.glob("??/*"):
+        path.unlink()
+    async with Client(server) as one:
+        await one.do("SELECT INBOX")
+        # then what needs only the row is answered, and what needs the body ends the session
+        assert (await one.do("FETCH 1 (ENVELOPE BODY.PEEK[HEADER])"))[-1] == "OK FETCH completed"
+        one.send("t FETCH 1 (BODY.PEEK[])\r\nu NOOP")
+        said = (await one.reader.read()).decode()
+        assert "OK" not in said
+        assert "* BYE [SERVERBUG]" in said

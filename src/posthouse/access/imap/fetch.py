@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import sections
 from posthouse.access.imap.selected import Runs, Selected, indexes_of
-from posthouse.access.imap.state import EXPUNGED, User, completed
+from posthouse.access.imap.state import EXPUNGED, GONE, User, completed
 from posthouse.db import DatabaseError
 from posthouse.mail.dates import imap_datetime
 from posthouse.mail.imapform import body as body_of
@@ -26,6 +26,7 @@ from posthouse.store import changes, read
 from posthouse.store.changes import Action
 from posthouse.store.content import from_row
 from posthouse.store.flags import Flag
+from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.read import Column, Message
 from posthouse.store.uids import Ranges, ranges_of
 
@@ -111,6 +112,8 @@ async def _lines(
         stream.then = result._replace(untagged=said)
     except DatabaseError:
         stream.then = TRY_LATER
+    except MailboxNotFound:
+        stream.then = GONE
 
 
 def _query(
@@ -287,5 +290,9 @@ async def _large(user: User, item: FetchItem, email: int, message: Message) -> A
         yield item.label() + b" NIL"
         return
     yield item.label() + b" {%d}\r\n" % pieces.size
-    async for chunk in pieces.read():
-        yield chunk
+    try:
+        async for chunk in pieces.read():
+            yield chunk
+    except DatabaseError as problem:
+        # The literal has promised octets that do not come: the session must end, not go on.
+        raise EOFError("a stored message cannot be read") from problem

@@ -22,7 +22,7 @@ def split(names: Iterable[str]) -> tuple[int, tuple[str, ...]]:
     keywords = []
     for name in names:
         if name[0] == "\\":
-            number |= SYSTEM[name]
+            number |= int(SYSTEM[name])
         else:
             keywords.append(name)
     return number, tuple(keywords)

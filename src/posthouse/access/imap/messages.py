@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from posthouse.access.imap import flags
-from posthouse.access.imap.selected import Known, indexes_of, indexes_of_uids
+from posthouse.access.imap.selected import OwnChange, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import How
@@ -11,9 +13,8 @@ from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.server import Result
 from posthouse.store import changes
 from posthouse.store.changes import Action
-from posthouse.store.flags import with_keywords, without_keywords
+from posthouse.store.flags import keyword_text, with_keywords, without_keywords
 from posthouse.store.mailboxes import canonical_name
-from posthouse.store.snapshot import Entry
 from posthouse.store.uids import ALL, Ranges
 
 _ACTIONS = {How.REPLACE: Action.SET, How.ADD: Action.ADD, How.REMOVE: Action.REMOVE}
@@ -43,27 +44,25 @@ async def store(user: User, command: commands.Store) -> Result:
     ours = stored.modseq if stored.changed else 0
     if ours:
         user.tell(ours)
-    if command.silent:
-        known = _as_expected(ours, command.how, bits, words)
-        return completed("STORE", untagged=await selected.news(user, expunges=command.uid, known=known))
-    said = await selected.news(user, expunges=command.uid, known=lambda before, now: now.modseq == ours)
-    indexes = indexes_of(indexes_of_uids(selected.view, ranges))
-    return completed("STORE", untagged=said + selected.fetch_flags(indexes, with_uid=command.uid))
+    expected = _expectation(command.how, bits, words) if command.silent else None
+    said = await selected.news(user, expunges=command.uid, own=OwnChange(ours, expected))
+    if not command.silent:
+        indexes = indexes_of(indexes_of_uids(selected.view, ranges))
+        said += selected.fetch_flags(indexes, with_uid=command.uid)
+    return completed("STORE", untagged=said)
 
 
-def _as_expected(modseq: int, how: How, bits: int, words: tuple[str, ...]) -> Known:
-    """Silent is only what came of this change alone (RFC 3501 §6.4.6), not what somebody else did."""
+def _expectation(how: How, bits: int, words: tuple[str, ...]) -> Callable[[int, str], tuple[int, str]]:
+    """What a client that said .SILENT believes the flags to be (RFC 3501 §6.4.6)."""
 
-    def known(before: Entry, now: Entry) -> bool:
-        if now.modseq != modseq:
-            return False
+    def expected(flags: int, keywords: str) -> tuple[int, str]:
         if how is How.REPLACE:
-            return True
+            return bits, keyword_text(words)
         if how is How.ADD:
-            return now.flags == before.flags | bits and now.keywords == with_keywords(before.keywords, words)
-        return now.flags == before.flags & ~bits and now.keywords == without_keywords(before.keywords, words)
+            return flags | bits, with_keywords(keywords, words)
+        return flags & ~bits, without_keywords(keywords, words)
 
-    return known
+    return expected
 
 
 async def copy(user: User, command: commands.Copy) -> Result:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.access.imap import flags
 from posthouse.protocol.imap.sequence import STAR, SequenceSet
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
 
-Known: TypeAlias = Callable[[Entry, Entry], bool]
-"""The message as it was, and as it is now → the client knows of the change already."""
+
+class OwnChange(NamedTuple):
+    """A change of flags that this session made, and need not be told of."""
+
+    modseq: int
+    """What changed under it; 0: nothing did."""
+    expected: Callable[[int, str], tuple[int, str]] | None
+    """Flags and keywords as they were → as the client believes them to be now. Where they are other, because
+    somebody else changed them too, it is told all the same. None: it is told by other means."""
 
 
 class NoSuchMessage(ValueError):
@@ -124,10 +131,10 @@ class Selected:
 
     # Keeping in step
 
-    async def news(self, user: User, *, expunges: bool, known: Known | None = None) -> bytes:
+    async def news(self, user: User, *, expunges: bool, own: OwnChange | None = None) -> bytes:
         """Bring the view up to date; the untagged responses that say how.
 
-        `known` tells which changes of flags need not be said. Raises MailboxNotFound.
+        What came of `own` alone is not said. Raises MailboxNotFound.
         """
         async with self._lock:
             since = self.view.mailbox
@@ -135,21 +142,21 @@ class Selected:
             if not delta.complete:
                 fresh = await user.read_much(lambda reader: snapshot.take(reader, user.account, since.id))
                 delta = self._difference(fresh)
-            said = self._apply(delta, expunges, known)
+            said = self._apply(delta, expunges, own)
             if delta.new and not self.read_only and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
                 mailbox, account = since.id, user.account
                 user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
             return said
 
-    def _apply(self, delta: Delta, expunges: bool, known: Known | None) -> bytes:
+    def _apply(self, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
         lines: list[bytes] = []
         self._pending += delta.vanished
         vanished: list[tuple[int, int]] = []
         if expunges and self._pending:
             vanished, self._pending = _merged(self._pending), []
             lines.append(self._expunge_lines(vanished))
-        unsaid = set() if known is None else self._known(delta.changed, known)
+        unsaid = set() if own is None else self._known(delta.changed, own)
         new = [entry.uid for entry in delta.new if entry.uid >= delta.recent]
         self._recent += ranges_of(new)
         applied = self.view.apply(delta._replace(vanished=vanished))
@@ -162,12 +169,27 @@ class Selected:
             lines.append(self.fetch_flags(indexes, with_uid=True))
         return b"".join(lines)
 
-    def _known(self, changed: list[Entry], known: Known) -> set[int]:
+    def _known(self, changed: list[Entry], own: OwnChange) -> set[int]:
+        """UIDs of the changed messages that the client knows of."""
+        ours = [entry for entry in changed if entry.modseq == own.modseq]
+        if own.expected is None:
+            return {entry.uid for entry in ours}
+        view, uids = self.view, self.view.uids
+        believed: dict[tuple[int, str], tuple[int, str]] = {}
         found = set()
-        for entry in changed:
-            at = self.view.index(entry.uid)
-            if at is not None and known(self.view.entry(at), entry):
-                found.add(entry.uid)
+        at = -1
+        for uid, _, _, bits, words, _ in ours:
+            at += 1  # mostly neighbours
+            if at >= len(uids) or uids[at] != uid:
+                at = bisect_left(uids, uid)
+                if at >= len(uids) or uids[at] != uid:
+                    continue
+            before = view.flags[at], view.keywords[at]
+            now = believed.get(before)
+            if now is None:
+                now = believed[before] = own.expected(*before)
+            if now == (bits, words):
+                found.add(uid)
         return found
 
     def _learn_keywords(self, entries: list[Entry], lines: list[bytes]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from posthouse.access.imap import fetch, listing, mailboxes, messages, search
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
-from posthouse.access.imap.state import BAD_SET, User, completed
+from posthouse.access.imap.state import BAD_SET, GONE, User, completed
 from posthouse.access.services import Services, is_this_machine
 from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
@@ -62,7 +62,6 @@ _HANDLERS: dict[type, Handler] = {
     commands.Search: search.search,
 }
 
-_GONE = Result("BYE", "The mailbox has been deleted")
 _OF_SELECTED = (
     commands.Noop,
     commands.Check,
@@ -139,7 +138,7 @@ class ImapSession:
             return Result("NO", str(problem), "LIMIT")
         except MailboxError as problem:
             if type(problem) is MailboxNotFound and isinstance(event, _OF_SELECTED):
-                return _GONE
+                return GONE
             return Result("NO", str(problem), problem.code)
         except NoSuchAccount:
             return Result("BYE", "The account has been removed")

@@ -61,6 +61,7 @@ def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:
     return Result("OK", f"{name} completed", code, untagged)
 
 
+GONE = Result("BYE", "The mailbox has been deleted")
 READ_ONLY = Result("NO", "The mailbox is open read-only", "NOPERM")
 BAD_SET = Result("BAD", "There is no message with such a number")
 EXPUNGED = Result("NO", "Some of the messages have been expunged", "EXPUNGEISSUED")

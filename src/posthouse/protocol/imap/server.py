@@ -202,6 +202,10 @@ class ServerSession:
         """The client was silent for `timeout` seconds: the session ends."""
         self._bye("Idle for too long")
 
+    def fail(self) -> None:
+        """Something broke on our side: the session cannot go on."""
+        self._bye("Internal error, try again later", "SERVERBUG")
+
     def shut_down(self) -> None:
         """The server stops: BYE now, or after the command in flight."""
         self._draining = True

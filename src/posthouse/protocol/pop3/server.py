@@ -240,6 +240,11 @@ class ServerSession:
         self._err("Idle for too long, closing", "SYS/TEMP")
         self.closing = True
 
+    def fail(self) -> None:
+        """Something broke on our side: the session ends, nothing is removed."""
+        self._err("Internal error, try again later", "SYS/TEMP")
+        self.closing = True
+
     def shut_down(self) -> None:
         """The server stops: the session ends, once an outstanding command is answered. Nothing is removed."""
         self._draining = True
