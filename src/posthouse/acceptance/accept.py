@@ -28,7 +28,7 @@ from posthouse.mail.envelope import AccountId, Notify
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.ids import LetterIds, show
 from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
-from posthouse.observe import log
+from posthouse.observe import log, metrics
 from posthouse.queue import entries as queue
 from posthouse.queue.entries import NewEntry, QueueLetter
 from posthouse.store import content as contents
@@ -41,6 +41,15 @@ if TYPE_CHECKING:
     from posthouse.ports import Clock
 
 _log = log.get("acceptance")
+_LETTERS = metrics.counters(
+    "posthouse_letters_total", "letters that came to the end of data", "answer", ("accepted", "refused")
+)
+_RECIPIENTS = metrics.counters(
+    "posthouse_recipients_total",
+    "recipients of accepted letters",
+    "fate",
+    ("stored", "queued", "bounced"),
+)
 
 Answer: TypeAlias = Reply | Sequence[Reply]
 """What the client is told at the end of data; LMTP: one reply for each recipient."""
@@ -73,6 +82,8 @@ class Committed(NamedTuple):
     fresh: Fresh | None
     waiting: bool
     """Something else is due in the queue."""
+    queued: int
+    bounced: int
 
 
 class Lifetimes(NamedTuple):
@@ -129,6 +140,7 @@ class Acceptance:
         """
         refusal = _refusal(letter, plan)
         if refusal is not None:
+            _LETTERS["refused"].add()
             return refusal
         content = letter.content
         if isinstance(content, SpooledContent):
@@ -202,7 +214,8 @@ class Acceptance:
         if self._keep_journeys:
             self._record(tx, letter, plan, done.steps, child, now)
         waiting = child is not None or (fresh is None and bool(done.entries))
-        return Committed(answer, done.changed, fresh, waiting)
+        bounced = sum(reply.code >= 400 for reply in done.replies)
+        return Committed(answer, done.changed, fresh, waiting, len(done.entries), bounced)
 
     def _enqueue(self, tx: Tx, letter: Letter, entries: Sequence[NewEntry], leased: bool) -> Fresh | None:
         sender = letter.sender
@@ -241,6 +254,7 @@ class Acceptance:
     def _after(self, letter: Letter, done: asyncio.Future[Committed]) -> Answer:
         error = done.exception()
         if error is not None:
+            _LETTERS["refused"].add()
             if isinstance(error, Refused):
                 return error.answer
             if isinstance(error, DatabaseError):
@@ -248,6 +262,10 @@ class Acceptance:
             _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
             return LOCAL_ERROR
         committed = done.result()
+        _LETTERS["accepted"].add()
+        _RECIPIENTS["stored"].add(len(committed.changed))
+        _RECIPIENTS["queued"].add(committed.queued)
+        _RECIPIENTS["bounced"].add(committed.bounced)
         for account, modseq in committed.changed:
             self._changed(account, modseq)
         if committed.fresh is not None:

@@ -27,7 +27,7 @@ from posthouse.accounts.throttle import Throttle
 from posthouse.db import DatabaseError
 from posthouse.mail.address import AddressError, canonical, parse_address
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
-from posthouse.observe import log
+from posthouse.observe import log, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ TOO_MANY_AT_ONCE = AUTH_TEMPORARY.saying("Too many logins at once, try again lat
 ACCOUNT_DISABLED = Reply(535, "5.7.8", "This account is disabled")
 
 _log = log.get("accounts")
+_LOGINS = metrics.counters("posthouse_logins_total", "logins tried", "answer", ("let in", "refused"))
 
 
 class Authenticated(NamedTuple):
@@ -97,6 +98,11 @@ class Authenticator:
         A refusal is 535 5.7.8, or 454 4.7.0 where trying again later makes sense: too many failures,
         too many logins at once, the database out of reach.
         """
+        answer = await self._judge(login, password, client)
+        _LOGINS["let in" if isinstance(answer, Authenticated) else "refused"].add()
+        return answer
+
+    async def _judge(self, login: str, password: str, client: str) -> Authenticated | Reply:
         name, prepared = _prepared(login, password)
         throttled = not self._exempt(client)
         now = self._clock.now()

@@ -9,14 +9,52 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
-from posthouse.net.pump import Connections, Pump
+from posthouse.net.pump import Pump
 from posthouse.net.session import OPEN, Core, Driver, Gate, TlsSource
+from posthouse.observe import metrics
 
+_CONNECTIONS = metrics.counters(
+    "posthouse_connections_total",
+    "connections taken",
+    "listener",
+    ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "other"),
+)
 BACKLOG = 4096
 """Connections that wait for accept; the kernel caps it at net.core.somaxconn."""
+
+
+class Connections:
+    """The live connections of a listener."""
+
+    __slots__ = ("_emptied", "_pumps")
+
+    def __init__(self) -> None:
+        self._pumps: set[Pump] = set()
+        self._emptied: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._pumps)
+
+    def __iter__(self) -> Iterator[Pump]:
+        """A copy: connections may end meanwhile."""
+        return iter(list(self._pumps))
+
+    def add(self, connection: Any) -> None:
+        self._pumps.add(connection)
+
+    def discard(self, connection: Any) -> None:
+        self._pumps.discard(connection)
+        if self._emptied is not None and not self._pumps:
+            self._emptied.set()
+
+    async def emptied(self) -> None:
+        """Returns when there is none left."""
+        if self._pumps:
+            self._emptied = asyncio.Event()
+            await self._emptied.wait()
 
 
 class Listener:
@@ -73,8 +111,10 @@ class Listener:
 
     def _factory(self, loop: asyncio.AbstractEventLoop) -> Callable[[], Pump]:
         session = self._session
+        taken = _CONNECTIONS.get(self.name) or _CONNECTIONS["other"]
 
         def connect() -> Pump:
+            taken.add()
             core, driver = session()
             return Pump(
                 core,

@@ -22,45 +22,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import ipaddress
-import itertools
-import os
-import socket as sockets
-import ssl
-import struct
-from collections.abc import AsyncIterable, Container, Iterator
-from typing import Any, cast
+from collections.abc import AsyncIterable, Iterator
+from typing import Any
 
-from posthouse.net.encryption import Encryption
-from posthouse.net.session import (
-    OPEN,
-    Core,
-    Driver,
-    Gate,
-    Peer,
-    Stream,
-    TlsSource,
-)
+from posthouse.net.connection import Connection
+from posthouse.net.session import Core, Driver, Stream
 from posthouse.observe import log
-from posthouse.protocol.proxy import ProxyError, ProxyParser
-
-__all__ = ["Core", "Driver", "Gate", "Peer", "Pump", "Stream"]
 
 HELD_LIMIT = 256 * 1024
 """Octets taken from a client while a decision is outstanding, before reading pauses."""
 STREAM_TURN = 256 * 1024
 """Octets of a stream written in one turn of the loop, so that one large answer does not stop the others."""
 STREAM_WRITE = 64 * 1024
-HANDSHAKE_TIMEOUT = 30.0
-"""Seconds for a TLS handshake, and for a PROXY header."""
-CLOSING_TIMEOUT = 30.0
-"""Seconds that a client has to take the last octets before its connection is cut."""
-
-_NEVER = float("inf")
-_CREDENTIALS = struct.Struct("3i")
-"""struct ucred: pid, uid, gid (unix(7))."""
 _log = log.get("net")
-_numbers = itertools.count(1)
 _running: set[asyncio.Future[Any]] = set()
 
 _DECISION, _FUTURE, _COROUTINE, _STREAM = range(1, 5)
@@ -81,148 +55,32 @@ def _kind_of(answer: Any) -> int:
     return kind
 
 
-class Connections:
-    """The live connections of a listener."""
-
-    __slots__ = ("_emptied", "_pumps")
-
-    def __init__(self) -> None:
-        self._pumps: set[Pump] = set()
-        self._emptied: asyncio.Event | None = None
-
-    def __len__(self) -> int:
-        return len(self._pumps)
-
-    def __iter__(self) -> Iterator[Pump]:
-        """A copy: connections may end meanwhile."""
-        return iter(list(self._pumps))
-
-    def add(self, pump: Pump) -> None:
-        self._pumps.add(pump)
-
-    def discard(self, pump: Pump) -> None:
-        self._pumps.discard(pump)
-        if self._emptied is not None and not self._pumps:
-            self._emptied.set()
-
-    async def emptied(self) -> None:
-        """Returns when there is none left."""
-        if self._pumps:
-            self._emptied = asyncio.Event()
-            await self._emptied.wait()
-
-
-class Pump(asyncio.Protocol):
-    """One connection of a server. `loop` is the running one when not given.
-
-    `tls` is for STARTTLS and, with `implicit_tls`, for a handshake before anything else; `gate` may
-    refuse the connection, which then gets `refusal` and ends; who connects from `proxies` must begin
-    with a PROXY header.
-    `alive` has the pump in it while its connection lives.
-    """
+class Pump(Connection):
+    """One session of a server. `loop`: the running one when not given; `options` are `Connection`'s."""
 
     __slots__ = (
-        "_alive",
-        "_core",
-        "_deadline",
-        "_driver",
-        "_driving",
-        "_encryption",
-        "_entered",
-        "_eof",
-        "_flushing",
-        "_gate",
-        "_held",
-        "_implicit_tls",
-        "_iterator",
-        "_loop",
-        "_lost",
-        "_outstanding",
-        "_pending",
-        "_pending_size",
-        "_poured",
-        "_proxies",
-        "_proxy",
-        "_reading_paused",
-        "_refusal",
-        "_room",
-        "_running",
-        "_stream",
-        "_timer",
-        "_timer_at",
-        "_tls",
-        "_transport",
-        "_write_paused",
-        "number",
-        "peer",
-        "reason",
-        "tls_info",
+        "_core", "_driver", "_driving", "_eof", "_flushing", "_held", "_iterator", "_outstanding", "_poured",
+        "_room", "_running", "_stream",
     )  # fmt: skip
 
     def __init__(
-        self,
-        core: Core,
-        driver: Driver,
-        loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        tls: TlsSource | None = None,
-        implicit_tls: bool = False,
-        gate: Gate = OPEN,
-        refusal: bytes = b"",
-        proxies: Container[str] = (),
-        alive: Connections | None = None,
+        self, core: Core, driver: Driver, loop: asyncio.AbstractEventLoop | None = None, **options: Any
     ) -> None:
+        super().__init__(loop or asyncio.get_running_loop(), **options)
         self._core = core
         self._driver = driver
-        self._loop = loop or asyncio.get_running_loop()
-        self._tls = tls
-        self._implicit_tls = implicit_tls
-        self._gate = gate
-        self._refusal = refusal
-        self._proxies = proxies
-        self._alive = alive
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
-        self._encryption: Encryption | None = None
-        self._proxy: ProxyParser | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = self._deadline = 0.0
-        self._driving = self._entered = self._eof = self._flushing = self._lost = False
-        self._outstanding = self._running = self._reading_paused = self._write_paused = False
+        self._driving = self._eof = self._flushing = self._outstanding = self._running = False
         self._held = 0
-        self._pending: list[bytes] = []
-        self._pending_size = 0
         self._poured = 0
         self._room: asyncio.Future[None] | None = None
         self._stream: Stream | None = None
         self._iterator: Iterator[bytes] | None = None
-        self.number = next(_numbers)
-        """Counts the connections of this process."""
-        self.peer = Peer("")
-        self.tls_info = ""
-        """`TLSv1.3 TLS_AES_256_GCM_SHA384`, or empty without TLS."""
-        self.reason = ""
 
     # What a driver may call
 
-    @property
-    def connection_id(self) -> str:
-        """Names the connection in the log: process id and number."""
-        return f"{os.getpid()}.{self.number}"
-
-    @property
-    def local_address(self) -> tuple[str, int]:
-        """The address and port of ours that the client reached; ("local", 0) for a Unix socket."""
-        name = self._transport.get_extra_info("sockname")
-        return (name[0], name[1]) if isinstance(name, tuple) else ("local", 0)
-
-    @property
-    def socket(self) -> Any:
-        """The transport's socket, for options (`setsockopt`) only."""
-        return self._transport.get_extra_info("socket")
-
     def push(self, data: bytes) -> None:
         """Write octets that no event asked for (IMAP's IDLE). Calls of one turn leave in one write."""
-        if self._lost or self._transport.is_closing():
+        if self._closing:
             return
         self._add(data)
         if not self._flushing:
@@ -236,9 +94,9 @@ class Pump(asyncio.Protocol):
 
     def shut_down(self) -> None:
         """The server stops: the core says goodbye, now or after the transaction in flight."""
-        if self._lost:
+        if self._closing:
             return
-        if not self._driving:
+        if not self._driving or self._handshaking:
             self._close("shut down")
             return
         try:
@@ -253,40 +111,27 @@ class Pump(asyncio.Protocol):
 
     def close(self, reason: str = "closed") -> None:
         """Close once everything written has been taken; the core is not asked."""
-        if not self._lost:
+        if not self._closing:
             self._flush_pushed()
             self._close(reason)
 
-    def abort(self, reason: str = "aborted") -> None:
-        """Cut the connection; what is not yet written is lost."""
-        if not self._lost:
-            self.reason = self.reason or reason
-            self._transport.abort()
-
     # What the event loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.peer = _peer_of(transport)
-        if self._alive is not None:
-            self._alive.add(self)
-        if self.peer.address in self._proxies:
-            self._proxy = ProxyParser()
-            self._expect(HANDSHAKE_TIMEOUT)
-            return
-        self._admit()
 
     def data_received(self, data: bytes) -> None:
         try:
-            if self._proxy is not None and not (data := self._read_proxy(self._proxy, data)):
-                return
-            if self._encryption is not None and not (data := self._decrypt(self._encryption, data)):
-                return
-            if not self._driving or self._core.closing:
-                return
-            self._core.receive(data)
+            if self._encryption is not None or self._proxy is not None:
+                data = self._plaintext(data)
+            if data and self._driving and not self._core.closing:
+                self._core.receive(data)
         except Exception:
             self._fail("cannot take octets")
+            return
+        if self._closing or not self._driving:
+            return
+        if self._encryption is not None and self._encryption.ended and not self._eof:
+            self._end_of_input()
+            return
+        if not data:
             return
         if self._outstanding or self._write_paused:
             self._held += len(data)
@@ -301,21 +146,13 @@ class Pump(asyncio.Protocol):
             return False
         if not self._eof:
             self._end_of_input()
-        return not self._lost and not self._transport.is_closing()
+        return not self._closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lost:
             return
-        self._lost = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._alive is not None:
-            self._alive.discard(self)
-        if self._entered:
-            self._gate.leave(self.peer.address)
+        self._forget()
         self._end_stream()
-        self._pending.clear()
         if not self.reason:
             self.reason = "eof" if exc is None else "reset"
         if self._driving:
@@ -323,9 +160,7 @@ class Pump(asyncio.Protocol):
             try:
                 self._driver.closed(self.reason)
             except Exception:
-                _log.exception(
-                    "cannot close a session", connection=self.connection_id, peer=self.peer.address
-                )
+                _log.exception("cannot end a session", **self._who())
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -333,7 +168,7 @@ class Pump(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        if self._lost:
+        if self._closing:
             return
         self._expect(self._core.timeout)
         if self._room is not None and not self._room.done():
@@ -343,86 +178,28 @@ class Pump(asyncio.Protocol):
         elif self._driving and not self._outstanding and not self._running:
             self._go_on()
 
-    # The start of a connection
+    # What the connection says
 
-    def _read_proxy(self, parser: ProxyParser, data: bytes) -> bytes:
-        """Feeds the PROXY parser; gives what stands behind the header."""
-        try:
-            header = parser.feed(data)
-        except ProxyError as error:
-            _log.warning("bad PROXY header", peer=self.peer.address, error=str(error))
-            self.abort("bad PROXY header")
-            return b""
-        if header is None:
-            return b""
-        self._proxy = None
-        if header.source is not None:
-            self.peer = Peer(_plain_address(header.source), header.source_port)
-        self._admit()
-        return data[header.consumed :]
-
-    def _admit(self) -> None:
-        """The peer is known: let it in or turn it away."""
-        if not self._gate.enter(self.peer.address):
-            if self._refusal and not self._implicit_tls:
-                self._transport.write(self._refusal)
-            self._close("refused")
-            return
-        self._entered = True
-        if self._implicit_tls:
-            self._start_tls()
-        else:
-            self._begin()
-
-    def _begin(self) -> None:
+    def _admitted(self) -> None:
         self._driving = True
         try:
+            if self.tls_info:
+                self._core.tls_started(self.tls_info)
             self._driver.connected(self)
         except Exception:
             self._fail("cannot begin a session")
             return
         self._advance()
 
-    def _start_tls(self) -> None:
-        context = self._tls() if self._tls is not None else None
-        if context is None:
-            _log.error("TLS wanted, but no certificate is loaded", connection=self.connection_id)
-            self._close("no TLS")
-            return
-        self._encryption = Encryption(context, server_side=True)
-        self._expect(HANDSHAKE_TIMEOUT)
-
-    def _decrypt(self, encryption: Encryption, data: bytes) -> bytes:
-        """Plaintext from octets of the network; begins the session when the handshake is done."""
-        handshaking = encryption.handshaking
-        try:
-            plaintext = encryption.receive(data)
-        except ssl.SSLError as error:
-            if alert := encryption.take():
-                self._transport.write(alert)
-            self._close(f"TLS: {error.reason or error}")
-            return b""
-        if (answer := encryption.take()) and not self._lost:
-            self._transport.write(answer)
-        if handshaking and not encryption.handshaking:
-            self.tls_info = encryption.info
-            self._core.tls_started(self.tls_info)
-            if self._driving:
-                self._advance()
-            else:
-                self._begin()
-        if encryption.ended:
-            if plaintext and self._driving:
-                self._core.receive(plaintext)
-            self._end_of_input()
-            return b""
-        return plaintext
+    def _secured(self) -> None:
+        self._core.tls_started(self.tls_info)
+        self._advance()
 
     # The work
 
     def _advance(self) -> None:
         """Handle events until there are no more or one must be waited for; then write."""
-        if self._running or not self._driving:
+        if self._running or self._closing or not self._driving:
             return
         self._running = True
         self._poured = 0
@@ -438,14 +215,14 @@ class Pump(asyncio.Protocol):
                     core.answer(answer)
                 elif not self._wait_for(answer, kind):
                     break
-                if self._write_paused:
+                if self._write_paused or self._closing:
                     break
         except Exception:
             self._running = False
             self._fail("cannot handle a command")
             return
         self._running = False
-        if not self._lost:
+        if not self._closing:
             self._flush()
 
     def _wait_for(self, answer: Any, kind: int) -> bool:
@@ -474,8 +251,9 @@ class Pump(asyncio.Protocol):
         _running.discard(future)
         if self._lost:
             if not future.cancelled() and future.exception() is not None:
-                _log.error("a decision failed after its client left", connection=self.connection_id,
-                           peer=self.peer.address, exc_info=future.exception())  # fmt: skip
+                _log.error(
+                    "a decision failed after its client left", exc_info=future.exception(), **self._who()
+                )
             return
         self._outstanding = False
         try:
@@ -507,22 +285,26 @@ class Pump(asyncio.Protocol):
 
     def _fail(self, what: str) -> None:
         """An exception of ours: log it, tell the client, close. Called from an except clause."""
-        _log.exception(what, connection=self.connection_id, peer=self.peer.address)
-        if self._lost:
+        _log.exception(what, **self._who())
+        if self._closing:
             return
         self.reason = "failed"
         self._end_stream()
-        if not self._driving or (self._encryption is not None and self._encryption.handshaking):
+        if not self._driving or self._handshaking:
             self.abort("failed")
             return
         try:
             getattr(self._core, "fail", self._core.time_out)()
             self._write(self._core.take_output())
         except Exception:
-            _log.exception("cannot say goodbye", connection=self.connection_id)
+            _log.exception("cannot say goodbye", **self._who())
             self.abort("failed")
             return
         self._close("failed")
+
+    def _who(self) -> dict[str, str]:
+        """For the log."""
+        return {"connection": self.connection_id, "peer": self.peer.address}
 
     # Streams
 
@@ -607,28 +389,9 @@ class Pump(asyncio.Protocol):
             try:
                 close()
             except Exception:
-                _log.exception("cannot close an answer", connection=self.connection_id)
+                _log.exception("cannot close an answer", **self._who())
 
     # Writing, closing, waiting
-
-    def _add(self, data: bytes) -> None:
-        if data:
-            self._pending.append(data)
-            self._pending_size += len(data)
-
-    def _write(self, data: bytes) -> None:
-        """Write what is pending, then `data`, at once."""
-        if self._pending:
-            self._pending.append(data)
-            data = b"".join(self._pending)
-            self._pending.clear()
-            self._pending_size = 0
-        if self._lost or self._transport.is_closing():
-            return
-        if self._encryption is not None:
-            data = self._encryption.send(data)
-        if data:
-            self._transport.write(data)
 
     def _flush(self) -> None:
         """Write all output, then do what the core wants next."""
@@ -640,51 +403,17 @@ class Pump(asyncio.Protocol):
             return
         if core.closing:
             self._close("quit")
-        elif core.wants_tls:
+        elif core.wants_tls and self._encryption is None:
             self._start_tls()
-        elif self._eof:
+        elif self._eof and not self._write_paused:  # paused: there may be more to answer
             self._close("eof")
         else:
             self._expect(core.timeout)
 
     def _flush_pushed(self) -> None:
         self._flushing = False
-        if self._pending and not (self._encryption is not None and self._encryption.handshaking):
+        if self._pending and not self._handshaking:
             self._flush()
-
-    def _close(self, reason: str) -> None:
-        """Close once everything written has been taken."""
-        if self._lost or self._transport.is_closing():
-            return
-        self.reason = self.reason or reason
-        if self._encryption is not None and (farewell := self._encryption.finish()):
-            self._transport.write(farewell)
-        if self._write_paused or self._timer is None:
-            self._expect(CLOSING_TIMEOUT)
-        self._transport.close()
-
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and not self._eof and not self._transport.is_closing():
-            self._reading_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and not self._transport.is_closing():
-            self._reading_paused = False
-            self._transport.resume_reading()
-
-    def _expect(self, seconds: float) -> None:
-        """Something must move within `seconds`. The timer moves only when it would fire too late."""
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is None:
-            if deadline == _NEVER or self._lost:
-                return
-        elif deadline >= self._timer_at:
-            return
-        else:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self._loop.call_at(deadline, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
@@ -697,8 +426,7 @@ class Pump(asyncio.Protocol):
         if left > 0.001:
             self._expect(left)
             return
-        handshaking = self._encryption is not None and self._encryption.handshaking
-        if self._write_paused or handshaking or not self._driving or self._transport.is_closing():
+        if self._write_paused or self._handshaking or self._closing or not self._driving:
             self.abort("timed out")
             return
         self.reason = self.reason or "timed out"
@@ -709,24 +437,3 @@ class Pump(asyncio.Protocol):
             self._fail("cannot time out")
             return
         self._close("timed out")
-
-
-def _peer_of(transport: asyncio.BaseTransport) -> Peer:
-    name = transport.get_extra_info("peername")
-    if isinstance(name, tuple) and len(name) >= 2:
-        return Peer(_plain_address(name[0]), name[1])
-    connection = transport.get_extra_info("socket")
-    if connection is None or connection.family != sockets.AF_UNIX:
-        return Peer("")
-    _, uid, _ = _CREDENTIALS.unpack(
-        connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _CREDENTIALS.size)
-    )
-    return Peer("local", 0, uid)
-
-
-def _plain_address(text: str) -> str:
-    """Without a scope, and IPv4 out of `::ffff:192.0.2.1`."""
-    if ":" not in text:
-        return text
-    address = ipaddress.IPv6Address(text.partition("%")[0])
-    return str(address.ipv4_mapped or address)

@@ -75,6 +75,13 @@ class Stream:
         self.then = then
 
 
+class Alive(Protocol):
+    """Who knows the live connections (see `posthouse.net.listener`)."""
+
+    def add(self, connection: Any) -> None: ...
+    def discard(self, connection: Any) -> None: ...
+
+
 class Gate(Protocol):
     """Who counts connections (see `posthouse.net.limits`)."""
 

@@ -61,9 +61,13 @@ class Destinations:
         destination.waiting.clear()
         return errands
 
-    async def stop(self, seconds: float) -> None:
-        """Begin no more errands; give those under way this long, then cut them off."""
+    def halt(self) -> None:
+        """Begin no more errands."""
         self._stopped = True
+
+    async def stop(self, seconds: float) -> None:
+        """Give what is under way this long, then cut it off."""
+        self.halt()
         for destination in self._destinations.values():
             destination.waiting.clear()
         if self._tasks:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
 from posthouse.db.leases import RENEW_SECONDS
 from posthouse.mail.ids import show
-from posthouse.mail.outcome import Deferred
+from posthouse.mail.outcome import Deferred, Delivered, Failed
 from posthouse.mail.reply import LOCAL_ERROR, Reply
-from posthouse.observe import log
+from posthouse.observe import log, metrics
 from posthouse.outbound.hop import NextHop, parse_next_hop
 from posthouse.outbound.send import Job, Sent
 from posthouse.queue import entries as queue
@@ -52,6 +52,17 @@ AGAIN_SECONDS = 1.0
 
 CUT_OFF = Reply(451, "4.3.2", "The attempt was cut off when this server shut down")
 
+_ATTEMPTS = metrics.counters(
+    "posthouse_attempts_total",
+    "recipients at the end of an attempt to pass a letter on",
+    "outcome",
+    ("delivered", "deferred", "failed"),
+)
+_OUTCOMES = {
+    Delivered: _ATTEMPTS["delivered"],
+    Deferred: _ATTEMPTS["deferred"],
+    Failed: _ATTEMPTS["failed"],
+}
 _log = log.get("runner")
 
 Writing: TypeAlias = "Callable[[Tx], Recorded]"
@@ -127,6 +138,7 @@ class Runner:
     async def stop(self, seconds: float = 8.0) -> None:
         """Begin nothing more; give attempts under way this long; then give everything back."""
         self._stopping = True
+        self._destinations.halt()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -282,6 +294,8 @@ class Runner:
 
     def _record_sent(self, errand: Errand, result: Result) -> None:
         now = self._clock.now()
+        for outcome in result.outcomes:
+            _OUTCOMES[type(outcome)].add()
         bare = partial(self._recording.sent, errand, result, now, bare=True)
         self._write(errand, self._recording.sent(errand, result, now), bare)
 
