@@ -249,6 +249,30 @@ def test_an_asynchronous_stream_is_held_back_by_the_client_too(run: Any, serve: 
     run(scene())
 
 
+def test_a_client_that_closed_its_side_gets_large_answers_to_the_last(run: Any, serve: Any) -> None:
+    async def scene() -> None:
+        async with serve({b"r": lambda: Stream([b"p" * 400_000], b"end")}) as served:
+            reader, writer = await served.connect()
+            writer.write(b"r\r\n" * 50)
+            writer.write_eof()
+            await reader.readline()
+            assert await reader.read() == (b"p" * 400_000 + b"end\r\n") * 50
+
+    run(scene())
+
+
+def test_after_a_driver_cut_the_connection_it_is_asked_nothing_more(run: Any, serve: Any) -> None:
+    async def scene() -> None:
+        async with serve({b"cut": lambda: served.drivers[0].pump.abort("policy")}) as served:
+            reader, writer = await served.connect()
+            await reader.readline()
+            writer.write(b"cut\r\nnever\r\n")
+            assert await served.drivers[0].ended == "policy"
+            assert served.drivers[0].events == [b"connected", b"cut"]
+
+    run(scene())
+
+
 def test_thousands_of_pipelined_streams_do_not_pile_up(run: Any, serve: Any) -> None:
     async def scene() -> None:
         async with serve({b"r": lambda: Stream([b"one ", b"two\r\n"], b"end")}) as served:
