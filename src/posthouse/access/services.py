@@ -41,6 +41,8 @@ class Services:
     mailbox_size_limit: int
     """Quota of accounts without one of their own, octets; 0: none."""
     hostname: str
+    auth_allow_cleartext: bool = False
+    """Passwords without TLS are taken from everybody, not only from this machine."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def later(self, work: Coroutine[Any, Any, object]) -> None:

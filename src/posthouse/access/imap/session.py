@@ -101,7 +101,7 @@ class ImapSession:
     def connected(self, pump: Pump) -> None:
         """The connection stands."""
         self._pump = pump
-        if is_this_machine(pump.peer.address):
+        if self._services.auth_allow_cleartext or is_this_machine(pump.peer.address):
             self.core.allow_plaintext_login()
 
     def handle(self, event: Any) -> Any:

@@ -25,6 +25,17 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 _IN_MEMORY = 256 * 1024
 """Octets of a part that are decoded at once."""
 
+# What is looked up for a large text: other names in mail may be no charsets, or dangerous to decode.
+_CODECS = {
+    name: name
+    for name in (
+        "utf-8", "utf-7", "utf-16", "us-ascii", "big5", "gb2312", "gbk", "gb18030", "euc-jp", "euc-kr",
+        "iso-2022-jp", "iso-2022-kr", "shift-jis", "koi8-r", "koi8-u", "tis-620",
+        *(f"iso-8859-{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
+        *(f"windows-{number}" for number in range(1250, 1259)),
+    )
+}  # fmt: skip
+
 
 def fold(text: str) -> str:
     """Text as it is compared."""
@@ -97,15 +108,8 @@ def _charset(part: Part) -> str:
 
 
 def _incremental(charset: str) -> codecs.IncrementalDecoder:
-    # Only a charset that `words` knows is looked up: some codecs are no charsets, or dangerous.
-    try:
-        "".encode(charset)
-        known = decode_octets(b"a", charset) == "a"
-        if known:
-            return codecs.getincrementaldecoder(charset)("replace")
-    except (LookupError, UnicodeError, ValueError, TypeError):
-        pass
-    return codecs.getincrementaldecoder("utf-8")("replace")
+    codec = _CODECS.get(charset.lower().replace("_", "-"), "utf-8")
+    return codecs.getincrementaldecoder(codec)("replace")
 
 
 def _cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
@@ -114,7 +118,9 @@ def _cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
         return octets, b""
     if encoding == "quoted-printable":
         end = octets.rfind(b"\n") + 1
-        return (octets[:end], octets[end:]) if end else (octets, b"")
+        if end == 0:  # a line longer than a piece: not within `=3D`
+            end = len(octets) - (3 - at if (at := octets[-3:].find(b"=")) >= 0 else 0)
+        return octets[:end], octets[end:]
     octets = _NOT_BASE64.sub(b"", octets)
     end = len(octets) // 4 * 4
     return octets[:end], octets[end:]

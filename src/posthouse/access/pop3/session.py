@@ -71,7 +71,7 @@ class Pop3Session:
     def connected(self, pump: Pump) -> None:
         """The connection stands."""
         self._client = pump.peer.address
-        if is_this_machine(self._client):
+        if self._services.auth_allow_cleartext or is_this_machine(self._client):
             self.core.allow_plaintext_login()
 
     def handle(self, event: Any) -> Any:
