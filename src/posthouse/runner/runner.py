@@ -154,15 +154,17 @@ class Runner:
             _log.warning("cannot give leases back; they expire by themselves", reason=str(error))
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 delay = await self._look()
             except DatabaseError as error:
                 _log.warning("cannot look into the queue", reason=str(error))
                 delay = POLL_SECONDS
             if delay > 0:
+                # Not wait_for: before Python 3.12 it may swallow the cancellation of `stop`.
                 try:
-                    await asyncio.wait_for(self._woken.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._woken.wait()
                 except TimeoutError:
                     continue
             self._woken.clear()
