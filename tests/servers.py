@@ -498,7 +498,7 @@ class InProcess:
         await self.until(quiet, what="an idle queue")
 
     async def next_attempt(self) -> bool:
-        """Put the clock forward to the next entry that is due, and wait for its attempt; False: there is none."""
+        """Put the clock forward to the next entry that is due, and wait for its attempt; False: none."""
         await self.idle()
         rows = await self.rows("SELECT min(due) FROM queue_entry WHERE state = 'active'")
         if rows[0][0] is None:
