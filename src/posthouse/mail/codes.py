@@ -107,6 +107,14 @@ REPLY_CODES: dict[int, Meaning] = {
     556: Meaning("The domain of the recipient takes no mail.", _CHECK_ADDRESS),
 }
 
+SUCCESS_CODES: dict[str, Meaning] = {
+    "1.0": Meaning("The sender's address is good."),
+    "1.5": Meaning("The recipient's address is good."),
+    "1.9": Meaning("The message went on to a system that cannot report what becomes of it."),
+    "7.0": Meaning("The login was accepted."),
+}
+"""What enhanced codes say behind a 2: the same subjects, but nothing is wrong."""
+
 ENHANCED_CODES: dict[str, Meaning] = {
     "0.0": Meaning("No details are given."),
     "1.0": Meaning("Something is wrong with an address.", _CHECK_ADDRESS),
@@ -114,7 +122,6 @@ ENHANCED_CODES: dict[str, Meaning] = {
     "1.2": Meaning("The domain of the recipient does not exist or cannot take mail.", _CHECK_ADDRESS),
     "1.3": Meaning("The recipient's address is not written correctly.", _CHECK_ADDRESS),
     "1.4": Meaning("The address fits more than one mailbox.", _CHECK_ADDRESS),
-    "1.5": Meaning("The recipient's address is good."),
     "1.6": Meaning("The recipient has moved away.", "Ask the recipient for the new address in another way."),
     "1.7": Meaning(
         "The sender's address is not written correctly.", "Correct the sender in the mail program."
@@ -122,7 +129,6 @@ ENHANCED_CODES: dict[str, Meaning] = {
     "1.8": Meaning(
         "The domain of the sender does not exist.", "Correct the sender, or the DNS of its domain."
     ),
-    "1.9": Meaning("The message went on to a system that cannot report what becomes of it."),
     "1.10": Meaning("The domain says in DNS that it takes no mail (null MX).", _CHECK_ADDRESS),
     "2.0": Meaning("Something is wrong with the mailbox."),
     "2.1": Meaning("The mailbox exists but takes no messages.", _OTHER_POSTMASTER),
@@ -365,6 +371,8 @@ def _by_enhanced(enhanced: str) -> Meaning | None:
     if not enhanced or enhanced.endswith(".0.0"):
         return None
     kind, subject, detail = enhanced.split(".")
+    if kind == "2":
+        return SUCCESS_CODES.get(f"{subject}.{detail}")
     return (
         ENHANCED_CODES.get(f"{subject}.{detail}") or ENHANCED_CODES.get(f"{subject}.0") or CLASSES.get(kind)
     )

@@ -124,4 +124,11 @@ def test_every_reply_code_of_the_standard_is_in_the_book() -> None:
 def test_every_enhanced_code_of_the_registry_is_in_the_book() -> None:
     last = {"1": 10, "2": 4, "3": 6, "4": 7, "5": 6, "6": 10, "7": 30}
     for subject, details in last.items():
-        assert all(f"{subject}.{detail}" in codes.ENHANCED_CODES for detail in range(details + 1))
+        known = codes.ENHANCED_CODES.keys() | codes.SUCCESS_CODES.keys()
+        assert all(f"{subject}.{detail}" in known for detail in range(details + 1))
+
+
+def test_nothing_is_wrong_where_a_server_says_yes() -> None:
+    assert codes.explain("250 2.1.0 Ok").says == "The sender's address is good."
+    assert codes.explain("250 2.1.5 Ok").says == "The recipient's address is good."
+    assert codes.explain("250 2.2.0 Ok").says == codes.explain("250 Ok").says

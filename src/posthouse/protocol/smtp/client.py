@@ -151,7 +151,7 @@ class ClientSession:
         """The connection is gone; also when no more octets can come."""
         if not self.closing:
             told = f"Connection lost {self._while()}" + (f": {why}" if why else "")
-            self.lose(Reply(421, "4.4.2", told), silently=True)
+            self.lose(Reply(421, "4.4.2", told), silently=True, cut=True)
 
     def time_out(self) -> None:
         """The server kept silent for `timeout` seconds."""
@@ -191,11 +191,10 @@ class ClientSession:
 
     def _record_reply(self, reply: Reply) -> None:
         now = self._seconds()
-        status = f"{reply.code} {reply.enhanced} " if reply.enhanced else f"{reply.code} "
-        if "\n" not in reply.text:
-            self._dialogue.append(Line("S", status + reply.text, now))
-        else:
-            self._dialogue += [Line("S", status + text, now) for text in reply.text.split("\n")]
+        status = f"{reply.enhanced} " if reply.enhanced else ""
+        *first, last = reply.text.split("\n")
+        self._dialogue += [Line("S", f"{reply.code}-{status}{text}", now) for text in first]
+        self._dialogue.append(Line("S", f"{reply.code} {status}{last}", now))
 
     def _take(self, reply: Reply) -> None:
         if not self._awaiting:
@@ -371,7 +370,7 @@ class ClientSession:
         self._phase = "idle"
         self._events.append(finished)
 
-    def lose(self, reply: Reply, *, silently: bool = False) -> None:
+    def lose(self, reply: Reply, *, silently: bool = False, cut: bool = False) -> None:
         """The session is over; whoever waits for a decision gets `reply`, ours when the server was silent."""
         if self.closing:
             return
@@ -382,6 +381,6 @@ class ClientSession:
         self._output.clear()
         letter, self._letter = self._letter, None
         if letter is not None:
-            self._events.append(letter.lost(reply, silently=silently))
+            self._events.append(letter.lost(reply, silently=silently, cut=cut))
         elif self._phase != "quit":
             self._events.append(Lost(reply, self._phase))
