@@ -78,7 +78,7 @@ class Server:
                 PREFIX,
                 ARRIVED,
                 len(PREFIX) + len(data),
-                envelope(head),
+                envelope(HeaderIndex(head)),
                 bodystructure(scan(data)),
                 0,
                 flags,

@@ -286,6 +286,8 @@ SEARCHES = [
     ("NEW", "1 2"),
     ("OLD", ""),
     ("TO bob", "1"),
+    ('SUBJECT "two parts"', "2"),
+    ('SUBJECT "parts two"', ""),
     ("UNKEYWORD x", "1 2 3"),
 ]
 
@@ -293,7 +295,7 @@ SEARCHES = [
 @pytest.mark.parametrize(("keys", "found"), SEARCHES, ids=[keys for keys, _ in SEARCHES])
 async def test_search(server: Server, keys: str, found: str) -> None:
     await server.deliver(LETTER)
-    await server.deliver(MULTIPART)
+    await server.deliver(MULTIPART.replace(b"two parts", b"two\r\n parts"))
     await server.deliver(b"\r\n", flags=1)
 
     def session() -> list[bytes]:

@@ -104,7 +104,7 @@ class Appending:
             hash=digest,
             blob=blob,
             arrived=services.clock.now() if command.date is None else command.date,
-            envelope=envelope(head),
+            envelope=envelope(HeaderIndex(head)),
             bodystructure=structure,
             flags=self._bits,
             keywords=self._keywords,

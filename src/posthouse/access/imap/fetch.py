@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _BATCH = 1000
 """Messages per query where no content is read."""
 _BATCH_HEADS = 200
+_FEW = 8
+"""Messages up to which a query is a look-up by key, too short for another thread."""
 _BATCH_OCTETS = 1024 * 1024
 """Octets of content per query, about; large bodies are not among them."""
 
@@ -96,7 +98,8 @@ async def _lines(
                 yield _join(indexes, _columns(selected, wanted, indexes, []))
                 continue
             ranges = _ranges(selected, indexes)
-            rows = await user.read_much(_query(user, selected, ranges, wanted.columns))
+            look_up = user.read if len(indexes) <= _FEW else user.read_much
+            rows = await look_up(_query(user, selected, ranges, wanted.columns))
             if len(rows) < len(indexes):
                 missing = True
                 indexes = _still_there(selected, rows)

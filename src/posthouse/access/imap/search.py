@@ -61,13 +61,14 @@ _BATCH = {Need.DATE: 2000, Need.HEAD: 200, Need.BODY: 50}
 class Subject:
     """One message while it is looked at; its header is indexed once."""
 
-    __slots__ = ("_header", "_text", "arrived", "email", "index", "message", "row")
+    __slots__ = ("_header", "_lowered", "_text", "index", "message", "row")
 
     def __init__(self, index: int, row: tuple[Any, ...] = (), message: Message | None = None) -> None:
         self.index = index
         self.row = row
         self.message = message
         self._header: HeaderIndex | None = None
+        self._lowered: bytes | None = None
         self._text: str | None = None
 
     @property
@@ -75,6 +76,15 @@ class Subject:
         if self._header is None:
             self._header = HeaderIndex(self.row[2] + self.row[3])
         return self._header
+
+    def lacks(self, word: bytes) -> bool:
+        """Whether the header surely has no such word: ASCII, lower case, without white space.
+
+        Encoded words, and letters that fold to ASCII, could hide it.
+        """
+        if self._lowered is None:
+            self._lowered = (self.row[2] + self.row[3]).lower()
+        return word not in self._lowered and b"=?" not in self._lowered and self._lowered.isascii()
 
     @property
     def header_text(self) -> str:
@@ -245,7 +255,12 @@ def _within(runs: Runs) -> Callable[[Subject], bool]:
 
 
 def _header_test(name: str, sought: str) -> Callable[[Subject], bool]:
+    # White space may be where a field is folded, so one word is looked for; the longest says most.
+    word = max(sought.split(), key=len, default="").encode() if sought.isascii() else b""
+
     def test(subject: Subject) -> bool:
+        if word and subject.lacks(word):
+            return False
         values = subject.header.all(name)
         if not sought:  # RFC 3501 §6.4.4: any message that has the field
             return bool(values)
