@@ -97,11 +97,12 @@ class Desk:
         """Handle all that there is; gives the octets for the client."""
         session = self.session
         while (event := session.next_event()) is not None:
-            self.events.append(event)
-            session.answer(self._decide(event))
+            session.answer(self.decide(event))
         return session.take_output()
 
-    def _decide(self, event: Event) -> Reply | list[Reply] | None:
+    def decide(self, event: Event) -> Reply | list[Reply] | None:
+        """The answer to one event."""
+        self.events.append(event)
         match event:
             case Connected() if not self._open:
                 return replies.Reply(554, "", "mx.example.org takes no mail from you")

@@ -13,6 +13,7 @@ a second copy is possible (RFC 5321 §4.5.3.2.6). It never waits without a deadl
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ class Outbound:
             connection = taken
         try:
             if connection is not None:
-                attempt.steps.append(_connected(connection, self._clock.now(), reused=True))
+                attempt.reuse(connection, self._clock.now())
             while True:
                 if connection is None:
                     connection = await self._connect(hop, attempt)
@@ -206,7 +207,7 @@ class Outbound:
                     lambda: connection, target.address, target.port, local_addr=self._local_address(target)
                 )
         except (OSError, TimeoutError) as error:
-            why = "timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            why = _why(error)
             reply = Reply(451, "4.4.1", f"Cannot connect to {target.place}: {why}")
             attempt.note("connect", began, {"place": target.place, "error": why})
             attempt.give_reason(Deferred(reply, target.place))
@@ -216,6 +217,7 @@ class Outbound:
         except BaseException:
             connection.abort()
             raise
+        attempt.reused = False
         attempt.steps.append(_connected(connection, began, reused=False))
         if isinstance(event, Ready):
             return connection
@@ -288,7 +290,7 @@ class _Attempt:
     """What one attempt knows so far."""
 
     __slots__ = (
-        "_dsn", "_in_doubt", "_outcomes", "_pending", "_size", "job", "reason", "retry_in_clear", "steps",
+        "_dsn", "_in_doubt", "_outcomes", "_pending", "job", "reason", "retry_in_clear", "reused", "steps",
         "targets",
     )  # fmt: skip
 
@@ -304,6 +306,7 @@ class _Attempt:
         self._pending = list(range(len(job.recipients)))
         self._in_doubt = False
         self._dsn = False
+        self.reused = False
 
     @property
     def finished(self) -> bool:
@@ -330,8 +333,10 @@ class _Attempt:
     def take(self, finished: Finished, connection: Connection) -> None:
         """The end of a transaction: who is decided, and who is worth another target."""
         place = connection.target.place
-        elsewhere = connection.session.closing and not finished.in_doubt
-        self._in_doubt = self._in_doubt or finished.in_doubt
+        # A session from the pool that the server had just closed took nothing, however much we wrote to it.
+        stale = self.reused and finished.unheard
+        elsewhere = connection.session.closing and (stale or not finished.in_doubt)
+        self._in_doubt = self._in_doubt or (finished.in_doubt and not stale)
         self._dsn = "DSN" in connection.session.extensions
         pending: list[int] = []
         for which, reply in zip(self._pending, finished.replies, strict=True):
@@ -342,6 +347,11 @@ class _Attempt:
             else:
                 self._outcomes[which] = outcome
         self._pending = pending
+
+    def reuse(self, connection: Connection, at: float) -> None:
+        """The attempt begins with a session from the pool."""
+        self.reused = True
+        self.steps.append(_connected(connection, at, reused=True))
 
     def give_reason(self, outcome: Outcome) -> None:
         """A target did not work. One that may work later outweighs one that never will."""
@@ -375,6 +385,13 @@ def _connected(connection: Connection, at: float, *, reused: bool) -> Step:
         data["verified"] = protection.verified
         data["certificate"] = protection.fingerprint
     return ("connect", at, data)
+
+
+def _why(error: OSError | TimeoutError) -> str:
+    """An error of connecting in the words of the system: `Connection refused`."""
+    if error.errno is None:
+        return "timed out" if isinstance(error, TimeoutError) else str(error)
+    return os.strerror(error.errno)
 
 
 def _refused(lost: Lost, target: Target) -> Outcome:

@@ -61,6 +61,8 @@ class Finished(NamedTuple):
     """One for each recipient, in order; never with 3xx."""
     in_doubt: bool = False
     """The content was sent whole, and no reply came: it may have been delivered."""
+    unheard: bool = False
+    """The connection went away without a single reply in this transaction."""
 
 
 class Speaker(Protocol):
@@ -100,8 +102,8 @@ class OutgoingLetter:
     """Drives one transaction through a session."""
 
     __slots__ = (
-        "_accepted", "_answered", "_chunked", "_content_sent", "_finals", "_grouped", "_results", "_speaker",
-        "_transaction", "_writer",
+        "_accepted", "_answered", "_chunked", "_content_sent", "_finals", "_grouped", "_heard", "_results",
+        "_speaker", "_transaction", "_writer",
     )  # fmt: skip
 
     def __init__(self, speaker: Speaker, transaction: Transaction) -> None:
@@ -120,6 +122,7 @@ class OutgoingLetter:
             transaction.content is not None and "CHUNKING" in speaker.extensions and not speaker.lmtp
         )
         self._content_sent = False
+        self._heard = False
         self._writer: DotWriter | None = None
 
     @property
@@ -166,11 +169,18 @@ class OutgoingLetter:
         elif not (self._chunked or speaker.lmtp):
             speaker.command(b"DATA\r\n", self._data_answered, speaker.timeouts.data)
 
-    def lost(self, reply: Reply, *, silently: bool) -> Finished:
-        """The connection has ended: everybody undecided, accepted or not, gets `reply`."""
+    def lost(self, reply: Reply, *, silently: bool, cut: bool = False) -> Finished:
+        """The connection has ended: everybody undecided, accepted or not, gets `reply`.
+
+        `silently`: the server did not say so itself; `cut`: it has closed the connection.
+        """
         hopeful = bool(self._accepted) or self._answered < len(self._results)
         self._decide_rest(reply)
-        return Finished(self._replies(), in_doubt=silently and self._content_sent and hopeful)
+        return Finished(
+            self._replies(),
+            in_doubt=silently and self._content_sent and hopeful,
+            unheard=cut and not self._heard,
+        )
 
     def write(self, piece: bytes) -> None:
         """More content, after `want_content`."""
@@ -201,6 +211,7 @@ class OutgoingLetter:
         )
 
     def _mail_answered(self, reply: Reply) -> None:
+        self._heard = True
         if reply.code >= 300:
             self._decide_rest(reply)
             if not self._grouped:
