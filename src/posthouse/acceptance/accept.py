@@ -25,7 +25,6 @@ from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
 from posthouse.mail.envelope import AccountId, Notify
-from posthouse.mail.header import HeaderIndex
 from posthouse.mail.ids import LetterIds, show
 from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
 from posthouse.observe import log, metrics
@@ -155,7 +154,7 @@ class Acceptance:
             _log.warning("cannot store a large letter", letter=show(letter.id), reason=str(error))
             return reply_to(error)
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
-        forms = forms_of(content.head, content.part) if plan.accounts else None
+        forms = forms_of(letter.header, content.part) if plan.accounts else None
         answer = await self._write(letter, plan, blob, content.digest, forms)
         if _negative(answer):
             await self._blobs.delete(blob)
@@ -165,7 +164,7 @@ class Acceptance:
         self, letter: Letter, plan: Plan, blob: str, digest: bytes, forms: Forms | None = None
     ) -> asyncio.Future[Answer]:
         if forms is None and plan.accounts:
-            forms = forms_of(letter.content.head, structure_of(letter.content))  # type: ignore[arg-type]
+            forms = forms_of(letter.header, structure_of(letter.content))  # type: ignore[arg-type]
         answer: asyncio.Future[Answer] = self._loop.create_future()
         leased = self._room()
         written = self._database.write(
@@ -340,6 +339,6 @@ def _keys(letter: Letter, plan: Plan) -> Iterable[str]:
         yield str(fate.recipient.address)
         if type(fate) is Store:
             yield fate.address
-    message_id = HeaderIndex(letter.content.head).first("Message-ID")
+    message_id = letter.header.first("Message-ID")
     if message_id:
         yield message_id.decode("utf-8", "replace")

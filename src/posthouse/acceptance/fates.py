@@ -13,6 +13,7 @@ from posthouse.acceptance.letter import Discard, Fate, Queue, Store
 from posthouse.journey import record
 from posthouse.mail import imapform
 from posthouse.mail.envelope import AccountId, Recipient
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Part
 from posthouse.mail.reply import MAILBOX_FULL, NO_SUCH_USER, OK, Reply
 from posthouse.queue.entries import NewEntry
@@ -30,8 +31,8 @@ class Forms(NamedTuple):
     bodystructure: bytes
 
 
-def forms_of(head: bytes, structure: Part) -> Forms:
-    return Forms(imapform.envelope(head), imapform.bodystructure(structure))
+def forms_of(header: HeaderIndex, structure: Part) -> Forms:
+    return Forms(imapform.envelope(header), imapform.bodystructure(structure))
 
 
 class Copy(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from posthouse.journey.record import Step
 from posthouse.mail.content import Content
 from posthouse.mail.envelope import AccountId, Client, LetterId, Recipient, Sender
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.reply import Reply
 
 
@@ -26,6 +27,10 @@ class Letter:
     """The journey so far; `accept` writes it with what it adds."""
     reply_each: bool = False
     """LMTP: each recipient is answered by itself, so what fails is replied and not bounced."""
+    header: HeaderIndex = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.header = HeaderIndex(self.content.head)
 
 
 class Store(NamedTuple):

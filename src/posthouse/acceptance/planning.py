@@ -50,7 +50,7 @@ def plan(letter: Letter, accepted: Sequence[Accepted], first: int = 1) -> Plan:
 def _fate(letter: Letter, number: int, final: Local | Remote | Unknown, recipient: Recipient) -> Fate:
     """The fate of one final recipient, of a RCPT for `recipient`."""
     if isinstance(final, Local):
-        placed = delivery.deliver(letter.content.head, letter.sender, letter.trace, recipient.address, final)
+        placed = delivery.deliver(letter.header, letter.sender, letter.trace, recipient.address, final)
         if isinstance(placed, delivery.Placed):
             return Store(number, recipient, final.account, final.address, placed.mailbox, placed.prefix)
         return Bounce(number, recipient, placed.reply)

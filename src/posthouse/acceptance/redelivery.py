@@ -16,6 +16,7 @@ from posthouse.acceptance.letter import Fate, Letter, Plan, Queue, Store
 from posthouse.acceptance.planning import Accepted, plan
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.envelope import AccountId, Client, LetterId, Recipient, Sender
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Scanner, scan
 from posthouse.mail.outcome import Deferred, Delivered, Outcome, outcome_of
 from posthouse.mail.reply import OK, Reply
@@ -142,11 +143,11 @@ _NOBODY = Client("local", protocol="local")
 
 async def _forms(content: Content) -> Forms:
     if isinstance(content, MemoryContent):
-        return forms_of(content.head, scan(content.data))
+        return forms_of(HeaderIndex(content.head), scan(content.data))
     scanner = Scanner()
     async for chunk in content.chunks():
         scanner.feed(chunk)
-    return forms_of(content.head, scanner.finish())
+    return forms_of(HeaderIndex(content.head), scanner.finish())
 
 
 def _renumbered(tx: Tx, letter: int, fates: Sequence[Fate]) -> list[Fate]:

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.mail.address import Address, canonical
 from posthouse.mail.envelope import Sender
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.outcome import Failed
 from posthouse.mail.received import delivered_to
 from posthouse.mail.reply import ROUTING_LOOP
@@ -35,12 +36,12 @@ class Placed(NamedTuple):
 Delivery: TypeAlias = Placed | Failed
 
 
-def deliver(head: bytes, sender: Sender, trace: bytes, given: Address, local: Local) -> Delivery:
+def deliver(header: HeaderIndex, sender: Sender, trace: bytes, given: Address, local: Local) -> Delivery:
     """Decide about a letter for `local`, which was addressed as `given`.
 
-    `head` is the letter's header section as received, `trace` the fields that every copy gets.
+    `header` is the letter's header section as received, `trace` the fields that every copy gets.
     """
-    if local.address in delivered_to(head):
+    if local.address in delivered_to(header):
         return Failed(ROUTING_LOOP, local.address)
     return Placed(INBOX, _prefix(sender, given, local) + trace)
 

@@ -20,7 +20,6 @@ from posthouse.accounts.authentication import Authenticated
 from posthouse.inbound.service import Role, Service
 from posthouse.journey import record
 from posthouse.mail.envelope import Client, LetterId, Recipient, Sender
-from posthouse.mail.header import HeaderIndex
 from posthouse.mail.ids import show
 from posthouse.mail.received import hop_count, received_field
 from posthouse.mail.reply import (
@@ -59,8 +58,8 @@ class SmtpSession:
     """The driver of one connection."""
 
     __slots__ = (
-        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_opening", "_port", "_refusal", "_sender",
-        "_service", "_steps", "_trusted", "_user",
+        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_opening", "_port", "_refusal",
+        "_sender", "_service", "_steps", "_trusted", "_user",
     )  # fmt: skip
 
     def __init__(self, core: ServerSession, service: Service) -> None:
@@ -85,9 +84,13 @@ class SmtpSession:
         self._address = peer.address or "local"
         self._port = peer.port
         self._trusted = self._address == "local" or service.policy.trusts(self._address)
+        now = self._now()
+        self._opening.append(record.connected(now, self._address, self._port, service.name))
         if peer.uid is not None and service.role is Role.SUBMISSION:
+            # The kernel vouches for him: he need not say AUTH.
             self._user = f"{LOCAL_USER}{peer.uid}"
-        self._opening.append(record.connected(self._now(), self._address, self._port, service.name))
+            self._core.authenticated = True
+            self._opening.append(record.authenticated(now, self._user))
 
     def handle(self, event: events.Event) -> Any:
         return _HANDLERS[type(event)](self, event)
@@ -293,7 +296,7 @@ class SmtpSession:
             reply = HEAD_TOO_LONG if isinstance(error, HeadTooLong) else INSUFFICIENT_STORAGE
             return self._refused(reply, "DATA", str(self._sender.address or ""))
         letter = self._letter(content)
-        objection = self._objection(content.head)
+        objection = self._objection(letter)
         if isinstance(objection, Awaitable):
             return self._decide_later(letter, objection)
         return self._decide(letter, objection)
@@ -307,17 +310,18 @@ class SmtpSession:
         only = str(accepted[0].recipient.address) if len(accepted) == 1 else None
         trace = received_field(client, service.capabilities.hostname, show(id), now, only)
         steps = self._steps
-        message_id = HeaderIndex(content.head).first("Message-ID")
-        steps.append(record.content(now, content.size, (message_id or b"").decode("utf-8", "replace")))
-        return Letter(
+        letter = Letter(
             id, self._sender, client, content, trace, now, steps, reply_each=service.role is Role.LMTP
         )
+        message_id = letter.header.first("Message-ID")
+        steps.append(record.content(now, content.size, (message_id or b"").decode("utf-8", "replace")))
+        return letter
 
-    def _objection(self, head: bytes) -> Reply | Awaitable[Reply | None] | None:
-        if hop_count(head) > self._service.hopcount_limit:  # RFC 5321 §6.3
+    def _objection(self, letter: Letter) -> Reply | Awaitable[Reply | None] | None:
+        if hop_count(letter.header) > self._service.hopcount_limit:  # RFC 5321 §6.3
             return ROUTING_LOOP
         if self._service.role is Role.SUBMISSION:
-            return self._service.submission.objection(self._user, head)
+            return self._service.submission.objection(self._user, letter.content.head)
         return None
 
     async def _decide_later(self, letter: Letter, objection: Awaitable[Reply | None]) -> Decision:

@@ -9,58 +9,80 @@ CRLF and a bare LF end a line here, because a stored letter may come from elsewh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from posthouse.mail import words
 
+USUAL = (
+    "Bcc", "Cc", "Date", "Delivered-To", "From", "In-Reply-To", "Message-ID", "Received", "Reply-To",
+    "Sender", "Subject", "To",
+)  # fmt: skip
+"""Fields that almost every letter is asked for: by its trace, its journey and its ENVELOPE."""
+
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*+(?:\n[ \t].*+)*+\n?", re.MULTILINE)
+_USUAL_KEYS = frozenset(name.lower().encode() for name in USUAL)
+_USUAL = re.compile(rb"\n(" + b"|".join(sorted(_USUAL_KEYS)) + rb")[ \t]*+:")
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return name.lower().encode("ascii", "replace")
 
 
 class HeaderIndex:
-    """Fields of a header section, searched for on demand. Names are compared without regard to case."""
+    """Fields of a header section, searched for on demand. Names are compared without regard to case.
 
-    __slots__ = ("_lowered", "head")
+    The first question finds the fields of `USUAL` in one pass, since who asks for one of them is soon
+    asked for another; any other field is searched for by itself.
+    """
+
+    __slots__ = ("_lowered", "_usual", "head")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
-        self._lowered = b"\n" + head.lower()
+        self._lowered = b""
+        self._usual: dict[bytes, list[tuple[int, int]]] | None = None
 
-    def _values(self, name: str) -> Iterator[tuple[int, int, int]]:
-        """Start of the field, start of its value and end of the field (after its line end), for each."""
-        lowered = self._lowered  # one octet longer than the head, at its front
-        wanted = b"\n" + name.lower().encode("ascii", "replace")
-        length = len(wanted)
-        at = lowered.find(wanted)
-        while at >= 0:
-            colon = at + length
-            if lowered[colon : colon + 1] != b":":
-                while lowered[colon : colon + 1] in (b" ", b"\t"):
-                    colon += 1
-                if lowered[colon : colon + 1] != b":":
-                    at = lowered.find(wanted, at + 1)
-                    continue
+    def _spans(self, name: str) -> Sequence[tuple[int, int]]:
+        """Where the value of each such field begins and ends."""
+        usual = self._usual
+        if usual is None:
+            self._lowered = b"\n" + self.head.lower()  # one octet longer than the head, at its front
+            usual = self._usual = {}
+            for found, start, end in self._search(_USUAL):
+                usual.setdefault(found, []).append((start, end))
+        wanted = _key(name)
+        if wanted in _USUAL_KEYS:
+            return usual.get(wanted, ())
+        pattern = re.compile(rb"\n(" + re.escape(wanted) + rb")[ \t]*+:")
+        return [(start, end) for _, start, end in self._search(pattern)]
+
+    def _search(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, int, int]]:
+        """Name, start and end of the value of each field that the pattern matches."""
+        lowered = self._lowered
+        for match in pattern.finditer(lowered):
+            colon = match.end() - 1
             end = lowered.find(b"\n", colon)
-            while end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
+            while end >= 0 and lowered.startswith((b" ", b"\t"), end + 1):
                 end = lowered.find(b"\n", end + 1)
-            if end < 0:
-                yield at, colon, len(self.head)
-                return
-            yield at, colon, end
-            at = lowered.find(wanted, end)
+            yield match[1], colon, len(self.head) if end < 0 else end
 
     def first(self, name: str) -> bytes | None:
         """The value of the first such field, unfolded and stripped; None where there is none."""
-        for _, value, end in self._values(name):
-            return unfold(self.head[value:end])
-        return None
+        spans = self._spans(name)
+        if not spans:
+            return None
+        start, end = spans[0]
+        return unfold(self.head[start:end])
 
     def all(self, name: str) -> list[bytes]:
         """The values of all such fields from top to bottom, unfolded and stripped."""
-        return [unfold(self.head[value:end]) for _, value, end in self._values(name)]
+        return [unfold(self.head[start:end]) for start, end in self._spans(name)]
 
     def count(self, name: str) -> int:
         """How many such fields there are."""
-        return sum(1 for _ in self._values(name))
+        return len(self._spans(name))
 
     @property
     def fields(self) -> list[tuple[bytes, int, int]]:

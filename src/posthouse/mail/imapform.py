@@ -38,13 +38,12 @@ def nstring(value: bytes | None) -> bytes:
     return b"NIL" if value is None else string(value)
 
 
-def envelope(head: bytes) -> bytes:
+def envelope(header: HeaderIndex) -> bytes:
     """The ENVELOPE of the letter with this header section.
 
     Fields that are missing are NIL; Sender and Reply-To are then From (RFC 9051 §7.5.2). Repeated
     address fields count as one long list, so that none can hide behind another.
     """
-    header = HeaderIndex(head)
     sent_by = _addresses(header, "From")
     sender = _addresses(header, "Sender")
     reply_to = _addresses(header, "Reply-To")
@@ -108,7 +107,7 @@ def _structure(part: Part, extended: bool) -> bytes:
     )
     if part.message is not None:
         written += b" %b %b %d" % (
-            envelope(part.message.header),
+            envelope(HeaderIndex(part.message.header)),
             _structure(part.message, extended),
             part.lines,
         )

@@ -51,14 +51,11 @@ def received_field(
     return f"{opening}{letter_id};\r\n\t{date}\r\n".encode()
 
 
-def hop_count(head: bytes) -> int:
+def hop_count(header: HeaderIndex) -> int:
     """How many servers the letter has passed: its Received fields (RFC 5321 §6.3)."""
-    return HeaderIndex(head).count("Received")
+    return header.count("Received")
 
 
-def delivered_to(head: bytes) -> list[str]:
+def delivered_to(header: HeaderIndex) -> list[str]:
     """Addresses of the Delivered-To fields in lower case: mailboxes that have had the letter before."""
-    return [
-        value.decode("utf-8", "replace").strip(" <>").lower()
-        for value in HeaderIndex(head).all("Delivered-To")
-    ]
+    return [value.decode("utf-8", "replace").strip(" <>").lower() for value in header.all("Delivered-To")]

@@ -23,6 +23,7 @@ from posthouse.db import Database, Tx, open_database
 from posthouse.db.blobs import FileBlobs
 from posthouse.mail.content import INLINE_LIMIT, end_of_head
 from posthouse.mail.envelope import AccountId
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
 from posthouse.mail.mime import scan
 from posthouse.mail.reply import AUTH_INVALID, Reply

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from posthouse.delivery.local import Placed, deliver
 from posthouse.mail.address import Address, parse_address
 from posthouse.mail.envelope import AccountId, Sender
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.outcome import Failed
 from posthouse.routing.route import Local
 
@@ -23,7 +24,7 @@ def _deliver(
     to: str = "bob@example.org",
     local: Local = BOB,
 ) -> Placed | Failed:
-    return deliver(head, sender, TRACE, parse_address(to), local)
+    return deliver(HeaderIndex(head), sender, TRACE, parse_address(to), local)
 
 
 def test_the_copy_says_who_sent_it_and_whose_it_is() -> None:
@@ -109,7 +110,9 @@ def test_what_is_stored_once_and_sent_back_is_caught() -> None:
 
 @given(local=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
 def test_no_address_breaks_out_of_its_field(local: str) -> None:
-    placed = deliver(b"", Sender(Address(local, "example.com")), b"", Address(local, "example.net"), BOB)
+    placed = deliver(
+        HeaderIndex(b""), Sender(Address(local, "example.com")), b"", Address(local, "example.net"), BOB
+    )
     assert isinstance(placed, Placed)
     lines = placed.prefix.split(b"\r\n")
     assert [line.partition(b":")[0] for line in lines] == [

@@ -160,8 +160,8 @@ def test_a_recipient_beyond_ascii_is_named_only_under_smtputf8() -> None:
 
 def test_hops_and_former_mailboxes_are_read_from_the_head() -> None:
     head = b"Delivered-To: Bob@South.test\r\n" + HEAD[:-2] + b"Delivered-To: <carol@east.test>\r\n\r\n"
-    assert hop_count(head) == 2
-    assert delivered_to(head) == ["bob@south.test", "carol@east.test"]
+    assert hop_count(HeaderIndex(head)) == 2
+    assert delivered_to(HeaderIndex(head)) == ["bob@south.test", "carol@east.test"]
 
 
 def test_our_fields_are_fields_to_the_standard_library() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from posthouse.mail import imapform, mailboxes
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import scan
 from posthouse.mail.section import Section, parse_section, ranges
 
@@ -52,19 +53,21 @@ def test_an_envelope_has_ten_fields_and_from_stands_in_for_sender_and_reply_to()
         "To: bob@south.test, Carol <carol@east.test>\nIn-Reply-To: <0@x>\nMessage-ID: <1@x>\n\n"
     )
     alice = b'(("Alice" NIL "alice" "north.test"))'
-    assert imapform.envelope(head) == (
+    assert imapform.envelope(HeaderIndex(head)) == (
         b'("Mon, 2 Nov 2026 13:04:05 +0000" "Hello \\"you\\"" ' + b" ".join([alice] * 3) + b" "
         b'((NIL NIL "bob" "south.test")("Carol" NIL "carol" "east.test")) NIL NIL "<0@x>" "<1@x>")'
     )
 
 
 def test_a_letter_without_a_header_has_an_envelope_of_nils() -> None:
-    assert imapform.envelope(b"") == b"(" + b" ".join([b"NIL"] * 10) + b")"
+    assert imapform.envelope(HeaderIndex(b"")) == b"(" + b" ".join([b"NIL"] * 10) + b")"
 
 
 def test_repeated_address_fields_cannot_hide_one_another() -> None:
     head = letter("From: alice@north.test\nfrom: mallory@east.test\n\n")
-    assert b'((NIL NIL "alice" "north.test")(NIL NIL "mallory" "east.test"))' in imapform.envelope(head)
+    assert b'((NIL NIL "alice" "north.test")(NIL NIL "mallory" "east.test"))' in imapform.envelope(
+        HeaderIndex(head)
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_bodystructure_and_body_tell_the_whole_tree() -> None:
     root = scan(MIXED)
     inner = root.parts[1].message
     assert inner is not None
-    envelope = imapform.envelope(inner.header)
+    envelope = imapform.envelope(HeaderIndex(inner.header))
     message = root.parts[1]
     assert imapform.bodystructure(root) == (
         b'(("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 5 0 NIL NIL NIL NIL)'

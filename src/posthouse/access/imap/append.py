@@ -5,6 +5,7 @@ from __future__ import annotations
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent, structure_of
 from posthouse.access.imap import flags
 from posthouse.access.imap.state import User, completed
+from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
