@@ -80,10 +80,6 @@ class Framer:
             return None
         return self._line(line)
 
-    @property
-    def between_commands(self) -> bool:
-        return not (self._command or self._header or self._literal_left or self._streaming)
-
     def _line(self, line: bytes) -> Frame:
         marker = _LITERAL.search(line, max(len(line) - _LONGEST_MARKER, 0))
         if marker is None:

@@ -35,7 +35,6 @@ _DATE_TIME = re.compile(
 )
 _SPECIAL = re.compile(rb'[\x00\r\n\x80-\xff"\\]')
 _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
-_LARGEST_NUMBER = 2**32 - 1
 _LARGEST_NUMBER64 = 2**63 - 1
 
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
@@ -169,22 +168,11 @@ class Parser:
 
     # Numbers and dates
 
-    def number(self) -> int:
-        return self._number(_LARGEST_NUMBER)
-
     def number64(self) -> int:
-        return self._number(_LARGEST_NUMBER64)
-
-    def _number(self, largest: int) -> int:
+        """A number below 2^63: sizes and offsets (RFC 9051 §9)."""
         value = int(self._match(_NUMBER, "a number").group())
-        if value > largest:
+        if value > _LARGEST_NUMBER64:
             raise SyntaxProblem("The number is too large")
-        return value
-
-    def nz_number(self) -> int:
-        value = self.number()
-        if value == 0:
-            raise SyntaxProblem("The number must not be zero")
         return value
 
     def at_sequence_set(self) -> bool:

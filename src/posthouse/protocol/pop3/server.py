@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeAlias
 from posthouse.protocol import sasl
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 from posthouse.protocol.pop3.multiline import TERMINATOR, ByteStuffer, TopOfMessage
-from posthouse.protocol.pop3.verbs import BY_NAME, REST_OF_LINE, State
+from posthouse.protocol.pop3.verbs import BY_NAME, CAPABILITIES, REST_OF_LINE, VERBS, State
 
 
 class Connected(NamedTuple):
@@ -76,7 +76,6 @@ class Refusal(NamedTuple):
 
 BAD_CREDENTIALS = Refusal("Login name or password is wrong", "AUTH")  # RFC 3206 §4
 TRY_LATER = Refusal("Temporary problem, try again later", "SYS/TEMP")  # RFC 3206 §4
-IN_USE = Refusal("Another session has this maildrop open", "IN-USE")  # RFC 2449 §8.1.2
 NOT_REMOVED = Refusal("Some deleted messages were not removed", "SYS/TEMP")  # RFC 1939 §6
 
 
@@ -441,14 +440,16 @@ class ServerSession:
         return list(sasl.SERVER_MECHANISMS) if self._secure or self._plaintext_login else []
 
     def _on_capa(self, arguments: list[str]) -> None:
-        lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
-        if self.state is State.AUTHORIZATION:
-            if mechanisms := self._mechanisms():
-                lines += ["USER", "SASL " + " ".join(mechanisms)]
-            if self._tls_available and not self._secure:
-                lines.append("STLS")
-        lines.append("IMPLEMENTATION Posthouse")
-        self._lines("Capability list follows", lines)
+        mechanisms = self._mechanisms()
+        offered = {
+            "USER": bool(mechanisms),
+            "SASL": bool(mechanisms),
+            "STLS": self._tls_available and not self._secure and self.state is State.AUTHORIZATION,
+        }
+        tags = dict.fromkeys(verb.capability for verb in VERBS)
+        lines = [tag for tag in tags if tag and offered.get(tag, True)]
+        lines = [f"SASL {' '.join(mechanisms)}" if tag == "SASL" else tag for tag in lines]
+        self._lines("Capability list follows", [*lines, *CAPABILITIES])
 
     def _on_quit(self, arguments: list[str]) -> None:
         if self.state is State.AUTHORIZATION:

@@ -53,4 +53,13 @@ VERBS = (
     Verb("QUIT", _ALWAYS, 0, 0, "", "RFC 1939 §4, §6"),
 )
 
+CAPABILITIES = (
+    "RESP-CODES",  # RFC 2449 §6.4
+    "AUTH-RESP-CODE",  # RFC 3206 §6
+    "PIPELINING",  # RFC 2449 §6.6
+    "EXPIRE NEVER",  # RFC 2449 §6.7
+    "IMPLEMENTATION Posthouse",  # RFC 2449 §6.9
+)
+"""What CAPA lists beside the commands."""
+
 BY_NAME = {verb.name: verb for verb in VERBS}
