@@ -101,7 +101,7 @@ def _store(tx: Tx, fate: Store, copy: Copy, now: float, quota: int, done: Done) 
         done.steps.append(record.stored(now, fate.number, fate.address, result.mailbox, result.uid))
         return OK
     reply = MAILBOX_FULL if type(result) is OverQuota else NO_SUCH_USER
-    done.steps.append(record.bounced(now, fate.number, str(fate.recipient.address), str(reply)))
+    done.steps.append(record.bounced(now, fate.number, fate.address, str(reply)))
     return reply
 
 
