@@ -2,8 +2,8 @@
 
 Answers are worked out once from the tables and kept until anything in the directory changes, in
 whichever process: each question first compares the generation `directory` with the one that the
-answers belong to. So a change holds from the next question on, and a question answered before costs a
-generation read and a dictionary look-up.
+answers belong to. So a change holds from the next turn of the loop on (`Database.generation`), and a
+question answered before costs two dictionary look-ups.
 
     directory.recall(("domain", "example.org"), lambda reader: domain.find(reader, "example.org"))
 """

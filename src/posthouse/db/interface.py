@@ -88,7 +88,11 @@ class Database(Protocol):
         """Whether `point` works here: the database is in this process (SQLite)."""
 
     def generation(self, name: str) -> int:
-        """How often `bump(tx, name)` was committed, whoever did it; 0 if never."""
+        """How often `bump(tx, name)` was committed, whoever did it; 0 if never.
+
+        As it was at one moment of this turn of the loop, so that a thousand questions in one turn cost
+        one look; what we have committed ourselves is always seen.
+        """
 
     async def close(self) -> None:
         """Write what is waiting, then let go of everything."""

@@ -36,7 +36,7 @@ class SqliteEngine:
         self.wal_pages = 0
         """Frames in the WAL after the last commit."""
         self._lock = LockFile(lock_path)
-        self._tx = Session(connect(path, cache_mebibytes=32))
+        self._tx = Session(connect(path, cache_mebibytes=16))
         self._connection = self._tx.connection
         self._connection.set_wal_hook(self._after_commit)
 
@@ -163,13 +163,19 @@ class SqliteDatabase:
         self._loop = asyncio.get_running_loop()
         self._engine = SqliteEngine(path, lock_path)
         self._group = GroupCommit(self._loop, self._engine)
-        self._point = Session(connect(path, cache_mebibytes=8, readonly=True))
+        self._point = Session(connect(path, cache_mebibytes=4, readonly=True))
         self._generation = self._point.connection.cursor()
+        self._generations: dict[str, int] = {}
+        """As read in this turn of the loop; a commit of ours ends it sooner."""
         self._reads: SimpleQueue[tuple[Callable[[Reader], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._readers: list[threading.Thread] = []
         self._closed = False
         self._checkpointer = Checkpointer(path, lock_path, self._group, self.holder)
-        self._group.after_commit = lambda: self._checkpointer.notice(self._engine.wal_pages)
+        self._group.after_commit = self._committed
+
+    def _committed(self) -> None:
+        self._generations.clear()
+        self._checkpointer.notice(self._engine.wal_pages)
 
     @property
     def hold(self) -> Callable[[], int] | None:
@@ -206,12 +212,18 @@ class SqliteDatabase:
         return self._group.later(closure)
 
     def generation(self, name: str) -> int:
+        known = self._generations.get(name)
+        if known is not None:
+            return known
         try:
             row = self._generation.execute(generations.READ, (name,)).fetchone()
             self._generation.execute("")
         except apsw.Error as error:
             raise explain(error, self._point.connection) from error
-        return 0 if row is None else int(row[0])
+        if not self._generations:
+            self._loop.call_soon(self._generations.clear)
+        number = self._generations[name] = 0 if row is None else int(row[0])
+        return number
 
     def point(self, fn: Callable[[Reader], T]) -> T:
         return _at_one_moment(self._point, fn)
@@ -239,7 +251,7 @@ class SqliteDatabase:
             answer: Any
             try:
                 if session is None:
-                    session = Session(connect(self._path, readonly=True))
+                    session = Session(connect(self._path, cache_mebibytes=4, readonly=True))
                 answer = _at_one_moment(session, fn)
             except Exception as error:  # noqa: BLE001 (whoever waits is told)
                 answer = Failure(error)

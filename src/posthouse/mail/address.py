@@ -52,13 +52,18 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         """The address as it stands in a command or header, quoted where it must be."""
-        local = self.local if _is_dot_atom(self.local) else _quote(self.local)
-        return f"{local}@{self.domain}" if self.domain else local
+        return _written(self)
 
     @property
     def ascii(self) -> bool:
         """False where SMTPUTF8 is needed to say it as it is."""
         return self.local.isascii() and self.domain.isascii()
+
+
+@lru_cache(maxsize=16384)
+def _written(address: Address) -> str:
+    local = address.local if _is_dot_atom(address.local) else _quote(address.local)
+    return f"{local}@{address.domain}" if address.domain else local
 
 
 @lru_cache(maxsize=16384)

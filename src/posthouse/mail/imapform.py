@@ -8,6 +8,7 @@ understand; NUL, which IMAP cannot carry, is left out.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from posthouse.mail import mailboxes
 from posthouse.mail.header import HeaderIndex
@@ -17,6 +18,7 @@ from posthouse.mail.parameters import Parameters
 QUOTED_LIMIT = 1000
 """Octets of a quoted string at most; what is longer becomes a literal."""
 
+_CACHED_LENGTH = 120
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
 _PRINTABLE = re.compile(rb"[ -~]*+\Z")
 _EMPTY_PART = b'("text" "plain" NIL NIL NIL "7bit" 0 0'
@@ -65,7 +67,18 @@ def _addresses(header: HeaderIndex, name: str) -> bytes:
     values = header.all(name)
     if not values:
         return b"NIL"
-    found = mailboxes.parse(values[0] if len(values) == 1 else b", ".join(values))
+    value = values[0] if len(values) == 1 else b", ".join(values)
+    return _usual_list(value) if len(value) <= _CACHED_LENGTH else _list(value)
+
+
+@lru_cache(maxsize=1024)
+def _usual_list(value: bytes) -> bytes:
+    """The same correspondents write again and again."""
+    return _list(value)
+
+
+def _list(value: bytes) -> bytes:
+    found = mailboxes.parse(value)
     if not found:
         return b"NIL"
     if len(found) == 1:
