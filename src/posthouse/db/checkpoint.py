@@ -84,7 +84,7 @@ class Checkpointer:
         self._asking = self._group.later(lambda tx: leases.take(tx, LEASE, self._holder), future)
 
     def _work(self) -> None:
-        connection = connect(self._path)
+        connection = connect(self._path, cache_mebibytes=2)
         lock = LockFile(self._lock_path)
         while (pages := self._jobs.get()) is not None:
             try:
