@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthouse.access.imap.sections import cut_ranges, literal, of_data, of_head
+from posthouse.access.imap.selected import batches
+from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import scan
 from posthouse.protocol.imap.fetching import Section, Text
 
@@ -51,6 +53,16 @@ def test_partial_is_cut_over_all_ranges(spans: list[tuple[int, int]], start: int
     whole = b"".join(data[low:high] for low, high in ranges)
     cut = b"".join(data[low:high] for low, high in cut_ranges(ranges, (start, length)))
     assert cut == whole[start : start + length]
+
+
+@given(st.lists(st.integers(1, 3_000_000), max_size=50), st.integers(1, 20), st.integers(0, 300))
+def test_batches_hold_little_and_leave_nobody_out(sizes: list[int], most: int, times: int) -> None:
+    found = list(batches(range(len(sizes)), sizes, most, times))
+    assert [index for batch in found for index in batch] == list(range(len(sizes)))
+    for batch in found:
+        assert 0 < len(batch) <= most
+        held = sum(min(sizes[index], HEAD_LIMIT) for index in batch) * times
+        assert len(batch) == 1 or held <= 2 * 1024 * 1024
 
 
 def test_a_literal_holds_any_octets() -> None:

@@ -8,11 +8,11 @@ by piece, as fast as the client takes them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import sections
-from posthouse.access.imap.selected import Runs, Selected, indexes_of
+from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, User, completed
 from posthouse.db import DatabaseError
 from posthouse.mail.dates import imap_datetime
@@ -40,8 +40,6 @@ _BATCH = 1000
 _BATCH_HEADS = 200
 _FEW = 8
 """Messages up to which a query is a look-up by key, too short for another thread."""
-_BATCH_OCTETS = 1024 * 1024
-"""Octets of content per query, about; large bodies are not among them."""
 
 _STORED = {
     Item.INTERNALDATE: Column.ARRIVED,
@@ -58,6 +56,8 @@ class Plan(NamedTuple):
     """Of the store, UID first; empty where the view has all."""
     heads: bool
     bodies: bool
+    sections: int
+    """How often octets of the message are held at once."""
     seen: bool
     """Sets \\Seen."""
 
@@ -74,7 +74,8 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     if bodies:
         columns += [Column.CONTENT_SIZE, Column.BLOB, Column.BODY]
     seen = not all(section.peek for section in wanted)
-    return Plan(items, (Column.UID, *columns) if columns else (), bool(wanted), bodies, seen)
+    heads = bool(wanted) or bodies
+    return Plan(items, (Column.UID, *columns) if columns else (), heads, bodies, len(wanted) + heads, seen)
 
 
 def fetch(user: User, command: commands.Fetch) -> Stream:
@@ -93,7 +94,8 @@ async def _lines(
     missing = False
     try:
         marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
-        for indexes in _batches(selected, runs, wanted):
+        most = _BATCH_HEADS if wanted.heads else _BATCH
+        for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
             if not wanted.columns:
                 yield _join(indexes, _columns(selected, wanted, indexes, []))
                 continue
@@ -137,23 +139,6 @@ def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[cha
         lambda tx: changes.store(tx, account, mailbox, ranges, Action.ADD, Flag.SEEN),
         long=len(uids) > _BATCH,
     )
-
-
-def _batches(selected: Selected, runs: Runs, wanted: Plan) -> Iterator[list[int]]:
-    """The messages in batches that are read, and held, at once."""
-    sizes = selected.view.sizes
-    limit = _BATCH_HEADS if wanted.heads and wanted.columns else _BATCH
-    batch: list[int] = []
-    octets = 0
-    for index in indexes_of(runs):
-        if wanted.bodies:
-            octets += sizes[index]
-        if len(batch) >= limit or (batch and octets > _BATCH_OCTETS):
-            yield batch
-            batch, octets = [], sizes[index]
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def _ranges(selected: Selected, indexes: list[int]) -> Ranges:

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from posthouse.access.imap import flags
-from posthouse.access.imap.selected import Runs, Selected
+from posthouse.access.imap.selected import Runs, Selected, batches
 from posthouse.access.imap.state import User, completed
 from posthouse.access.imap.text import body_contains, fold, header_text
 from posthouse.mail.header import HeaderIndex, field_value_text
@@ -129,8 +129,8 @@ class Search:
             test = self._test(key)
             return [index for index in indexes if test(Subject(index))]
         found: list[int] = []
-        for start in range(0, len(indexes), _BATCH[wanted]):
-            some = indexes[start : start + _BATCH[wanted]]
+        held = 0 if wanted is Need.DATE else 1
+        for some in batches(indexes, self._selected.view.sizes, _BATCH[wanted], held):
             for subject in await self._subjects(some, wanted):
                 if await self._holds(key, subject):
                     found.append(subject.index)

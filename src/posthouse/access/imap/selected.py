@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.access.imap import flags
+from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.sequence import STAR, SequenceSet
 from posthouse.store import changes, snapshot
 from posthouse.store.flags import Flag
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
+
+_BATCH_OCTETS = 2 * 1024 * 1024
 
 
 class OwnChange(NamedTuple):
@@ -238,6 +241,25 @@ def indexes_of_uids(view: Snapshot, ranges: Ranges) -> Runs:
     """Where the messages of some UID ranges stand now."""
     found = [(bisect_left(view.uids, first), bisect_right(view.uids, last)) for first, last in ranges]
     return [run for run in found if run[0] < run[1]]
+
+
+def batches(indexes: Iterable[int], sizes: Sequence[int], most: int, times: int) -> Iterator[list[int]]:
+    """The messages in batches that are read, and held, at once: `most` of them at most.
+
+    `times`: how often the octets of a message are held, 0 where they are not read. Large bodies never are,
+    so a message weighs no more than the longest header.
+    """
+    batch: list[int] = []
+    octets = 0
+    for index in indexes:
+        weight = min(sizes[index], HEAD_LIMIT) * times
+        if len(batch) >= most or (batch and octets + weight > _BATCH_OCTETS):
+            yield batch
+            batch, octets = [], 0
+        batch.append(index)
+        octets += weight
+    if batch:
+        yield batch
 
 
 def indexes_of(runs: Runs) -> Iterator[int]:

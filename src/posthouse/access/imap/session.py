@@ -14,11 +14,12 @@ from posthouse.access.imap import fetch, listing, mailboxes, messages, search
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import BAD_SET, GONE, User, completed
-from posthouse.access.services import Services, is_this_machine
+from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
+from posthouse.net.limits import is_this_machine
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import (

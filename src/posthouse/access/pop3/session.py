@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.services import Services, is_this_machine
+from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError
 from posthouse.mail.content import CHUNK
 from posthouse.mail.envelope import AccountId
+from posthouse.net.limits import is_this_machine
 from posthouse.net.session import Stream
 from posthouse.observe import log
 from posthouse.protocol.pop3.server import (
