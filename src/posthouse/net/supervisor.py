@@ -46,6 +46,7 @@ LONGEST_PAUSE = 30.0
 _READY = signal.SIGRTMIN
 _SIGNALS = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, _READY}
 _PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 _log = log.get("supervisor")
 
 
@@ -96,7 +97,7 @@ def run(
     config: Settings,
     listeners: Iterable[ListenerSpec],
     worker_main: Callable[[WorkerContext], None],
-    migrate: Callable[[], None],
+    migrate: Callable[[], object],
 ) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status of the program.
 
@@ -144,7 +145,7 @@ class _Supervisor:
         self._stopping_since: float | None = None
         self._status = os.EX_OK
 
-    def serve(self, migrate: Callable[[], None]) -> int:
+    def serve(self, migrate: Callable[[], object]) -> int:
         setproctitle("posthouse: supervisor")
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         # A signal that is ignored (SIGHUP under nohup) would never be seen.
@@ -166,7 +167,7 @@ class _Supervisor:
                 signal.signal(number, handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _migrate(self, migrate: Callable[[], None]) -> int:
+    def _migrate(self, migrate: Callable[[], object]) -> int:
         child = self._fork("posthouse: migration", migrate)
         while True:
             received = signal.sigwait(_SIGNALS)
@@ -259,7 +260,7 @@ class _Supervisor:
         worker.started = time.monotonic()
         worker.pid = self._fork(f"posthouse: worker {worker.index + 1}", work)
 
-    def _fork(self, title: str, work: Callable[[], None]) -> int:
+    def _fork(self, title: str, work: Callable[[], object]) -> int:
         """Fork a child that does `work` and ends; it dies with us. Returns its pid."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -270,10 +271,10 @@ class _Supervisor:
         _be_child(supervisor, title, work)
 
 
-def _be_child(supervisor: int, title: str, work: Callable[[], None]) -> NoReturn:
+def _be_child(supervisor: int, title: str, work: Callable[[], object]) -> NoReturn:
     status = os.EX_SOFTWARE
     try:
-        _die_with(supervisor)
+        die_with(supervisor)
         setproctitle(title)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -293,10 +294,10 @@ def _be_child(supervisor: int, title: str, work: Callable[[], None]) -> NoReturn
         os._exit(status)
 
 
-def _die_with(supervisor: int) -> None:
-    """Have the kernel kill this process when its parent dies (prctl(2)); die now if it is too late."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor:
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process `number` when its parent dies (prctl(2)); end if it is too late."""
+    _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
         os._exit(os.EX_UNAVAILABLE)
 
 

@@ -48,6 +48,11 @@ class VirtualClock:
             callback()
         await asyncio.gather(*(self._tell(follower) for follower in list(self._followers)))
 
+    @property
+    def serving(self) -> bool:
+        """Other processes can follow."""
+        return self._server is not None
+
     async def serve(self, path: Path) -> None:
         """Let other processes follow through a Unix socket at `path`."""
         self._server = await asyncio.start_unix_server(self._follow, path)

@@ -13,7 +13,8 @@ import smtplib
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from posthouse.mail.address import parse_address
 from posthouse.mail.compose import message
@@ -74,6 +75,26 @@ async def demo(*, once: bool, say: Callable[[str], None]) -> None:
             say("Stopping.")
 
 
+async def stay(
+    domains: Sequence[str], users: Sequence[str], directory: Path | None, say: Callable[[str], None]
+) -> None:
+    """A server for each domain, with the same users; stays until SIGINT or SIGTERM. `directory`: absolute.
+
+    Raises RuntimeError where a server does not start.
+    """
+    async with PocketInternet(directory) as net:
+        say(f"The pocket internet is up: DNS on {net.dns.endpoint}, MX hosts on port {net.smtp_port}.")
+        servers = await asyncio.gather(
+            *(
+                net.add_subprocess(domain, {user: secrets.token_urlsafe(9) for user in users})
+                for domain in domains
+            )
+        )
+        _tell_logins(servers, net, say)
+        await _until_told_to_stop()
+        say("Stopping.")
+
+
 async def send_letter(server: PocketServer, context: ssl.SSLContext, say: Callable[[str], None]) -> str:
     """Submit the letter as Alice does; its Message-ID."""
     message_id = f"{secrets.token_hex(8)}@north.test"
@@ -130,7 +151,7 @@ async def journey(server: PocketServer, message_id: str) -> str:
     return output.decode("utf-8", "replace").rstrip()
 
 
-def _tell_logins(servers: tuple[Subprocess, ...], net: PocketInternet, say: Callable[[str], None]) -> None:
+def _tell_logins(servers: Sequence[Subprocess], net: PocketInternet, say: Callable[[str], None]) -> None:
     say("Log in with any mail program:")
     for server in servers:
         for login, password in server.users.items():

@@ -97,12 +97,20 @@ class PocketInternet:
         *,
         hostname: str = "",
         settings: Mapping[str, Any] | None = None,
+        follow_clock: bool = False,
     ) -> Subprocess:
-        """The same as `posthouse serve`, in processes of its own and on the machine's clock."""
+        """The same as `posthouse serve`, in processes of its own.
+
+        Its clock is the machine's; with `follow_clock` it is the internet's, by a program that differs
+        from `posthouse serve` in nothing else.
+        """
         host = hostname or f"mail.{domain}"
         place, tls = self._place(domain, host)
+        clock = self.directory / "clock" if follow_clock else None
+        if clock is not None and not self.clock.serving:
+            await self.clock.serve(clock)
         return await self._begin(
-            Subprocess(domain, host, place, users or {}, {"tls": tls, **(settings or {})})
+            Subprocess(domain, host, place, users or {}, {"tls": tls, **(settings or {})}, clock)
         )
 
     async def add_peer(

@@ -27,6 +27,7 @@ from posthouse.config.endpoint import parse_endpoint
 from posthouse.db import Database, open_database
 from posthouse.net.dns import StubResolver
 from posthouse.net.sockets import ListenerSpec, Sockets, open_sockets, read_listeners
+from posthouse.net.supervisor import die_with
 
 if TYPE_CHECKING:
     from posthouse.app import Worker
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 READY_WITHIN = 30.0
 """Seconds for a server to begin."""
-_SERVICES = ("submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s")
+SERVICES = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s")
+"""What a server may listen for, by name in [listen]."""
 
 
 class Place(NamedTuple):
@@ -130,7 +132,7 @@ class InProcess(PocketServer):
     async def start(self) -> None:
         from posthouse.app import Worker
 
-        specs = [ListenerSpec(name, getattr(self.config.listen, name)) for name in ("smtp", *_SERVICES)]
+        specs = [ListenerSpec(name, getattr(self.config.listen, name)) for name in SERVICES]
         self._sockets = open_sockets(specs, workers=1)
         self._serves(self._sockets.endpoints)
         servers = [(server.host, server.port) for server in self.config.dns.nameservers]
@@ -156,22 +158,41 @@ class InProcess(PocketServer):
 class Subprocess(PocketServer):
     """A server in processes of its own. `log` in its directory has what it wrote."""
 
-    process: asyncio.subprocess.Process | None = None
+    def __init__(
+        self,
+        domain: str,
+        hostname: str,
+        place: Place,
+        users: Mapping[str, str],
+        settings: Mapping[str, Any],
+        clock: Path | None = None,
+    ) -> None:
+        """`clock`: the Unix socket of a `VirtualClock` that it follows; None: the machine's time."""
+        super().__init__(domain, hostname, place, users, settings)
+        self._clock = clock
+        self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Returns when all its workers serve. Raises RuntimeError, with the log, when they do not."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as told:
             told.bind("")  # an abstract name of the kernel's choice (unix(7))
             name = told.getsockname().decode("ascii").replace("\0", "@", 1)
+            parent = os.getpid()
             with self.log.open("ab") as log:
                 self.process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "posthouse", "serve", "--config", str(self.config_file),
+                    sys.executable, "-m", *self._program(),
                     env=os.environ | {"NOTIFY_SOCKET": name}, stdin=asyncio.subprocess.DEVNULL,
                     stdout=log, stderr=log, start_new_session=True,
+                    preexec_fn=lambda: die_with(parent, signal.SIGTERM),
                 )  # fmt: skip
             await self._wait_ready(told)
         listed = read_listeners(self.config.data_directory)
         self._serves({service: [parse_endpoint(text) for text in texts] for service, texts in listed.items()})
+
+    def _program(self) -> tuple[str, ...]:
+        if self._clock is None:
+            return "posthouse", "serve", "--config", str(self.config_file)
+        return "posthouse.pocket.follower", str(self.config_file), str(self._clock)
 
     @property
     def log(self) -> Path:
@@ -228,7 +249,7 @@ def _defaults(hostname: str, place: Place) -> dict[str, Any]:
         "workers": 1,
         "listen": {
             "smtp": [f"{place.address}:{place.smtp_port}"],
-            **{name: [any_port] for name in _SERVICES if name != "lmtp"},
+            **{name: [any_port] for name in SERVICES if name not in ("smtp", "lmtp")},
         },
         "smtp": {"mynetworks": [f"{place.address}/32"]},
         "dns": {"nameservers": [place.nameserver]},

@@ -160,6 +160,20 @@ def test_octets_that_move_put_the_deadline_off(run: Any, serve: Any) -> None:
     run(scene())
 
 
+def test_a_deadline_that_becomes_shorter_counts_at_once(run: Any, serve: Any) -> None:
+    async def scene() -> None:
+        def hurry() -> bytes:
+            served.cores[0].timeout = 0.05
+            return b"hurry"
+
+        async with serve({b"hurry": hurry}, timeout=60.0) as served:
+            reader, writer = await served.connect()
+            writer.write(b"hurry\r\n")
+            assert await reader.read() == b"ok connected\r\nhurry\r\n421 timed out\r\n"
+
+    run(scene())
+
+
 def test_a_decision_of_ours_may_take_longer_than_the_client_may_be_silent(run: Any, serve: Any) -> None:
     async def scene() -> None:
         async def slow() -> bytes:
@@ -251,12 +265,20 @@ def test_an_asynchronous_stream_is_held_back_by_the_client_too(run: Any, serve: 
 
 def test_a_client_that_closed_its_side_gets_large_answers_to_the_last(run: Any, serve: Any) -> None:
     async def scene() -> None:
-        async with serve({b"r": lambda: Stream([b"p" * 400_000], b"end")}) as served:
-            reader, writer = await served.connect()
-            writer.write(b"r\r\n" * 50)
-            writer.write_eof()
+        large = b"p" * (8 * MB)
+        async with serve({b"large": large}) as served:
+            reader, writer = await served.connect(limit=1000)
             await reader.readline()
-            assert await reader.read() == (b"p" * 400_000 + b"end\r\n") * 50
+            writer.write(b"large\r\n")
+            await served.drivers[0].seen(b"large")
+            pump, core = served.drivers[0].pump, served.cores[0]
+            assert pump.congested
+            before = core.received
+            writer.write(b"a\r\nb\r\nc\r\n")
+            writer.write_eof()
+            while core.received == before or not pump._eof:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            assert await reader.read() == large + b"\r\nok a\r\nok b\r\nok c\r\n"
 
     run(scene())
 

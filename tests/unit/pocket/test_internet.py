@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import select
+import shutil
 import smtplib
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +38,17 @@ async def read(net: PocketInternet, server: PocketServer, login: str) -> bytes:
     async with MailReader(endpoint, net.ca.client_context(), server.hostname) as reader:
         await reader.log_in(login, server.users[login])
         return await reader.wait_for_mail()
+
+
+async def until_deferred(server: PocketServer) -> None:
+    """Until the first attempt is recorded: what the clock does before it would not count."""
+    database = server.open_database()
+    attempted = "SELECT 1 FROM queue_entry WHERE attempts = 1"
+    try:
+        while not await database.read(lambda reader: reader.one(attempted)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    finally:
+        await database.close()
 
 
 def test_a_letter_goes_from_one_server_to_another(run: Callable[..., Any]) -> None:
@@ -63,11 +79,31 @@ def test_a_greylisted_letter_goes_when_the_clock_says_so(run: Callable[..., Any]
             await asyncio.to_thread(submit, net, north, "a@north.test", "b@south.test")
             await south.until(lambda: bool(south.sessions and south.sessions[0].ended))
             assert south.letters == []
+            await until_deferred(north)
             await net.clock.advance(2 * 4000)
             letter = await south.letter(0)
             assert letter.content.endswith(b"\r\n\r\nHello\r\n")
             assert letter.client == "127.0.0.2"
             assert letter.tls.startswith("TLSv1.")
+
+    run(scene())
+
+
+def test_the_clock_of_a_server_in_its_own_processes_can_be_put_forward(run: Callable[..., Any]) -> None:
+    async def scene() -> None:
+        async with PocketInternet() as net:
+            settings = {"outbound": {"connection_cache_time_limit": "0s"}, "workers": 2}
+            north = await net.add_subprocess(
+                "north.test", {"a": "secret"}, settings=settings, follow_clock=True
+            )
+            south = await net.add_peer("south.test")
+            south.script(greylisting(times=1))
+            await asyncio.to_thread(submit, net, north, "a@north.test", "b@south.test")
+            await south.until(lambda: bool(south.sessions and south.sessions[0].ended))
+            await until_deferred(north)
+            await net.clock.advance(2 * 4000)
+            letter = await south.letter(0)
+            assert letter.content.endswith(b"\r\n\r\nHello\r\n")
 
     run(scene())
 
@@ -107,3 +143,21 @@ def test_the_demo_sends_a_letter_and_ends() -> None:
     assert "bob@south.test reads it by IMAP" in done.stdout
     assert "Dear Bob," in done.stdout
     assert done.stdout.count("Its journey, as ") == 2
+
+
+def test_the_servers_of_a_demo_that_was_killed_end_too() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "posthouse", "pocket", "north.test"], stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        lines = iter(command.stdout.readline, "")
+        config = Path(next(line for line in lines if "--config" in line).split()[-1])
+        supervisor = json.loads((config.parent / "data" / "run" / "listeners.json").read_text())["pid"]
+        watched = os.pidfd_open(supervisor)
+        try:
+            command.kill()
+            readable, _, _ = select.select([watched], [], [], 15)
+            assert readable, "it still runs"
+        finally:
+            os.close(watched)
+            shutil.rmtree(config.parent.parent)
