@@ -141,6 +141,7 @@ class Worker:
             message_size_limit=config.smtp.message_size_limit,
             mailbox_size_limit=config.accounts.mailbox_size_limit,
             hostname=config.hostname,
+            auth_allow_cleartext=config.accounts.auth_allow_cleartext,
         )
         self.smtp_services: list[Service] = []
         trusted = Networks(config.smtp.mynetworks)

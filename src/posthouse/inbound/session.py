@@ -37,6 +37,7 @@ from posthouse.mail.reply import (
     TLS_UNAVAILABLE,
     Reply,
 )
+from posthouse.net.limits import is_this_machine
 from posthouse.observe import log
 from posthouse.policy.verdict import Verdict
 from posthouse.protocol.smtp import events
@@ -86,6 +87,8 @@ class SmtpSession:
         self._trusted = self._address == "local" or service.policy.trusts(self._address)
         now = self._now()
         self._opening.append(record.connected(now, self._address, self._port, service.name))
+        if service.role is Role.SUBMISSION and is_this_machine(self._address):
+            self._core.allow_auth_in_clear()
         if peer.uid is not None and service.role is Role.SUBMISSION:
             # The kernel vouches for him: he need not say AUTH.
             self._user = f"{LOCAL_USER}{peer.uid}"

@@ -36,6 +36,16 @@ class Networks:
         return any(parsed.version == network.version and parsed in network for network in self._networks)
 
 
+def is_this_machine(address: str) -> bool:
+    """Whether a peer, as `net` names it, is on this machine: nobody can listen in between."""
+    if address == "local":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def share(limit: int, workers: int) -> int:
     """One worker's part of a limit for all; 0 stays 0 (no limit)."""
     return -(-limit // workers) if limit else 0

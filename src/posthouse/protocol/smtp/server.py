@@ -13,7 +13,7 @@ errors the session ends with 421. It knows nothing of users, domains or policy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from posthouse.mail.envelope import Recipient, Sender
@@ -192,6 +192,10 @@ class ServerSession:
         self.extended = False
         self.authenticated = False
         self._state = verbs.GREETED
+
+    def allow_auth_in_clear(self) -> None:
+        """Nobody can listen in between (loopback, a Unix socket): passwords are taken without TLS."""
+        self._capabilities = replace(self._capabilities, auth_without_tls=True)
 
     def time_out(self) -> None:
         """The client kept silent for `timeout` seconds."""
