@@ -13,6 +13,7 @@ address means that account's mailbox. So `alice → alice, carol@example.net` fo
 
 from __future__ import annotations
 
+import unicodedata
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -166,3 +167,13 @@ def _check(alias: Alias) -> None:
             raise NotAllowed("One moves to one new address, not to several.")
         if canonical(alias.targets[0]) == alias.address:
             raise NotAllowed(f"{alias.address} cannot have moved to itself.")
+
+
+def lists_named(rows: Rows, local: str, limit: int) -> tuple[str, ...]:
+    """Canonical addresses of the lists with this local part, in whatever domain, at most `limit`."""
+    start = unicodedata.normalize("NFC", local.lower()) + "@"
+    found = rows.all(
+        "SELECT address FROM alias WHERE kind = ? AND substr(address, 1, ?) = ? ORDER BY address LIMIT ?",
+        (Kind.LIST.value, len(start), start, limit),
+    )
+    return tuple(address for (address,) in found)

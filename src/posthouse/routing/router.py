@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
 from posthouse.accounts import account as accounts
+from posthouse.accounts import alias as aliases
 from posthouse.accounts import domain as domains
 from posthouse.mail import reply as replies
 from posthouse.mail.address import Address, AddressError, domain_to_ascii, parse_address
@@ -102,8 +103,7 @@ class Router:
             if not found:
                 return replies.NO_SUCH_USER
             if len(found) > 1:
-                # RFC 5321 §3.5.1: ambiguous, with the candidates.
-                return Reply(553, "5.1.4", "\n".join(("User ambiguous; possibilities are", *found)))
+                return _ambiguous(found)
             text = found[0]
         try:
             address = parse_address(text)
@@ -123,8 +123,20 @@ class Router:
         """The reply to EXPN (RFC 5321 §3.5.2): the members of a list, for authenticated users."""
         if not authenticated:
             return EXPN_DENIED
+        text = argument.strip().removeprefix("<").removesuffix(">")
+        if "@" not in text:
+            found = await _settled(
+                self._directory.recall(
+                    ("lists", text), lambda rows: aliases.lists_named(rows, text, CANDIDATES)
+                )
+            )
+            if not found:
+                return NOT_A_LIST
+            if len(found) > 1:
+                return _ambiguous(found)
+            text = found[0]
         try:
-            address = parse_address(argument.strip().removeprefix("<").removesuffix(">"))
+            address = parse_address(text)
         except AddressError:
             return replies.BAD_RECIPIENT_SYNTAX
         resolution = await _settled(self.resolve(address))
@@ -187,6 +199,11 @@ def _leads_to(resolution: Resolution, login: str) -> bool:
     if resolution.kind in (Kind.LIST, Kind.UNKNOWN):
         return False
     return any(isinstance(final, Local) and final.address == login for final in resolution.finals)
+
+
+def _ambiguous(candidates: tuple[str, ...]) -> Reply:
+    """RFC 5321 §3.5.1: more than one fits."""
+    return Reply(553, "5.1.4", "\n".join(("User ambiguous; possibilities are", *candidates)))
 
 
 def _mailbox(address: str, name: str) -> Reply:

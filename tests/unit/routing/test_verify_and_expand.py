@@ -54,6 +54,15 @@ async def test_users_see_the_members_of_a_list(busy: World) -> None:
     assert expanded.encode() == b"250-2.1.5 <alice@example.org>\r\n250 2.1.5 <x@example.net>\r\n"
 
 
+async def test_a_list_is_known_by_its_name_alone(busy: World) -> None:
+    by_name = await busy.router.expand("ALL", authenticated=True)
+    assert by_name == await busy.router.expand("all@example.org", authenticated=True)
+    await busy.add_alias("all@example.com", "bob@example.com", kind=AliasKind.LIST)
+    assert (await busy.router.expand("all", authenticated=True)).code == 553
+    for argument in ("alice", "nobody", "a%", ""):
+        assert (await busy.router.expand(argument, authenticated=True)).code == 550
+
+
 async def test_only_lists_are_expanded(busy: World) -> None:
     for argument in ("alice@example.org", "carol@example.org", "nobody@example.org", "x@example.net"):
         assert (await busy.router.expand(argument, authenticated=True)).code == 550
