@@ -60,7 +60,7 @@ def _there(server: ServeProcess) -> Counter[str]:
 
 
 def test_a_full_disk_is_answered_with_452_and_spoils_nothing(small_disk: Path) -> None:
-    """Given a disk that fills, then 452; when it has room again, then mail flows, and no promise is broken."""
+    """Given a disk that fills, then 452; when it has room again, then mail flows; no promise is broken."""
     promised: list[str] = []
     refused: dict[str, tuple[int, bytes]] = {}
     with ServeProcess(small_disk, {"workers": 1}) as server:
@@ -106,19 +106,19 @@ async def test_a_database_that_may_not_grow_is_answered_with_452(tmp_path: Path)
     async with InProcess(tmp_path) as world:
         await world.send("sender@east.test", ["alice@north.test"], letter)
 
-        def limit(pages: int) -> None:
-            world.database.write([], lambda tx: tx.one(f"PRAGMA max_page_count = {pages}"))
+        async def limit(pages: int) -> None:
+            await world.database.write([], lambda tx: tx.one(f"PRAGMA max_page_count = {pages}"))
 
         size = database_file(world.config).stat().st_size
-        limit(size // 4096 + 10)
-        replies = []
+        await limit(size // 4096 + 10)
+        replies: list[str] = []
         async with world.client() as client:
             while not replies or replies[-1].startswith("250"):
                 await client.envelope("sender@east.test", ["alice@north.test"])
                 replies += await client.content(letter)
                 assert len(replies) < 50
             assert replies[-1].startswith("452 4.3.1 ")
-            limit(1_000_000)
+            await limit(1_000_000)
             await client.envelope("sender@east.test", ["alice@north.test"])
             replies += await client.content(letter)
         assert replies[-1].startswith("250 ")
