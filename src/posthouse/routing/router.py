@@ -7,7 +7,7 @@ An answer given before costs the directory's generation read and a dictionary lo
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from posthouse.accounts import account as accounts
@@ -93,22 +93,9 @@ class Router:
         """The reply to VRFY (RFC 5321 §3.5.1). Strangers learn nothing: 252."""
         if not authenticated:
             return replies.CANNOT_VERIFY
-        text = argument.strip().removeprefix("<").removesuffix(">")
-        if not text.isprintable():
-            return replies.BAD_RECIPIENT_SYNTAX
-        if "@" not in text and text.lower() != "postmaster":
-            found = await _settled(
-                self._directory.recall(("named", text), lambda rows: accounts.named(rows, text, CANDIDATES))
-            )
-            if not found:
-                return replies.NO_SUCH_USER
-            if len(found) > 1:
-                return _ambiguous(found)
-            text = found[0]
-        try:
-            address = parse_address(text)
-        except AddressError:
-            return replies.BAD_RECIPIENT_SYNTAX
+        address = await self._meant(argument, accounts.named, replies.NO_SUCH_USER)
+        if isinstance(address, Reply):
+            return address
         resolution = await _settled(self.resolve(address))
         if resolution.kind is Kind.REMOTE:
             return replies.CANNOT_VERIFY
@@ -123,22 +110,9 @@ class Router:
         """The reply to EXPN (RFC 5321 §3.5.2): the members of a list, for authenticated users."""
         if not authenticated:
             return EXPN_DENIED
-        text = argument.strip().removeprefix("<").removesuffix(">")
-        if "@" not in text:
-            found = await _settled(
-                self._directory.recall(
-                    ("lists", text), lambda rows: aliases.lists_named(rows, text, CANDIDATES)
-                )
-            )
-            if not found:
-                return NOT_A_LIST
-            if len(found) > 1:
-                return _ambiguous(found)
-            text = found[0]
-        try:
-            address = parse_address(text)
-        except AddressError:
-            return replies.BAD_RECIPIENT_SYNTAX
+        address = await self._meant(argument, aliases.lists_named, NOT_A_LIST)
+        if isinstance(address, Reply):
+            return address
         resolution = await _settled(self.resolve(address))
         if resolution.kind is not Kind.LIST:
             return NOT_A_LIST
@@ -151,6 +125,29 @@ class Router:
         if not smtputf8 and not all(member.isascii() for member in members):
             return replies.UTF8_NEEDS_SMTPUTF8  # RFC 6531 §3.7.4.2
         return Reply(250, "2.1.5", "\n".join(members))
+
+    async def _meant(
+        self, argument: str, named: Callable[[Reader, str, int], tuple[str, ...]], nobody: Reply
+    ) -> Address | Reply:
+        """The address that VRFY or EXPN asks about: an address, or the only one that `named` knows by
+        that name; else the reply."""
+        text = argument.strip().removeprefix("<").removesuffix(">")
+        if not text.isprintable() or not text:
+            return replies.BAD_RECIPIENT_SYNTAX
+        if "@" not in text and text.lower() != "postmaster":
+            question = (named.__name__, text)
+            found = await _settled(
+                self._directory.recall(question, lambda rows: named(rows, text, CANDIDATES))
+            )
+            if not found:
+                return nobody
+            if len(found) > 1:
+                return Reply(553, "5.1.4", "\n".join(("User ambiguous; possibilities are", *found)))
+            text = found[0]
+        try:
+            return parse_address(text)
+        except AddressError:
+            return replies.BAD_RECIPIENT_SYNTAX
 
     async def _name_of(self, final: Local) -> str:
         def work_out(reader: Reader) -> str:
@@ -199,11 +196,6 @@ def _leads_to(resolution: Resolution, login: str) -> bool:
     if resolution.kind in (Kind.LIST, Kind.UNKNOWN):
         return False
     return any(isinstance(final, Local) and final.address == login for final in resolution.finals)
-
-
-def _ambiguous(candidates: tuple[str, ...]) -> Reply:
-    """RFC 5321 §3.5.1: more than one fits."""
-    return Reply(553, "5.1.4", "\n".join(("User ambiguous; possibilities are", *candidates)))
 
 
 def _mailbox(address: str, name: str) -> Reply:

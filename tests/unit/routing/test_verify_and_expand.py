@@ -59,7 +59,7 @@ async def test_a_list_is_known_by_its_name_alone(busy: World) -> None:
     assert by_name == await busy.router.expand("all@example.org", authenticated=True)
     await busy.add_alias("all@example.com", "bob@example.com", kind=AliasKind.LIST)
     assert (await busy.router.expand("all", authenticated=True)).code == 553
-    for argument in ("alice", "nobody", "a%", ""):
+    for argument in ("alice", "nobody", "a%"):
         assert (await busy.router.expand(argument, authenticated=True)).code == 550
 
 
