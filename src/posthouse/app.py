@@ -8,6 +8,7 @@ their own process, on a clock of their own.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import socket
@@ -88,6 +89,8 @@ SUBMISSION_MODE = 0o666
 """Any user of the machine may submit by the Unix socket; who he is, the kernel says."""
 FLUSH_SECONDS = 1.0
 """Between two writes of what was refused."""
+GC_THRESHOLD = 10_000
+"""New objects before a look for cycles: a thousand sessions in the middle of a letter are none."""
 
 
 class Worker:
@@ -454,6 +457,9 @@ async def _serve(config: Config, path: Path, context: WorkerContext, slot: int) 
 
     context.attach(asyncio.get_running_loop(), reload=reload, stop=stopped.set)
     await worker.start()
+    # What lives as long as the worker need not be looked through for garbage again and again.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     context.ready()
     await stopped.wait()
     await worker.stop()
