@@ -18,7 +18,8 @@ REPLIES = st.sampled_from(
         b"250-mx\r\n250-CHUNKING\r\n250-AUTH PLAIN LOGIN\r\n250 PIPELINING\r\n", b"250-mx\r\n250 SIZE 3\r\n",
         b"334 \r\n", b"334 !\r\n", b"235 in\r\n", b"421 bye\r\n",
         b"450 4.7.1 later\r\n", b"550 5.1.1 no\r\n",
-        b"550-5.1.1 no\r\n", b"503 what\n", b"x\r\n", b"250\r\n", b"299 ok\r\n", b"300 odd\r\n", b"999 odd\r\n",
+        b"550-5.1.1 no\r\n", b"503 what\n", b"x\r\n", b"250\r\n", b"299 ok\r\n", b"300 odd\r\n",
+        b"999 odd\r\n",
         b"250-" + b"x" * 4000 + b"\r\n", b"250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 DSN\r\n",
     ]
 )  # fmt: skip
@@ -52,7 +53,7 @@ def test_every_recipient_gets_one_reply(
                     finished += 1
                     assert len(replies) == count
                     assert all(not 300 <= reply.code < 400 for reply in replies)
-                    if session.idle:
+                    if session.idle and begun < 20:  # one that needs no reply would begin for ever
                         session.send(letter)
                         begun += 1
                 case Lost(reply):

@@ -97,7 +97,7 @@ def joined(events: list[object]) -> list[object]:
     return result
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=3400, deadline=None)
 @given(LINES, st.integers(1, 50), st.booleans())
 def test_replies_do_not_depend_on_how_octets_are_cut(octets: bytes, cut: int, lmtp: bool) -> None:
     whole = converse(octets, max(1, len(octets)), lmtp=lmtp)

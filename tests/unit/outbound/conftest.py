@@ -227,6 +227,9 @@ class World:
             self.certificates = Certificates()
         return self.certificates.server(*names)
 
+    def _busy(self) -> bool:
+        return any(post.pump is not None for house in self._houses for post in house.posts)
+
     async def close(self) -> None:
         for outbound in self._outbounds:
             outbound.close()
@@ -238,7 +241,7 @@ class World:
         for server in self._servers:
             server.close()
         async with asyncio.timeout(5):
-            while self._open_now or any(post.pump for house in self._houses for post in house.posts):
+            while self._open_now or self._busy():  # noqa: ASYNC110
                 await asyncio.sleep(0)
         for _ in range(20):  # the other ends learn of it
             await asyncio.sleep(0)
