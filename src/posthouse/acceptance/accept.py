@@ -97,6 +97,7 @@ class Lifetimes(NamedTuple):
 class Acceptance:
     """The one door of one worker.
 
+    `refused(letter, reply)` is told of a letter that nobody gets, which has no journey of its own;
     `changed(account, modseq)` is told of every mailbox change; `take(fresh)` gets queue entries to try
     at once, leased to this process, as long as `room()` says that it can hold more; `wake()` is called
     when something else is due in the queue.
@@ -113,6 +114,7 @@ class Acceptance:
         lifetimes: Lifetimes,
         mailbox_size_limit: int,
         keep_journeys: bool,
+        refused: Callable[[Letter, Reply], object],
         changed: Callable[[AccountId, int], object],
         take: Callable[[Fresh], object],
         room: Callable[[], bool],
@@ -126,6 +128,7 @@ class Acceptance:
         self._lifetimes = lifetimes
         self._quota = mailbox_size_limit
         self._keep_journeys = keep_journeys
+        self._refused = refused
         self._changed = changed
         self._take = take
         self._room = room
@@ -138,10 +141,11 @@ class Acceptance:
         Failures of the database become replies (RFC 5321 §4.2.3: 451, 452); no exception escapes.
         """
         refusal = _refusal(letter, plan)
-        if refusal is not None:
-            _LETTERS["refused"].add()
-            return refusal
         content = letter.content
+        if refusal is not None:
+            if isinstance(content, SpooledContent):
+                content.path.unlink(missing_ok=True)
+            return self._refuse(letter, refusal)
         if isinstance(content, SpooledContent):
             return self._accept_spooled(letter, content, plan)
         return self._write(letter, plan, "", b"")
@@ -152,7 +156,7 @@ class Acceptance:
         except (OSError, DatabaseError) as error:
             content.path.unlink(missing_ok=True)
             _log.warning("cannot store a large letter", letter=show(letter.id), reason=str(error))
-            return reply_to(error)
+            return self._refuse(letter, reply_to(error))
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
         forms = forms_of(letter.header, content.part) if plan.accounts else None
         answer = await self._write(letter, plan, blob, content.digest, forms)
@@ -172,9 +176,12 @@ class Acceptance:
         )
 
         def finish(done: asyncio.Future[Committed]) -> None:
-            reply = self._after(letter, done)
+            error = done.exception()
+            reply = done.result().answer if error is None else self._failed(letter, error)
             if not answer.done():
                 answer.set_result(reply)
+            if error is None:
+                self._follow(done.result())
 
         written.add_done_callback(finish)
         return answer
@@ -250,17 +257,22 @@ class Acceptance:
         record.add(tx, letter.id, 0, steps)
         record.add_keys(tx, letter.id, _keys(letter, plan))
 
-    def _after(self, letter: Letter, done: asyncio.Future[Committed]) -> Answer:
-        error = done.exception()
-        if error is not None:
-            _LETTERS["refused"].add()
-            if isinstance(error, Refused):
-                return error.answer
-            if isinstance(error, DatabaseError):
-                return reply_to(error)
-            _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
-            return LOCAL_ERROR
-        committed = done.result()
+    def _failed(self, letter: Letter, error: BaseException) -> Answer:
+        """The answer where nothing was written."""
+        if isinstance(error, Refused):
+            return self._refuse(letter, error.answer)
+        if isinstance(error, DatabaseError):
+            return self._refuse(letter, reply_to(error))
+        _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
+        return self._refuse(letter, LOCAL_ERROR)
+
+    def _refuse(self, letter: Letter, answer: Answer) -> Answer:
+        _LETTERS["refused"].add()
+        self._refused(letter, answer if isinstance(answer, Reply) else answer[0])
+        return answer
+
+    def _follow(self, committed: Committed) -> None:
+        """What must follow a commit."""
         _LETTERS["accepted"].add()
         _RECIPIENTS["stored"].add(len(committed.changed))
         _RECIPIENTS["queued"].add(committed.queued)
@@ -271,7 +283,6 @@ class Acceptance:
             self._take(committed.fresh)
         if committed.waiting:
             self._wake()
-        return committed.answer
 
 
 def _refusal(letter: Letter, plan: Plan) -> Answer | None:
@@ -332,9 +343,12 @@ def _told_by_reply(plan: Plan, replies: Sequence[Reply]) -> set[int]:
 
 
 def _keys(letter: Letter, plan: Plan) -> Iterable[str]:
-    """What a journey is found by: sender, recipients, Message-ID."""
+    """What a journey is found by: sender, recipients as given and as they became, Message-ID."""
     if letter.sender.address is not None:
         yield str(letter.sender.address)
+    for step in letter.steps:
+        if step[0] == record.RECIPIENT:
+            yield step[2]
     for fate in plan.fates:
         yield str(fate.recipient.address)
         if type(fate) is Store:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.delivery import local as delivery
-from posthouse.mail.address import canonical
+from posthouse.mail.address import canonical, parse_address
 from posthouse.mail.envelope import Recipient
 from posthouse.queue.entries import LOCAL
 from posthouse.routing.notification import carry_over
-from posthouse.routing.route import Local, Remote, Resolution, Unknown
+from posthouse.routing.route import Kind, Local, Remote, Resolution, Unknown
 
 
 class Accepted(NamedTuple):
@@ -41,16 +41,21 @@ def plan(letter: Letter, accepted: Sequence[Accepted], first: int = 1) -> Plan:
             index = index_of.get(key)
             if index is None:
                 index = index_of[key] = len(fates)
-                fates.append(_fate(letter, first + index, final, Recipient(recipient.address, notify, orcpt)))
+                wanted = Recipient(recipient.address, notify, orcpt)
+                fates.append(_fate(letter, first + index, final, wanted, resolution.kind))
             lot.append(index)
         lots.append(tuple(lot))
     return Plan(tuple(fates), tuple(expanded), tuple(lots))
 
 
-def _fate(letter: Letter, number: int, final: Local | Remote | Unknown, recipient: Recipient) -> Fate:
-    """The fate of one final recipient, of a RCPT for `recipient`."""
+def _fate(
+    letter: Letter, number: int, final: Local | Remote | Unknown, recipient: Recipient, kind: Kind
+) -> Fate:
+    """The fate of one final recipient, of a RCPT for `recipient`, which is a `kind`."""
     if isinstance(final, Local):
         placed = delivery.deliver(letter.header, letter.sender, letter.trace, recipient.address, final)
+        if kind is not Kind.LOCAL:  # behind an alias: what fails is told of him, not of all others
+            recipient = recipient._replace(address=parse_address(final.address))
         if isinstance(placed, delivery.Placed):
             return Store(number, recipient, final.account, final.address, placed.mailbox, placed.prefix)
         return Bounce(number, recipient, placed.reply)
