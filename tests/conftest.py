@@ -5,20 +5,24 @@ Where it is missing the test is left out, and the closing summary names it; with
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 from collections import Counter
 
 import pytest
 
 _PACKAGES = {"mbsync": "isync"}
+_MODULES = {"libnet-ssleay-perl": "Net::SSLeay"}
+"""Packages that are not a program but a module of Perl."""
 _left_out: Counter[str] = Counter()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("debian"):
         for program in mark.args:
-            if shutil.which(program) is not None:
+            if _is_here(program):
                 continue
             if os.environ.get("CI") == "true":
                 pytest.fail(
@@ -26,6 +30,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 )
             _left_out[program] += 1
             pytest.skip(f"{program} is not installed")
+
+
+@functools.cache
+def _is_here(program: str) -> bool:
+    if program in _MODULES:
+        command = ["perl", f"-M{_MODULES[program]}", "-e1"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return shutil.which(program) is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
