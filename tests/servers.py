@@ -372,7 +372,7 @@ class InProcess:
         sockets = {name: [socket.create_server(("127.0.0.1", 0))] for name in self._names}
         self._ports = {name: opened.getsockname()[1] for name, (opened,) in sockets.items()}
         self.worker = Worker(self.config, sockets, clock=self.clock)
-        self.clock.on_change(self.worker.runner.wake)
+        self.clock.on_change(self.worker.road.runner.wake)
         await self.worker.start()
         return self
 
@@ -387,7 +387,7 @@ class InProcess:
 
     @property
     def database(self) -> Database:
-        return self.worker.database
+        return self.worker.road.database
 
     @property
     def ca(self) -> PocketCa:
@@ -464,7 +464,7 @@ class InProcess:
         ]
 
     async def _blob(self, name: str) -> bytes:
-        return b"".join([chunk async for chunk in self.worker.blobs.chunks(name)])
+        return b"".join([chunk async for chunk in self.worker.road.blobs.chunks(name)])
 
     async def queue(self) -> list[tuple[str, str, int, str]]:
         """The entries of the queue: recipient, next hop, attempts, reason."""

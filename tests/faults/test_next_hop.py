@@ -129,7 +129,7 @@ SLOW = [step for step in BEFORE_THE_LETTER if step is not Step.GREETED]
 @pytest.mark.parametrize("step", [*SLOW, Step.END_OF_DATA])
 async def test_silence_ends_an_attempt_and_slowness_does_not(tmp_path: Path, step: Step) -> None:
     async with InProcess(tmp_path) as world:
-        outbound = world.worker.outbound
+        outbound = world.worker.road.outbound
         short = Timeouts(greeting=0.3, command=0.3, data=0.3, block=0.3, final=0.3)
         outbound._settings = dataclasses.replace(outbound._settings, timeouts=short)
         south = await world.peer("south.test")

@@ -142,7 +142,7 @@ class InProcess(PocketServer):
 
     def _look_at_the_clock(self) -> None:
         if self.worker is not None:
-            self.worker.runner.wake()
+            self.worker.road.runner.wake()
 
     async def stop(self) -> int:
         worker, self.worker = self.worker, None

@@ -1,0 +1,103 @@
+"""The program: sockets, privileges and workers by the supervisor; what each worker process does."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posthouse.app.doors import SERVED
+from posthouse.app.worker import Worker, certificate
+from posthouse.config import Config, ConfigError, load
+from posthouse.config.load import Problem
+from posthouse.db import migrate
+from posthouse.mail.ids import SLOTS
+from posthouse.net import supervisor
+from posthouse.net.sockets import ListenerSpec
+from posthouse.net.supervisor import WorkerContext
+from posthouse.net.tls import TlsProblem
+from posthouse.observe import log, metrics
+
+if TYPE_CHECKING:
+    pass
+
+
+_log = log.get("app")
+GC_THRESHOLD = 10_000
+"""New objects before a look for cycles: a thousand sessions in the middle of a letter are none."""
+SUBMISSION_MODE = 0o666
+"""Any user of the machine may submit by the Unix socket; who he is, the kernel says."""
+
+
+def serve(config: Config, path: Path) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. `path` is the file that SIGHUP reads again."""
+    log.configure(config.log.level, config.log.format)
+    # Workers of one host never make the same id; those of several hosts hardly ever.
+    first_slot = random.SystemRandom().randrange(SLOTS)
+
+    def work(context: WorkerContext) -> None:
+        metrics.take_row(context.index + 1)
+        # What the database does in its thread and what sessions do in the loop take turns quickly.
+        sys.setswitchinterval(0.0005)
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_serve(config, path, context, first_slot + context.index))
+
+    return supervisor.run(config, list(_listener_specs(config, path)), work, lambda: _prepare(config))
+
+
+def _prepare(config: Config) -> None:
+    """In a child, before the first worker: what all of them need."""
+    migrate(config.database.url, config.data_directory)
+    certificate(config)
+
+
+def _listener_specs(config: Config, path: Path) -> Iterator[ListenerSpec]:
+    listen = config.listen
+    for name in SERVED:
+        mode = SUBMISSION_MODE if name == "submission" else 0o660
+        yield ListenerSpec(name, getattr(listen, name), mode)
+    yield ListenerSpec("metrics", config.metrics.listen)
+    for name in ("managesieve", "http", "https"):
+        if getattr(listen, name):
+            what = "is not served by this version; leave the list empty"
+            raise ConfigError(str(path), (Problem(0, f"listen.{name}", what),))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve(config: Config, path: Path, context: WorkerContext, slot: int) -> None:
+    stopped = asyncio.Event()
+    worker = Worker(config, context.sockets, slot=slot, count=context.count)
+    worker.road.database.on_fatal = _end_worker
+
+    def reload() -> None:
+        try:
+            worker.reload(load(path))
+        except (ConfigError, TlsProblem, OSError) as error:
+            _log.error("cannot reload; going on as before", reason=str(error))
+
+    context.attach(asyncio.get_running_loop(), reload=reload, stop=stopped.set)
+    await worker.start()
+    # What lives as long as the worker need not be looked through for garbage again and again.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    context.ready()
+    await stopped.wait()
+    await worker.stop()
+
+
+def _end_worker(error: BaseException) -> None:
+    """Nothing may be answered any more: what was not committed was not promised (250 means durable)."""
+    _log.critical("the database cannot be written; this worker ends", reason=str(error))
+    os._exit(os.EX_IOERR)

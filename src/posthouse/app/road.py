@@ -1,0 +1,209 @@
+"""The road: what one worker has to take letters in and pass them on, built once from the configuration.
+
+Everything that sessions share is an attribute; who needs what stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from posthouse.acceptance.accept import Acceptance, Lifetimes
+from posthouse.acceptance.bounces import Bounces
+from posthouse.acceptance.redelivery import Redelivery
+from posthouse.accounts.authentication import Authenticator
+from posthouse.accounts.directory import Directory
+from posthouse.accounts.quota import Quota
+from posthouse.config import Config
+from posthouse.db import open_database
+from posthouse.db.blobs import discard, open_blobs
+from posthouse.journey.refusals import Refusals
+from posthouse.machine import MachineClock, MachineRandom
+from posthouse.mail.ids import SLOTS, LetterIds
+from posthouse.net.addresses import own_addresses
+from posthouse.net.dns import StubResolver
+from posthouse.net.limits import share
+from posthouse.net.tls import ClientTls
+from posthouse.outbound.hop import parse_next_hop
+from posthouse.outbound.send import Outbound, Settings
+from posthouse.policy.policy import Policy
+from posthouse.protocol.sasl import Credentials
+from posthouse.queue import entries as queue
+from posthouse.queue.schedule import Schedule
+from posthouse.routing.router import Router
+from posthouse.runner.recording import Recording
+from posthouse.runner.runner import Runner
+from posthouse.store import content
+from posthouse.store.notify import Notifier
+from posthouse.submission.submission import Submission
+
+if TYPE_CHECKING:
+    from posthouse.acceptance.letter import Letter
+    from posthouse.db import Tx
+    from posthouse.mail.content import Content
+    from posthouse.mail.reply import Reply
+    from posthouse.ports import Clock, Random, Resolver
+
+
+class Road:
+    """One worker's share of the road. Make it within a running loop; `close` it.
+
+    `slot` makes its ids different from those of the other processes of this host; `count` is the number
+    of workers that share the limits.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        slot: int | None = None,
+        count: int = 1,
+        clock: Clock | None = None,
+        chance: Random | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self.config = config
+        self.count = count
+        self.clock: Clock = clock or MachineClock()
+        self.chance: Random = chance or MachineRandom()
+        self.resolver: Resolver = resolver or _resolver(config, self.clock)
+        slot = int.from_bytes(self.chance.token(2)) if slot is None else slot
+        self.ids = LetterIds(slot % SLOTS, lambda: int(self.clock.now() * 1000))
+        data = config.data_directory
+        self.database = open_database(config.database.url, data)
+        self.blobs = open_blobs(config.database.blobs, data)
+        self.notifier = Notifier(self.database, data / "run")
+        self.contents = content.Contents(queue.in_queue, self._discard)
+        self.directory = Directory(self.database)
+        self._addresses = own_addresses()
+        self.router = Router(self.directory, config, self.clock, self._addresses)
+        self.policy = Policy(config, self.resolver, self.router)
+        self.authenticator = Authenticator(self.database, self.clock, self.policy.trusts)
+        self.refusals = Refusals(self.ids.new, self.database.write_later)
+        self.quota = Quota(self.database, self.directory, config.accounts.mailbox_size_limit)
+        self.submission = Submission(self.router, self.ids, self.clock, config.hostname)
+        self._build_the_way_out()
+
+    def _build_the_way_out(self) -> None:
+        """Outbound, the queue's runner, and acceptance, which hands it fresh letters."""
+        config = self.config
+        waits = config.queue
+        keep = config.journey.enabled
+        quota = config.accounts.mailbox_size_limit
+        bounces = Bounces(
+            config.hostname, self.ids, self.chance.token, waits.bounce_queue_lifetime, keep_journeys=keep
+        )
+        self.outbound = Outbound(
+            _outbound_settings(config),
+            self.resolver,
+            self.clock,
+            self.chance,
+            contexts=ClientTls(config.outbound.tls_ca_file, config.tls.minimum_protocol),
+            is_us=self._is_us,
+        )
+        redelivery = Redelivery(
+            self.router,
+            self.clock,
+            self.ids.new,
+            mailbox_size_limit=quota,
+            first_wait=waits.minimal_backoff_time,
+            changed=self.notifier.changed,
+            wake=lambda: self.runner.wake(),
+        )
+        recording = Recording(
+            bounces,
+            Schedule(waits.minimal_backoff_time, waits.maximal_backoff_time, waits.delay_warning_time),
+            self.database.holder,
+            self.contents.release,
+            self.ids.new,
+            self.chance.random,
+            keep_journeys=keep,
+        )
+        self.runner = Runner(
+            self.database,
+            self.clock,
+            recording,
+            send=self.outbound.send,
+            prepare=redelivery.prepare,
+            load=self._load,
+            port=config.outbound.port,
+            destination_concurrency_limit=share(config.outbound.destination_concurrency_limit, self.count),
+        )
+        self.acceptance = Acceptance(
+            self.database,
+            self.blobs,
+            self.ids,
+            self.clock,
+            bounces,
+            lifetimes=Lifetimes(
+                waits.maximal_queue_lifetime, waits.bounce_queue_lifetime, waits.minimal_backoff_time
+            ),
+            mailbox_size_limit=quota,
+            keep_journeys=keep,
+            refused=self._refused,
+            changed=self.notifier.changed,
+            take=self.runner.take,
+            room=self.runner.has_room,
+            wake=self.runner.wake,
+        )
+        self.notifier.on("queue", self.runner.wake)
+
+    async def close(self, seconds: float) -> None:
+        """Let attempts under way finish within `seconds`, write what is waiting, let go of everything."""
+        await self.runner.stop(seconds)
+        self.outbound.close()
+        if isinstance(self.resolver, StubResolver):
+            self.resolver.close()
+        self.refusals.flush()
+        self.authenticator.close()
+        await self.notifier.close()
+        await self.database.close()
+        await self.blobs.close()
+
+    def _refused(self, letter: Letter, reply: Reply) -> None:
+        about = str(letter.sender.address or "")
+        self.refusals.add(self.clock.now(), letter.client, "DATA", about, reply)
+
+    def _discard(self, tx: Tx, names: Sequence[str]) -> None:
+        now = self.clock.now()
+        for name in names:
+            discard(tx, name, now)
+
+    def _is_us(self, host: str, port: int) -> bool:
+        """Whether an MX host is this mail system: mail to it would come back (RFC 5321 §5.1)."""
+        if host == self.config.hostname:
+            return True
+        for endpoint in self.config.listen.smtp:
+            everywhere = endpoint.host in ("0.0.0.0", "::")
+            if port == endpoint.port and (host == endpoint.host or (everywhere and host in self._addresses)):
+                return True
+        return False
+
+    async def _load(self, id: int) -> Content:
+        """Content for an attempt. Raises NoSuchContent."""
+        return await self.database.read(lambda reader: content.find(reader, self.blobs, id), point=True)
+
+
+def _resolver(config: Config, clock: Clock) -> StubResolver:
+    servers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
+    return StubResolver(servers, clock, trust_ad=config.dns.trust_ad)
+
+
+def _outbound_settings(config: Config) -> Settings:
+    ours = config.outbound
+    credentials = None
+    if ours.relayhost_user:
+        file = ours.relayhost_password_file
+        lines = file.read_text("utf-8").splitlines() if file is not None else []
+        credentials = Credentials(ours.relayhost_user, lines[0] if lines else "")
+    return Settings(
+        hostname=config.hostname,
+        tls_security_level=ours.tls_security_level,
+        connection_cache_time_limit=ours.connection_cache_time_limit,
+        destination_concurrency_limit=ours.destination_concurrency_limit,
+        connect_timeout=ours.connect_timeout,
+        bind_address=ours.bind_address,
+        bind_address6=ours.bind_address6,
+        relayhost=parse_next_hop(ours.relayhost, ours.port) if ours.relayhost else None,
+        relayhost_credentials=credentials,
+    )

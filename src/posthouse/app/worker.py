@@ -1,0 +1,106 @@
+"""One worker: its road, its doors, and the round of its small duties."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from posthouse.admin import housekeeping
+from posthouse.app.doors import Doors
+from posthouse.app.road import Road
+from posthouse.config import Config
+from posthouse.db import DatabaseError
+from posthouse.net.listener import drain
+from posthouse.net.supervisor import DRAIN_TIME
+from posthouse.net.tls import CertificateFiles, ServerTls, self_signed
+from posthouse.observe import log
+from posthouse.observe.scrape import Scrape
+
+if TYPE_CHECKING:
+    from posthouse.ports import Clock, Random, Resolver
+
+
+_log = log.get("app")
+FLUSH_SECONDS = 1.0
+"""Between two writes of what was refused."""
+
+
+class Worker:
+    """One process's share of the program. Make it within a running loop, `start` it, `stop` it.
+
+    `sockets`: listening sockets by name of listener; the rest as for `Road`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sockets: Mapping[str, Sequence[socket.socket]],
+        *,
+        slot: int | None = None,
+        count: int = 1,
+        clock: Clock | None = None,
+        chance: Random | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self.road = Road(config, slot=slot, count=count, clock=clock, chance=chance, resolver=resolver)
+        self._certificate = certificate(config)
+        self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
+        self._doors = Doors(self.road, self._tls, sockets, count)
+        self._metrics_sockets = sockets.get("metrics", ())
+        self._housekeeping: asyncio.Task[None] | None = None
+        self.road.database.hold = self._doors.in_letter
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self.road.notifier.start()
+        for listener in self._doors.listeners:
+            await listener.start()
+        loop = asyncio.get_running_loop()
+        for listening in self._metrics_sockets:
+            await loop.create_server(Scrape, sock=listening)
+        self.road.runner.start()
+        self._housekeeping = loop.create_task(self._keep_house(), name="housekeeping")
+
+    async def stop(self, seconds: float = DRAIN_TIME) -> None:
+        """Stop accepting, let what is in flight finish, say goodbye, and write what is waiting."""
+        await drain(self._doors.listeners, seconds * 0.6)
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.gather(self._housekeeping, return_exceptions=True)
+        await self.road.close(seconds * 0.3)
+
+    def reload(self, config: Config) -> None:
+        """Take over what can change while serving: certificates, and how much is logged.
+
+        No connection is dropped. Raises TlsProblem and keeps what was where the new files are wrong.
+        """
+        self._certificate = certificate(config)
+        self._tls.reload()
+        log.configure(config.log.level, config.log.format)
+
+    async def _keep_house(self) -> None:
+        """What each worker does for itself, and what only one does for all."""
+        road = self.road
+        last = 0.0
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            road.refusals.flush()
+            now = time.monotonic()
+            if now - last < housekeeping.SECONDS:
+                continue
+            last = now
+            retention = road.config.journey.retention
+            try:
+                await housekeeping.keep_house(road.database, road.blobs, road.contents, road.clock, retention)
+            except (DatabaseError, OSError) as error:
+                _log.warning("housekeeping has to wait", reason=str(error))
+
+
+def certificate(config: Config) -> CertificateFiles:
+    """The certificate that is configured, else a self-signed one, made where there is none."""
+    if config.tls.certificate:
+        return CertificateFiles(config.tls.certificate, config.tls.key)
+    return self_signed(config.data_directory / "tls", config.hostname)
