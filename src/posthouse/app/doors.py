@@ -67,7 +67,7 @@ class Doors:
         self._limits = ConnectionLimits(
             share(config.smtp.connection_limit, count),
             share(config.smtp.client_connection_count_limit, count),
-            Networks(config.smtp.mynetworks),
+            road.policy.mynetworks,
         )
         self.listeners = [self._listener(name, those) for name, those in sockets.items() if name in SERVED]
 

@@ -84,7 +84,7 @@ class SmtpSession:
         service = self._service
         self._address = peer.address or "local"
         self._port = peer.port
-        self._trusted = self._address == "local" or service.policy.trusts(self._address)
+        self._trusted = service.policy.trusts(self._address)
         now = self._now()
         self._opening.append(record.connected(now, self._address, self._port, service.name))
         if service.role is Role.SUBMISSION and is_this_machine(self._address):

@@ -9,31 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class Networks:
-    """A set of networks that answers quickly whether an address is in one of them."""
+    """Some networks; `address in networks` costs a dictionary look-up for a client seen before."""
 
-    __slots__ = ("_networks", "_recall")
+    __slots__ = ("_answer", "_networks")
 
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self._networks = tuple(networks)
-        self._recall = lru_cache(maxsize=4096)(self._look)
+        self._answer = lru_cache(maxsize=10_000)(self._look)
 
     def __contains__(self, address: object) -> bool:
-        """`address` is an IP address as text; anything else is in no network."""
-        return isinstance(address, str) and self._recall(address)
+        """Whether the IP address lies in one of them; an IPv4-mapped IPv6 address counts as the IPv4 one."""
+        return isinstance(address, str) and self._answer(address)
 
-    def _look(self, address: str) -> bool:
+    def _look(self, text: str) -> bool:
         try:
-            parsed = ip_address(address)
+            address = ip_address(text.partition("%")[0])
         except ValueError:
             return False
-        return any(parsed.version == network.version and parsed in network for network in self._networks)
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return any((mapped or address) in network for network in self._networks)
 
 
 def is_this_machine(address: str) -> bool:

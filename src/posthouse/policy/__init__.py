@@ -1,7 +1,6 @@
 """Who may send what to whom: evidence, then rules, then a verdict with a named reason."""
 
-from posthouse.policy.networks import Networks
 from posthouse.policy.policy import Policy
 from posthouse.policy.verdict import Question, Verdict
 
-__all__ = ["Networks", "Policy", "Question", "Verdict"]
+__all__ = ["Policy", "Question", "Verdict"]

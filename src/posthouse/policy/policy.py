@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from posthouse.config import Restriction
-from posthouse.policy.networks import Networks
+from posthouse.net.limits import Networks
 from posthouse.policy.rules import reject_unauth_destination, rules_by_name
 from posthouse.policy.verdict import GO_ON, Question, Rule, Verdict
 
@@ -41,8 +41,8 @@ class Policy:
         self._data = _compiled(smtp.data_restrictions, rules)
 
     def trusts(self, address: str) -> bool:
-        """Whether a client is in mynetworks: what `Client.trusted` is to be."""
-        return address in self.mynetworks
+        """Whether a client is in mynetworks, or on a Unix socket: what `Client.trusted` is to be."""
+        return address == "local" or address in self.mynetworks
 
     def at_client(self, client: Client) -> Verdict | Awaitable[Verdict]:
         """When a client has connected. A list that permits logged-in users waits until `at_sender`."""

@@ -11,7 +11,7 @@ from posthouse.accounts.alias import Kind as AliasKind
 from posthouse.mail.address import parse_address
 from posthouse.mail.envelope import Client, Recipient, Sender
 from posthouse.mail.reply import RELAY_DENIED
-from posthouse.policy import Networks, Policy, Verdict
+from posthouse.policy import Policy, Verdict
 from posthouse.ports import Found, LookupFailed, Mx, NotFound
 from tests.unit.accounts.world import World
 
@@ -70,12 +70,12 @@ async def at_recipient(world: World, rules: Policy, client: Client, address: str
     return await settled(answer)
 
 
-def test_networks_hold_their_addresses_and_the_machine_itself(world: World) -> None:
-    networks = Networks(world.config.smtp.mynetworks)
+def test_mynetworks_are_trusted_and_so_is_the_machine_itself(world: World) -> None:
+    rules = policy(world)
     for within in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "local", "127.0.0.1"):
-        assert within in networks, within
+        assert rules.trusts(within), within
     for outside in ("192.0.2.1", "::2", "::ffff:192.0.2.1", "", "nonsense", "10.0.0.1"):
-        assert outside not in networks, outside
+        assert not rules.trusts(outside), outside
 
 
 async def test_the_default_lists_let_nobody_but_ours_relay(world: World) -> None:
