@@ -14,7 +14,7 @@ import trustme
 
 from posthouse.access.imap.session import imap_session
 from posthouse.access.pop3.session import pop3_session
-from posthouse.access.services import is_this_machine
+from posthouse.net.limits import is_this_machine
 from posthouse.net.listener import Listener, drain
 from tests.unit.access.conftest import Server, serving
 
