@@ -96,6 +96,7 @@ class Conversation:
         """Say goodbye where that means anything: never in the middle of a letter, which is then not sent."""
         if self.over or self.in_letter or self.secret_next:
             return
+        self.crlf = True
         self.say(b"QUIT", echo=True)
 
     def _command(self, line: bytes) -> None:

@@ -80,14 +80,22 @@ def content_size(line: str) -> int | None:
     return int(counted[1]) if counted else None
 
 
+def offered(line: str) -> str:
+    """What a line of the reply to EHLO offers; empty where it is none, or nobody knows."""
+    match = _REPLY.match(line)
+    if match is None or match[1] != "250":
+        return ""
+    return _EXTENSIONS.get((match[2] or "").partition(" ")[0].partition("=")[0].upper(), "")
+
+
 def heard(line: str) -> str:
     """What a line of the server's reply means; empty where nobody knows."""
+    if extension := offered(line):
+        return extension
     match = _REPLY.match(line)
     if match is None:
         return ""
     code, text = int(match[1]), match[2] or ""
-    if code == 250 and (extension := _EXTENSIONS.get(text.partition(" ")[0].partition("=")[0].upper())):
-        return extension
     explained = codes.explain(f"{code} {text}")
     if code < 500 or not explained.advice:  # the advice about 4xx is for those who have a queue
         return explained.says

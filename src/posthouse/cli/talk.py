@@ -85,7 +85,7 @@ def talk(
     except BrokenPipeError:  # of our own output
         raise
     except TimeoutError:
-        raise CommandProblem(f"nothing came for {timeout:g} seconds", code=os.EX_TEMPFAIL) from None
+        raise CommandProblem(f"no reply within {timeout:g} s", code=os.EX_TEMPFAIL) from None
     except OSError as error:
         raise CommandProblem(f"connection lost: {reason(error)}", code=os.EX_TEMPFAIL) from None
     finally:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from posthouse.cli.plainly import content_size, heard, printable, said
+from posthouse.cli.plainly import content_size, heard, offered, printable, said
 from posthouse.protocol.smtp.client import Line
 
 _MARGIN = " " * 16
@@ -23,6 +23,8 @@ class Trace:
         """Whose octets `[n octets]` in the dialogue stands for."""
         self._began = time.monotonic()
         self._explained = ""
+        self._offers: set[str] = set()
+        """Extensions that have been explained."""
         self._dim, self._plain = ("\x1b[2m", "\x1b[0m") if _wants_colour() else ("", "")
 
     def note(self, kind: str, text: str, explanation: str = "") -> None:
@@ -35,12 +37,23 @@ class Trace:
         """A line of the dialogue."""
         if not self.on:
             return
-        explanation = said(line.text) if line.direction == "C" else heard(line.text)
-        again = explanation == self._explained and line.direction == "S"
-        self._explained = explanation
-        self._print(f"{line.direction}: {line.text}", "" if again else explanation)
-        if line.direction == "C" and content_size(line.text) is not None:
+        if line.direction == "S":
+            self._print(f"S: {line.text}", self._explanation(line.text))
+            return
+        self._explained = ""
+        self._print(f"C: {line.text}", said(line.text))
+        if content_size(line.text) is not None:
             self._show_letter()
+
+    def _explanation(self, text: str) -> str:
+        """What a line of the server means, unless that has just been said; of an extension, only once."""
+        explanation = heard(text)
+        if explanation == self._explained or explanation in self._offers:
+            return ""
+        self._explained = explanation
+        if offered(text):
+            self._offers.add(explanation)
+        return explanation
 
     def _print(self, text: str, explanation: str) -> None:
         elapsed = (time.monotonic() - self._began) * 1000

@@ -152,6 +152,10 @@ class Server:
         """From now on it has no certificate to show, and every handshake fails."""
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
+    def shut_down(self) -> None:
+        """Say goodbye to everybody."""
+        self._loop.loop.call_soon_threadsafe(self._listener.shut_down)
+
     def close(self) -> None:
         async def stop() -> None:
             self._listener.stop_accepting()
