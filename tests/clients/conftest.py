@@ -1,4 +1,4 @@
-"""Real mail programs against `posthouse serve`: one server for the whole folder, new accounts for each test."""
+"""Real mail programs against `posthouse serve`: one server for all, new accounts for each test."""
 
 from __future__ import annotations
 

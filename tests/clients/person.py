@@ -58,7 +58,8 @@ class Person:
             for subject in subjects:
                 octets = (
                     f"From: carol@south.test\r\nTo: {self.address}\r\nSubject: {subject}\r\n"
-                    f"Date: Sat, 14 Mar 2026 15:09:26 +0000\r\nMessage-ID: <{subject.replace(' ', '.')}@south.test>\r\n"
+                    "Date: Sat, 14 Mar 2026 15:09:26 +0000\r\n"
+                    f"Message-ID: <{subject.replace(' ', '.')}@south.test>\r\n"
                     f"\r\nText of {subject}.\r\n"
                 ).encode()
                 answer, text = client.append(mailbox, "", None, octets)  # type: ignore[arg-type]

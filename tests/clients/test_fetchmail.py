@@ -1,4 +1,4 @@
-"""fetchmail takes letters from one account by POP3 or IMAP, and hands them to the next server by SMTP or LMTP."""
+"""fetchmail takes letters from one account by POP3 or IMAP, and gives them to another by SMTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""smtplib, imaplib and poplib of Python, with STARTTLS or TLS from the start, as its documentation uses them."""
+"""smtplib, imaplib and poplib of Python, with STARTTLS or TLS from the start."""
 
 from __future__ import annotations
 
