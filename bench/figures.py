@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bench.load import Load, Sink, smtp_source
@@ -37,6 +38,17 @@ def relay(peer: Peer, load: Load, sink: Sink, domain: str) -> Figure:
     """Accept and pass on, until the sink has counted the last message."""
     before = sink.count()
     return _measure(peer, load, f"user@{domain}", lambda: sink.count() >= before + load.messages)
+
+
+def spread(peer: Peer, recipients: Sequence[str], messages: int) -> Figure:
+    """Accept and deliver to all these mailboxes at once, 100 sessions in all, as many messages to each."""
+    each = Load("to one of many", 100 // len(recipients), messages // len(recipients), reused=True)
+    spent, started = cost(peer), time.perf_counter()
+    with ThreadPoolExecutor(len(recipients)) as sources:
+        for done in [sources.submit(smtp_source, each, peer.port, recipient) for recipient in recipients]:
+            done.result()
+    elapsed = time.perf_counter() - started
+    return Figure(messages / elapsed, (cost(peer) - spent) / messages)
 
 
 def floor(sink: Sink, load: Load) -> float:

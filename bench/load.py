@@ -61,7 +61,7 @@ class Sink:
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
         self.port = port or free_port(address)
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the sink)
         self.process = subprocess.Popen(
             ["smtp-sink", "-c", "-u", "nobody", f"{address}:{self.port}", "1000"],
             stdout=self._output,
@@ -85,7 +85,9 @@ class Sink:
     def __enter__(self) -> Sink:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.process.terminate()
         self.process.wait(timeout=10)
         self._output.close()

@@ -7,19 +7,21 @@ import imaplib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from bench import processes
 from bench.load import free_port, wait_for_port
 
-RECIPIENT = "user@bench.test"
+DOMAIN = "bench.test"
+RECIPIENT = f"user@{DOMAIN}"
 PASSWORD = "a bench needs no secret"
 
 
@@ -61,15 +63,23 @@ def _listener(folder: Path, name: str) -> int:
 
 
 @contextlib.contextmanager
-def posthouse(folder: Path, relayhost: str = "", nameserver: str = "", workers: int = 0) -> Iterator[Posthouse]:
-    """A Posthouse with one mailbox; everything to other domains goes to `relayhost`, or by MX look-up."""
+def posthouse(
+    folder: Path,
+    relayhost: str = "",
+    nameserver: str = "",
+    workers: int = 0,
+    users: Sequence[str] = (RECIPIENT,),
+) -> Iterator[Posthouse]:
+    """A Posthouse with these accounts; all to other domains goes to `relayhost`, or by MX look-up."""
     run = [sys.executable, "-m", "posthouse"]
     config = folder / "posthouse.toml"
-    init = [*run, "init", str(folder), "--hostname", "mail.bench.test", "--domain", "bench.test", "--password-stdin"]
-    subprocess.run(init, check=True, input=PASSWORD.encode(), stdout=subprocess.DEVNULL)
-    config.write_text(_TOML.format(workers=workers, relayhost=relayhost, nameservers=json.dumps([nameserver] if nameserver else [])))
-    add = [*run, "account", "add", RECIPIENT, "--password-stdin", "--config", str(config)]
-    subprocess.run(add, check=True, input=PASSWORD.encode(), stdout=subprocess.DEVNULL)
+    _quietly(
+        [*run, "init", str(folder), "--hostname", "mail.bench.test", "--domain", DOMAIN, "--password-stdin"]
+    )
+    nameservers = json.dumps([nameserver] if nameserver else [])
+    config.write_text(_TOML.format(workers=workers, relayhost=relayhost, nameservers=nameservers))
+    for user in users:
+        _quietly([*run, "account", "add", user, "--password-stdin", "--config", str(config)])
     listeners = folder / "data" / "run" / "listeners.json"
     listeners.unlink(missing_ok=True)
     started = time.monotonic()
@@ -85,6 +95,12 @@ def posthouse(folder: Path, relayhost: str = "", nameserver: str = "", workers: 
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+
+
+def _quietly(command: list[str]) -> None:
+    done = subprocess.run(command, check=False, input=PASSWORD.encode(), capture_output=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()}")
 
 
 _TOML = """\
@@ -132,8 +148,11 @@ class Postfix:
 
 
 @contextlib.contextmanager
-def postfix(folder: Path, relayhost: str = "") -> Iterator[Postfix]:
-    """A Postfix as Debian ships it, with virtual Maildir delivery, in a configuration folder of its own."""
+def postfix(folder: Path, relayhost: str = "", within: Sequence[str] = ()) -> Iterator[Postfix]:
+    """A Postfix as Debian ships it, with virtual Maildir delivery, in a configuration folder of its own.
+
+    `within`: what stands before the command that starts it, as `Names.resolver_namespace` says.
+    """
     conf, port = folder / "conf", free_port()
     for name in ("conf", "queue", "data", "mail"):
         (folder / name).mkdir(parents=True)
@@ -142,14 +161,15 @@ def postfix(folder: Path, relayhost: str = "") -> Iterator[Postfix]:
     shutil.chown(folder / "data", "postfix")
     master = Path("/usr/share/postfix/master.cf.dist").read_text()
     lines = [line for line in master.splitlines() if line and not line.startswith("#")]
-    lines = [line.replace("smtp      inet", f"127.0.0.1:{port} inet", 1) if line.startswith("smtp      inet") else line for line in lines]
-    lines = [_without_chroot(line) for line in lines]
+    lines = [_without_chroot(re.sub(r"^smtp +inet", f"127.0.0.1:{port} inet", line)) for line in lines]
     (conf / "master.cf").write_text("\n".join(lines) + "\n")
     (conf / "main.cf").write_text(
         _MAIN_CF.format(folder=folder, uid=nobody.pw_uid, gid=nobody.pw_gid, relayhost=relayhost)
     )
     command = ["postfix", "-c", str(conf)]
-    subprocess.run([*command, "start"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*within, *command, "start"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_for_port(port)
         yield Postfix(folder, port)

@@ -15,7 +15,8 @@ def versus(what: str, ours: Sequence[Figure], theirs: Sequence[Figure]) -> str:
     rate, peer_rate = median(f.rate for f in ours), median(f.rate for f in theirs)
     cpu, peer_cpu = median(f.cpu for f in ours), median(f.cpu for f in theirs)
     return (
-        f"{what:<58} posthouse {rate:7.0f}/s {cpu * 1e6:6.0f} µs   postfix {peer_rate:6.0f}/s {peer_cpu * 1e6:6.0f} µs"
+        f"{what:<58} posthouse {rate:7.0f}/s {cpu * 1e6:6.0f} µs"
+        f"   postfix {peer_rate:6.0f}/s {peer_cpu * 1e6:6.0f} µs"
         f"   rate ×{rate / peer_rate:5.2f}   CPU 1/{peer_cpu / cpu:5.2f}"
     )
 
@@ -29,4 +30,8 @@ def figure(what: str, value: str) -> str:
 
 
 def machine() -> str:
-    return f"on {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    """What it was measured on, and how busy that was with other things."""
+    return (
+        f"on {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()},"
+        f" Python {platform.python_version()}; load average at the end {os.getloadavg()[0]:.1f}"
+    )
