@@ -29,16 +29,21 @@ NOUNS: Final = (
 )
 
 
+SENDMAIL_NAMES: dict[str, list[str]] = {"sendmail": [], "mailq": ["-bp"], "newaliases": ["-bi"]}
+"""Names under which a link to this program is sendmail, and the option that each stands for."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` are those of the process by default."""
     given = sys.argv[1:] if arguments is None else arguments
+    name = os.path.basename(sys.argv[0]) if arguments is None else "posthouse"
     try:
+        if name in SENDMAIL_NAMES:
+            return _as_sendmail([*SENDMAIL_NAMES[name], *given])
         if given and given[0] not in dict(NOUNS) and not given[0].startswith("-"):
             return _unknown(given[0])
         if given[:1] == ["sendmail"]:
-            from posthouse.cli.sendmail import sendmail
-
-            return sendmail(given[1:])
+            return _as_sendmail(given[1:])
         return _run(given)
     except KeyboardInterrupt:
         return 130
@@ -53,6 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
         if code is None:
             raise
         return code
+
+
+def _as_sendmail(arguments: list[str]) -> int:
+    from posthouse.cli.sendmail import sendmail
+
+    return sendmail(arguments)
 
 
 def _unknown(noun: str) -> int:

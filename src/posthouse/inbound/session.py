@@ -92,7 +92,7 @@ class SmtpSession:
         if peer.uid is not None and service.role is Role.SUBMISSION:
             # The kernel vouches for him: he need not say AUTH.
             self._user = f"{LOCAL_USER}{peer.uid}"
-            self._core.authenticated = True
+            self._core.vouch()
             self._opening.append(record.authenticated(now, self._user))
 
     def handle(self, event: events.Event) -> Any:

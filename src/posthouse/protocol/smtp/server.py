@@ -95,7 +95,7 @@ class ServerSession:
     __slots__ = (
         "_after", "_after_swallowing", "_buffer", "_capabilities", "_chunk", "_draining", "_eof",
         "_errors", "_exchange", "_hello", "_idle_commands", "_letter", "_limits", "_output",
-        "_outstanding", "_recipient_refused", "_state", "_verb", "authenticated", "closing", "extended",
+        "_outstanding", "_recipient_refused", "_state", "_verb", "_vouched", "authenticated", "closing", "extended",
         "helo", "recipients", "smtputf8", "tls", "wants_tls",
     )  # fmt: skip
 
@@ -131,7 +131,7 @@ class ServerSession:
         self.helo = ""
         """What the client called itself; empty before HELO."""
         self.extended = False
-        self.authenticated = False
+        self._vouched = self.authenticated = False
         self.smtputf8 = False
         """MAIL of the present transaction had SMTPUTF8."""
         self.recipients = 0
@@ -190,8 +190,12 @@ class ServerSession:
         self.tls = info
         self.helo = ""
         self.extended = False
-        self.authenticated = False
+        self.authenticated = self._vouched
         self._state = verbs.GREETED
+
+    def vouch(self) -> None:
+        """Others know who the client is (the kernel, on a Unix socket): no AUTH is asked of him."""
+        self._vouched = self.authenticated = True
 
     def allow_auth_in_clear(self) -> None:
         """Nobody can listen in between (loopback, a Unix socket): passwords are taken without TLS."""
