@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.acceptance.bounces import Bounces, Origin
 from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
-from posthouse.acceptance.intake import SpooledContent, structure_of
+from posthouse.acceptance.intake import SpooledContent
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.db.errors import DatabaseError, reply_to
 from posthouse.journey import record
@@ -26,6 +26,7 @@ from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
 from posthouse.mail.envelope import AccountId, Notify
 from posthouse.mail.ids import LetterIds, show
+from posthouse.mail.mime import scan
 from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
 from posthouse.observe import log, metrics
 from posthouse.queue import entries as queue
@@ -53,6 +54,8 @@ _RECIPIENTS = metrics.counters(
 Answer: TypeAlias = Reply | Sequence[Reply]
 """What the client is told at the end of data; LMTP: one reply for each recipient."""
 
+MANY = 50
+"""Fates from which on a transaction is too long for the loop."""
 EXPANDED = Reply(250, "2.1.5", "Delivered to the members of the list")
 
 
@@ -148,7 +151,9 @@ class Acceptance:
             return self._refuse(letter, refusal)
         if isinstance(content, SpooledContent):
             return self._accept_spooled(letter, content, plan)
-        return self._write(letter, plan, "", b"")
+        assert isinstance(content, MemoryContent)
+        forms = forms_of(letter.header, scan(content.data)) if plan.accounts else None
+        return self._answered(letter, self._write(letter, plan, "", b"", forms))
 
     async def _accept_spooled(self, letter: Letter, content: SpooledContent, plan: Plan) -> Answer:
         try:
@@ -159,21 +164,26 @@ class Acceptance:
             return self._refuse(letter, reply_to(error))
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
         forms = forms_of(letter.header, content.part) if plan.accounts else None
-        answer = await self._write(letter, plan, blob, content.digest, forms)
-        if _negative(answer):
+        written = self._write(letter, plan, blob, content.digest, forms)
+        answer = await self._answered(letter, written)
+        # Only where it is certain that no row names it; what is left otherwise the collector finds.
+        if isinstance(written.exception(), Refused):
             await self._blobs.delete(blob)
         return answer
 
     def _write(
-        self, letter: Letter, plan: Plan, blob: str, digest: bytes, forms: Forms | None = None
-    ) -> asyncio.Future[Answer]:
-        if forms is None and plan.accounts:
-            forms = forms_of(letter.header, structure_of(letter.content))  # type: ignore[arg-type]
-        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self, letter: Letter, plan: Plan, blob: str, digest: bytes, forms: Forms | None
+    ) -> asyncio.Future[Committed]:
         leased = self._room()
-        written = self._database.write(
-            plan.accounts, lambda tx: self._transaction(tx, letter, plan, forms, blob, digest, leased)
+        return self._database.write(
+            plan.accounts,
+            lambda tx: self._transaction(tx, letter, plan, forms, blob, digest, leased),
+            long=len(plan.fates) > MANY,
         )
+
+    def _answered(self, letter: Letter, written: asyncio.Future[Committed]) -> asyncio.Future[Answer]:
+        """The answer once the transaction is durable or has failed; then what must follow."""
+        answer: asyncio.Future[Answer] = self._loop.create_future()
 
         def finish(done: asyncio.Future[Committed]) -> None:
             error = done.exception()
@@ -210,13 +220,10 @@ class Acceptance:
             raise Refused(answer)
         fresh = self._enqueue(tx, letter, done.entries, leased) if done.entries else None
         reports = _reports(letter, plan, done.replies, now)
-        child = (
-            self._bounces.write(
-                tx, Origin(letter.id, letter.sender, letter.arrived, letter.content), reports, now
-            )
-            if reports
-            else None
-        )
+        child = None
+        if reports:
+            origin = Origin(letter.id, letter.sender, letter.arrived, letter.content)
+            child = self._bounces.write(tx, origin, reports, now)
         if self._keep_journeys:
             self._record(tx, letter, plan, done.steps, child, now)
         waiting = child is not None or (fresh is None and bool(done.entries))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent, structure_of
+from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.mail.content import HEAD_LIMIT, INLINE_LIMIT, MemoryContent
 from posthouse.mail.mime import scan
 
@@ -51,7 +51,7 @@ async def test_a_large_letter_is_the_same_in_whatever_pieces_it_comes(tmp_path_f
     assert await octets(content) == data
     assert (content.head, content.size) == (HEAD, len(data))
     assert content.digest == hashlib.blake2b(data, digest_size=32).digest()
-    assert structure_of(content).lines == scan(data).lines
+    assert content.part.lines == scan(data).lines
 
 
 async def test_reading_a_spooled_letter_begins_where_one_says(tmp_path: Path) -> None:
