@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.acceptance.bounces import Bounces, Origin
 from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
-from posthouse.acceptance.intake import SpooledContent
+from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.db.errors import DatabaseError, reply_to
 from posthouse.journey import record
@@ -26,7 +26,6 @@ from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
 from posthouse.mail.envelope import AccountId, Notify
 from posthouse.mail.ids import LetterIds, show
-from posthouse.mail.mime import scan
 from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
 from posthouse.observe import log, metrics
 from posthouse.queue import entries as queue
@@ -152,7 +151,7 @@ class Acceptance:
         if isinstance(content, SpooledContent):
             return self._accept_spooled(letter, content, plan)
         assert isinstance(content, MemoryContent)
-        forms = forms_of(letter.header, scan(content.data)) if plan.accounts else None
+        forms = forms_of(letter.header, structure_of(content)) if plan.accounts else None
         return self._answered(letter, self._write(letter, plan, "", b"", forms))
 
     async def _accept_spooled(self, letter: Letter, content: SpooledContent, plan: Plan) -> Answer:
@@ -163,7 +162,7 @@ class Acceptance:
             _log.warning("cannot store a large letter", letter=show(letter.id), reason=str(error))
             return self._refuse(letter, reply_to(error))
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
-        forms = forms_of(letter.header, content.part) if plan.accounts else None
+        forms = forms_of(letter.header, structure_of(content)) if plan.accounts else None
         written = self._write(letter, plan, blob, content.digest, forms)
         answer = await self._answered(letter, written)
         # Only where it is certain that no row names it; what is left otherwise the collector finds.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from posthouse.mail.content import CHUNK, HEAD_LIMIT, INLINE_LIMIT, MemoryContent, end_of_head
-from posthouse.mail.mime import Part, Scanner
+from posthouse.mail.mime import Part, Scanner, scan
 
 HeadEdit: TypeAlias = Callable[[bytes], bytes]
 """Takes the header section as received, with its closing empty line; returns the one to keep."""
@@ -55,6 +55,11 @@ class SpooledContent:
 
 
 ArrivedContent: TypeAlias = MemoryContent | SpooledContent
+
+
+def structure_of(content: ArrivedContent) -> Part:
+    """The MIME structure, offsets counted from the head."""
+    return scan(content.data) if isinstance(content, MemoryContent) else content.part
 
 
 class Intake:
