@@ -257,7 +257,7 @@ class ServeProcess:
     def workers(self) -> list[int]:
         """The pids of the living workers."""
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [pid for pid in map(int, path.read_text().split()) if _alive(pid)]
+        return [pid for pid in map(int, path.read_text().split()) if _alive(pid) and _is_worker(pid)]
 
     def address(self, listener: str = "smtp") -> tuple[str, int]:
         """Where a listener is: host and port."""
@@ -324,6 +324,13 @@ def _alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return text[text.rindex(")") + 2] not in "ZX"
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"posthouse: worker")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
