@@ -8,14 +8,14 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthouse.protocol.imap import commands, utf7
+from posthouse.protocol.imap import commands, utf7, verbs
 from posthouse.protocol.imap.patterns import matches
 from posthouse.protocol.imap.searching import UnknownCharset
 from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, write_sequence_set
 from posthouse.protocol.imap.server import Connected, Literal, Result, ServerSession
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, mailbox_octets, quoted
 
-WORDS = [verb.name.encode() for verb in commands.VERBS] + [
+WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"UID", b"INBOX", b"1:*", b"1,3:5,*", b"0", b"4294967296", b"(", b")", b"(\\Seen $x)", b"()",
     b"\\Recent", b"BODY[1.2.HEADER.FIELDS (From)]<0.5>", b"BODY[", b"ENVELOPE", b"FULL", b"OR", b"NOT",
     b"FROM", b"CHARSET", b"UTF-8", b"KOI8-R", b"SINCE", b"1-Feb-2020", b"31-Feb-2020", b"FLAGS.SILENT",
@@ -94,9 +94,9 @@ def test_every_line_said_is_whole(data: bytes) -> None:
     assert said.endswith(b"\r\n")
 
 
-@given(st.lists(st.sampled_from(WORDS), max_size=12).map(b" ".join), st.sampled_from(commands.VERBS))
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map(b" ".join), st.sampled_from(verbs.VERBS))
 @settings(max_examples=500, deadline=None)
-def test_arguments_parse_or_are_a_syntax_problem(arguments: bytes, verb: commands.Verb) -> None:
+def test_arguments_parse_or_are_a_syntax_problem(arguments: bytes, verb: verbs.Verb) -> None:
     parser = Parser(b" " + arguments)
     try:
         verb.read(parser, verb.uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.access.conftest import Server
+from tests.unit.access.conftest import PREFIX, Server
 from tests.unit.access.test_sessions import LETTER, Client
 
 CASES = [
@@ -40,8 +40,11 @@ CASES = [
     ),
     # with the numbers of STATUS
     (
-        'LIST "" "fruit%" RETURN (STATUS (MESSAGES UNSEEN))',
-        ['(\\HasChildren) "/" "fruit"', '* STATUS "fruit" (MESSAGES 1 UNSEEN 1)'],
+        'LIST "" "fruit%" RETURN (STATUS (MESSAGES UNSEEN SIZE))',
+        [
+            '(\\HasChildren) "/" "fruit"',
+            f'* STATUS "fruit" (MESSAGES 1 UNSEEN 1 SIZE {len(PREFIX) + len(LETTER)})',
+        ],
     ),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from posthouse.protocol.imap import commands
+from posthouse.protocol.imap import commands, verbs
 from posthouse.protocol.imap.server import Limits, Literal, Result, ServerSession
 
 
@@ -139,6 +139,6 @@ def test_bye_as_a_result_ends_the_session() -> None:
 
 
 def test_the_table_is_whole() -> None:
-    assert len(commands.BY_NAME) == len(commands.VERBS)
-    assert all(verb.rfc.startswith("RFC ") for verb in commands.VERBS)
-    assert len(set(commands.CAPABILITIES)) == len(commands.CAPABILITIES)
+    assert len(verbs.BY_NAME) == len(verbs.VERBS)
+    assert all(verb.rfc.startswith("RFC ") for verb in verbs.VERBS)
+    assert len(set(verbs.CAPABILITIES)) == len(verbs.CAPABILITIES)

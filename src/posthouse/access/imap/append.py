@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent, structure_of
+from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
+from posthouse.mail.mime import scan
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.store import changes, mailboxes
@@ -91,11 +92,12 @@ class Appending:
     async def _message(self, intake: Intake) -> NewMessage:
         services, command = self._user.services, self._command
         content = intake.finish()
-        head, structure = content.head, bodystructure(structure_of(content))
-        body, digest, blob = None, b"", None
+        head, body, digest, blob = content.head, None, b"", None
         if isinstance(content, SpooledContent):
+            structure = content.part
             digest, blob = content.digest, await services.blobs.store(content.path)
         else:
+            structure = scan(content.data)
             body = content.data[len(head) :]
         return NewMessage(
             id=services.new_id(),
@@ -106,7 +108,7 @@ class Appending:
             blob=blob,
             arrived=services.clock.now() if command.date is None else command.date,
             envelope=envelope(HeaderIndex(head)),
-            bodystructure=structure,
+            bodystructure=bodystructure(structure),
             flags=self._bits,
             keywords=self._keywords,
         )

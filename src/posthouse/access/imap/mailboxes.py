@@ -105,6 +105,7 @@ def status_line(numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
         "UIDNEXT": numbers.mailbox.uidnext,
         "UIDVALIDITY": numbers.mailbox.uidvalidity,
         "UNSEEN": numbers.unseen,
+        "SIZE": numbers.size,  # RFC 8438 §3
     }
     text = " ".join(f"{item} {values[item]}" for item in items)
     return b"* STATUS %b (%b)\r\n" % (mailbox_octets(numbers.mailbox.name), text.encode())

@@ -24,10 +24,11 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.commands import Command, Head, State, read_head, read_tag
+from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
 from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+from posthouse.protocol.imap.verbs import CAPABILITIES, Head, State, read_head, read_tag
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 
 
@@ -370,7 +371,7 @@ class ServerSession:
 
     def capabilities(self) -> str:
         """What CAPABILITY says now."""
-        names = list(commands.CAPABILITIES)
+        names = list(CAPABILITIES)
         if self.state is State.NOT_AUTHENTICATED:
             if self._tls_available and not self._secure:
                 names.append("STARTTLS")

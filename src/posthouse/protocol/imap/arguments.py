@@ -1,0 +1,240 @@
+"""The arguments of IMAP commands: one function for each grammar, from the text behind the name to a value.
+
+Each begins behind the name of the command and reads to the end; what breaks the grammar raises
+`SyntaxProblem`. The flag says that the command stood behind UID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from posthouse.protocol.imap.commands import (
+    Append,
+    Authenticate,
+    Command,
+    Enable,
+    Expunge,
+    Fetch,
+    How,
+    Id,
+    List,
+    Login,
+    Lsub,
+    Rename,
+    Search,
+    Status,
+    Store,
+)
+from posthouse.protocol.imap.fetching import parse_fetch_items
+from posthouse.protocol.imap.searching import Keys
+from posthouse.protocol.imap.sequence import SequenceSet
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+
+Reader: TypeAlias = Callable[[Parser, bool], Command]
+
+
+def nothing(command: Callable[[], Command]) -> Reader:
+    def read(parser: Parser, uid: bool) -> Command:
+        return command()
+
+    return read
+
+
+def one_mailbox(command: Callable[[str], Command]) -> Reader:
+    def read(parser: Parser, uid: bool) -> Command:
+        parser.space()
+        return command(parser.mailbox())
+
+    return read
+
+
+def client_id(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    if not parser.next_is(b"("):
+        if parser.nstring() is not None:
+            raise SyntaxProblem("Expected a list or NIL")
+        return Id(())
+
+    def field() -> tuple[bytes, bytes | None]:
+        name = parser.string()
+        parser.space()
+        return name, parser.nstring()
+
+    fields = parser.listed(field)
+    if len(fields) > 30:  # RFC 2971 §3.3
+        raise SyntaxProblem("ID takes 30 fields at most")
+    return Id(tuple(fields))
+
+
+def authenticate(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    mechanism = parser.word()
+    initial = None
+    if parser.skip(b" "):
+        initial = parser.data[parser.position :]
+        parser.position = len(parser.data)
+    return Authenticate(mechanism, initial)
+
+
+def login(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    login = parser.text()
+    parser.space()
+    return Login(login, parser.text())
+
+
+def enable(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    names = [parser.word()]
+    while parser.skip(b" "):
+        names.append(parser.word())
+    return Enable(tuple(names))
+
+
+def rename(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    mailbox = parser.mailbox()
+    parser.space()
+    return Rename(mailbox, parser.mailbox())
+
+
+_SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
+_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
+STATUS_ITEMS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE"})
+
+
+def listing(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    selection: frozenset[str] = frozenset()
+    extended = parser.next_is(b"(")
+    if extended:
+        selection = frozenset(parser.listed(parser.word))
+        if unknown := selection - _SELECTION_OPTIONS:
+            raise SyntaxProblem(f"Unknown selection option {min(unknown)}")
+        if selection & {"RECURSIVEMATCH"} and not selection & {"SUBSCRIBED", "SPECIAL-USE"}:
+            raise SyntaxProblem("RECURSIVEMATCH needs another selection option")  # RFC 5258 §3.1
+        parser.space()
+    reference = parser.mailbox()
+    parser.space()
+    if parser.next_is(b"("):
+        extended = True
+        patterns = tuple(parser.listed(parser.list_mailbox, empty=False))
+    else:
+        patterns = (parser.list_mailbox(),)
+    wanted: list[str] = []
+    status: tuple[str, ...] = ()
+    if parser.skip(b" "):
+        extended = True
+        if parser.word() != "RETURN":
+            raise SyntaxProblem("Expected RETURN")
+        parser.space()
+
+        def option() -> None:
+            nonlocal status
+            name = parser.word()
+            if name == "STATUS":
+                parser.space()
+                status = _status_items(parser)
+            elif name not in _RETURN_OPTIONS:
+                raise SyntaxProblem(f"Unknown return option {name}")
+            wanted.append(name)
+
+        parser.listed(option)
+    return List(reference, patterns, selection, frozenset(wanted) - {"STATUS"}, status, extended)
+
+
+def lsub(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    reference = parser.mailbox()
+    parser.space()
+    return Lsub(reference, parser.list_mailbox())
+
+
+def status(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    mailbox = parser.mailbox()
+    parser.space()
+    return Status(mailbox, _status_items(parser))
+
+
+def _status_items(parser: Parser) -> tuple[str, ...]:
+    items = tuple(dict.fromkeys(parser.listed(parser.word, empty=False)))
+    for item in items:
+        if item not in STATUS_ITEMS:
+            raise SyntaxProblem(f"Unknown STATUS item {item}")
+    return items
+
+
+def append(parser: Parser, uid: bool) -> Command:
+    """Up to the literal, whose `{n}` the session has taken off and put into `size` afterwards."""
+    parser.space()
+    mailbox = parser.mailbox()
+    parser.space()
+    flags: tuple[str, ...] = ()
+    if parser.next_is(b"("):
+        flags = parser.flag_list()
+        parser.space()
+    date = None
+    if parser.next_is(b'"'):
+        date = parser.date_time()
+        parser.space()
+    return Append(mailbox, flags, date, 0)
+
+
+def expunge(parser: Parser, uid: bool) -> Command:
+    if not uid:
+        return Expunge(None)
+    parser.space()
+    return Expunge(parser.sequence_set())
+
+
+def search(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    charset = "US-ASCII"
+    if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
+        parser.position += 8
+        charset = parser.astring().decode("ascii", "replace")
+        parser.space()
+    return Search(Keys(parser, charset).all_of(), uid)
+
+
+def fetch(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    numbers = parser.sequence_set()
+    parser.space()
+    return Fetch(numbers, parse_fetch_items(parser), uid)
+
+
+_STORE_ITEMS = {
+    prefix.value + "FLAGS" + suffix: (prefix, bool(suffix)) for prefix in How for suffix in ("", ".SILENT")
+}
+
+
+def store(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    numbers = parser.sequence_set()
+    parser.space()
+    name = parser.word()
+    if name not in _STORE_ITEMS:
+        raise SyntaxProblem(f"Unknown STORE item {name}")
+    how, silent = _STORE_ITEMS[name]
+    parser.space()
+    if parser.next_is(b"("):
+        flags = parser.flag_list()
+    else:
+        named = [parser.flag()]
+        while parser.skip(b" "):
+            named.append(parser.flag())
+        flags = tuple(named)
+    return Store(numbers, how, silent, flags, uid)
+
+
+def to_mailbox(command: Callable[[SequenceSet, str, bool], Command]) -> Reader:
+    def read(parser: Parser, uid: bool) -> Command:
+        parser.space()
+        numbers = parser.sequence_set()
+        parser.space()
+        return command(numbers, parser.mailbox(), uid)
+
+    return read

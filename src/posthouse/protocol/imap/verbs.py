@@ -1,0 +1,137 @@
+"""The table of IMAP's commands: from it parsing, guards, CAPABILITY and the documentation are made.
+
+A row names the command, the states in which it is allowed, the function that reads its arguments into
+a command value, whether it also stands behind `UID`, the capability that announces it, and where it is
+specified.
+"""
+
+from __future__ import annotations
+
+from enum import Flag, auto
+from typing import NamedTuple
+
+from posthouse.protocol.imap import arguments
+from posthouse.protocol.imap.commands import (
+    Capability,
+    Check,
+    Close,
+    Copy,
+    Create,
+    Delete,
+    Idle,
+    Logout,
+    Move,
+    Namespace,
+    Noop,
+    Select,
+    StartTls,
+    Subscribe,
+    Unselect,
+    Unsubscribe,
+)
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+
+
+class State(Flag):
+    """The states of a session (RFC 3501 §3)."""
+
+    NOT_AUTHENTICATED = auto()
+    AUTHENTICATED = auto()
+    SELECTED = auto()
+
+
+class Verb(NamedTuple):
+    name: str
+    states: State
+    read: arguments.Reader
+    """Arguments → command; the flag says that the command stood behind UID."""
+    rfc: str
+    capability: str = ""
+    """Names that CAPABILITY lists for it, parted by spaces."""
+    uid: bool = False
+    """Stands behind UID too."""
+
+
+_ANY = State.NOT_AUTHENTICATED | State.AUTHENTICATED | State.SELECTED
+_BEFORE = State.NOT_AUTHENTICATED
+_AFTER = State.AUTHENTICATED | State.SELECTED
+_IN = State.SELECTED
+
+VERBS = (
+    Verb("CAPABILITY", _ANY, arguments.nothing(Capability), "RFC 3501 §6.1.1"),
+    Verb("NOOP", _ANY, arguments.nothing(Noop), "RFC 3501 §6.1.2"),
+    Verb("LOGOUT", _ANY, arguments.nothing(Logout), "RFC 3501 §6.1.3"),
+    Verb("ID", _ANY, arguments.client_id, "RFC 2971 §3.1", "ID"),
+    Verb("STARTTLS", _BEFORE, arguments.nothing(StartTls), "RFC 3501 §6.2.1"),
+    Verb("AUTHENTICATE", _BEFORE, arguments.authenticate, "RFC 3501 §6.2.2", "SASL-IR"),
+    Verb("LOGIN", _BEFORE, arguments.login, "RFC 3501 §6.2.3"),
+    Verb("ENABLE", _AFTER, arguments.enable, "RFC 5161 §3.1", "ENABLE"),
+    Verb("NAMESPACE", _AFTER, arguments.nothing(Namespace), "RFC 2342 §5", "NAMESPACE"),
+    Verb("SELECT", _AFTER, arguments.one_mailbox(lambda name: Select(name, False)), "RFC 3501 §6.3.1"),
+    Verb("EXAMINE", _AFTER, arguments.one_mailbox(lambda name: Select(name, True)), "RFC 3501 §6.3.2"),
+    Verb("CREATE", _AFTER, arguments.one_mailbox(Create), "RFC 3501 §6.3.3"),
+    Verb("DELETE", _AFTER, arguments.one_mailbox(Delete), "RFC 3501 §6.3.4"),
+    Verb("RENAME", _AFTER, arguments.rename, "RFC 3501 §6.3.5"),
+    Verb("SUBSCRIBE", _AFTER, arguments.one_mailbox(Subscribe), "RFC 3501 §6.3.6"),
+    Verb("UNSUBSCRIBE", _AFTER, arguments.one_mailbox(Unsubscribe), "RFC 3501 §6.3.7"),
+    Verb("LIST", _AFTER, arguments.listing, "RFC 3501 §6.3.8, RFC 5258 §3",
+         "CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE"),
+    Verb("LSUB", _AFTER, arguments.lsub, "RFC 3501 §6.3.9"),
+    Verb("STATUS", _AFTER, arguments.status, "RFC 3501 §6.3.10, RFC 8438 §2", "STATUS=SIZE"),
+    Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11"),
+    Verb("IDLE", _AFTER, arguments.nothing(Idle), "RFC 2177 §3", "IDLE"),
+    Verb("CHECK", _IN, arguments.nothing(Check), "RFC 3501 §6.4.1"),
+    Verb("CLOSE", _IN, arguments.nothing(Close), "RFC 3501 §6.4.2"),
+    Verb("UNSELECT", _IN, arguments.nothing(Unselect), "RFC 3691 §2", "UNSELECT"),
+    Verb("EXPUNGE", _IN, arguments.expunge, "RFC 3501 §6.4.3, RFC 4315 §2.1", "UIDPLUS", True),
+    Verb("SEARCH", _IN, arguments.search, "RFC 3501 §6.4.4", "", True),
+    Verb("FETCH", _IN, arguments.fetch, "RFC 3501 §6.4.5", "", True),
+    Verb("STORE", _IN, arguments.store, "RFC 3501 §6.4.6", "", True),
+    Verb("COPY", _IN, arguments.to_mailbox(Copy), "RFC 3501 §6.4.7", "", True),
+    Verb("MOVE", _IN, arguments.to_mailbox(Move), "RFC 6851 §3", "MOVE", True),
+)  # fmt: skip
+
+BY_NAME = {verb.name: verb for verb in VERBS}
+UID_COMMANDS = {verb.name: verb for verb in VERBS if verb.uid}
+
+CAPABILITIES = (
+    "IMAP4rev1",
+    "LITERAL+",  # RFC 7888
+    *dict.fromkeys(name for verb in VERBS for name in verb.capability.split()),
+)
+"""What CAPABILITY lists whatever the state; AUTH=, STARTTLS and LOGINDISABLED come and go."""
+
+
+class Head(NamedTuple):
+    """The beginning of a command: its tag, its row of the table, and where its arguments begin."""
+
+    tag: bytes
+    verb: Verb
+    uid: bool
+    position: int
+
+
+def read_head(octets: bytes) -> Head:
+    """Tag and name of a command. SyntaxProblem where the name is unknown; see `read_tag` for the tag."""
+    parser = Parser(octets)
+    tag = parser.tag()
+    parser.space()
+    name = parser.word()
+    uid = name == "UID"
+    if uid:
+        parser.space()
+        name = parser.word()
+    verb = (UID_COMMANDS if uid else BY_NAME).get(name)
+    if verb is None:
+        raise SyntaxProblem(f"Unknown command UID {name}" if uid else f"Unknown command {name}")
+    return Head(tag, verb, uid, parser.position)
+
+
+def read_tag(octets: bytes) -> bytes:
+    """The tag of a command, or `*` where it has none: what its BAD is answered under."""
+    try:
+        parser = Parser(octets)
+        tag = parser.tag()
+        return tag if parser.next_is(b" ") or parser.at_end() else b"*"
+    except SyntaxProblem:
+        return b"*"
