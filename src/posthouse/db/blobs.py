@@ -169,8 +169,10 @@ async def collect(
 ) -> int:
     """Delete remembered objects, and unnamed ones older than 48 h; how many. For the holder of the lease.
 
+    Files that a crash left in the spool directory go at the same age; they do not count.
     named: which of these names a row still has (the store knows).
     """
+    await asyncio.to_thread(_sweep, blobs.spool_directory, now - UNNAMED_SECONDS)
     deleted = 0
     while garbage := [
         str(name)
@@ -194,6 +196,17 @@ async def collect(
                 await blobs.delete(name)
                 deleted += 1
     return deleted
+
+
+def _sweep(spool: Path, before: float) -> None:
+    """Remove files that nobody has written to since that moment."""
+    with os.scandir(spool) as entries:
+        for entry in entries:
+            try:
+                if entry.stat(follow_symlinks=False).st_mtime < before:
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                continue  # adopted meanwhile
 
 
 def _named(named: Callable[[Reader, Sequence[str]], set[str]], names: list[str], reader: Reader) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from posthouse.db import DatabaseError
@@ -83,6 +85,21 @@ async def test_the_collector_deletes_remembered_blobs_and_old_unnamed_ones(blobs
     # after 48 hours the unnamed one goes too.
     assert await collect(database, blobs, stored + 2.1 * DAY, in_use) == 1
     assert await blobs.names_before(stored + 1) == [named]
+
+
+async def test_what_a_crash_left_in_the_spool_goes_after_48_hours(blobs, database):
+    # Given an upload that never came to its end, and one that is still under way,
+    left, arriving = blobs.spool_directory / "left", blobs.spool_directory / "arriving"
+    for path in left, arriving:
+        path.write_bytes(b"half a letter")
+    now = arriving.stat().st_mtime
+    os.utime(left, (now - 2.1 * DAY,) * 2)
+
+    # when the collector comes by,
+    await collect(database, blobs, now, lambda reader, names: set())
+
+    # then only the first is gone.
+    assert [path.name for path in blobs.spool_directory.iterdir()] == ["arriving"]
 
 
 async def test_a_blob_of_a_transaction_that_failed_is_not_remembered(blobs, database):
