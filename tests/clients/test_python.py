@@ -50,6 +50,26 @@ def test_a_letter_with_an_attachment_arrives(
         assert attachment.get_content() == bytes(range(256)) * 100
 
 
+def test_a_large_letter_comes_back_octet_for_octet_by_imap_and_pop3(
+    server: ServeProcess, alice: Person, bob: Person
+) -> None:
+    line = b"0123456789abcdef" * 4 + b"\r\n"
+    letter = b"From: carol@south.test\r\nSubject: large\r\n\r\n" + line * 40_000
+    with server.smtp() as client:
+        client.sendmail("carol@south.test", [alice.address, bob.address], letter)
+
+    assert [octets[-len(letter) :] for octets in alice.raw()] == [letter]
+    reader = poplib.POP3(*server.address("pop3"), timeout=30)
+    reader.user(bob.address)
+    reader.pass_(bob.password)
+    lines = reader.retr(1)[1]
+    reader.quit()
+    assert b"\r\n".join([*lines, b""])[-len(letter) :] == letter
+    with alice.imap() as session:
+        _, found = session.fetch("1", "(BODY.PEEK[TEXT]<1000000.132>)")
+    assert found[0][1] == (line * 3)[1_000_000 % 66 :][:132]  # type: ignore[index]
+
+
 def test_one_refused_recipient_does_not_hold_up_the_others(server: ServeProcess, alice: Person) -> None:
     with server.smtp() as client:
         refused = client.sendmail(
