@@ -185,8 +185,11 @@ def _operate(
     touched = with_database(config, partial(_run, operation=operation, selections=selections, now=now))
     for one in touched:
         print(f"{done}: {show_id(one.letter)}/{one.number} {one.recipient}")
-    if not touched and operation is not queue.retry:
+    if touched:
+        return
+    if operation is not queue.retry:
         raise CommandProblem("nothing in the queue is like that", hint="See posthouse queue list.")
+    print("Nothing waits for its time that is like that.")
 
 
 async def _run(
