@@ -18,6 +18,11 @@ class Client:
         self._server = server
         self._count = 0
 
+    @property
+    def tag(self) -> str:
+        """Of the last command."""
+        return f"t{self._count}"
+
     async def __aenter__(self) -> Client:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._server.imap_port)
         await self.line()
@@ -40,7 +45,7 @@ class Client:
     async def do(self, command: str) -> list[str]:
         """All lines up to and with the tagged one, without its tag."""
         self._count += 1
-        tag = f"t{self._count}"
+        tag = self.tag
         self.send(f"{tag} {command}")
         lines = []
         while not (line := await self.line()).startswith(tag + " "):

@@ -16,13 +16,15 @@ from enum import IntEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap import flags
-from posthouse.access.imap.selected import Runs, Selected, batches
+from posthouse.access.imap import flags, results
+from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
 from posthouse.access.imap.state import User, completed
 from posthouse.access.imap.text import body_contains, fold, header_text
 from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.protocol.imap import commands, searching
+from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.searching import Day, SearchKey
+from posthouse.protocol.imap.sequence import SAVED, SequenceSet
 from posthouse.protocol.imap.server import Result
 from posthouse.store import read
 from posthouse.store.content import from_row
@@ -97,20 +99,29 @@ class Subject:
 async def search(user: User, command: commands.Search) -> Result:
     """SEARCH and UID SEARCH."""
     selected = user.open
-    found = await Search(user, selected).run(command.key)
+    returns = command.returns or frozenset()
+    before = selected.saved
+    if Return.SAVE in returns:
+        selected.saved = ()  # RFC 5182 §2.1: where the search fails, `$` stands for nothing
+    found = await Search(user, selected, before).run(command.key)
     uids = selected.view.uids
+    if Return.SAVE in returns:
+        selected.saved = ranges_of(uids[index] for index in results.saved(found, returns))
     numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
-    said = "".join([f" {number}" for number in numbers]).encode()
-    news = await user.news(expunges=command.uid)
-    return completed("SEARCH", untagged=b"* SEARCH" + said + b"\r\n" + news)
+    said = results.search_response(command, numbers)
+    # RFC 9051 §7.5.1: no number may change its message while numbers are searched for.
+    news = await user.news(expunges=command.uid and not searching.numbered(command.key))
+    return completed("SEARCH", untagged=said + news)
 
 
 class Search:
     """One search over one view."""
 
-    def __init__(self, user: User, selected: Selected) -> None:
+    def __init__(self, user: User, selected: Selected, saved: Ranges) -> None:
+        """`saved`: the UIDs that `$` stands for."""
         self._user = user
         self._selected = selected
+        self._saved = saved
         self._tests: dict[int, Callable[[Subject], bool]] = {}
 
     async def run(self, key: SearchKey) -> list[int]:
@@ -198,9 +209,9 @@ class Search:
                 test = self._test(inner)
                 return lambda subject: not test(subject)
             case searching.Numbers(numbers):
-                return _within(self._selected.runs(numbers, uid=False))
+                return _within(self._runs(numbers, uid=False))
             case searching.Uids(uids):
-                return _within(self._selected.runs(uids, uid=True))
+                return _within(self._runs(uids, uid=True))
             case searching.HasFlag(flag):
                 return self._flag_test(flag)
             case searching.Larger(octets):
@@ -214,6 +225,11 @@ class Search:
             case searching.InHeader(name, text):
                 return _header_test(name, fold(text))
         raise AssertionError(key)
+
+    def _runs(self, numbers: SequenceSet, *, uid: bool) -> Runs:
+        if numbers == SAVED:
+            return indexes_of_uids(self._selected.view, self._saved)
+        return self._selected.runs(numbers, uid=uid)
 
     def _flag_test(self, flag: str) -> Callable[[Subject], bool]:
         selected, view = self._selected, self._selected.view

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.access.imap import flags
 from posthouse.mail.content import HEAD_LIMIT
-from posthouse.protocol.imap.sequence import STAR, SequenceSet
+from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet
 from posthouse.store import changes, snapshot
 from posthouse.store.flags import Flag
 from posthouse.store.snapshot import Delta, Entry, Snapshot
@@ -47,11 +47,13 @@ class NoSuchMessage(ValueError):
 class Selected:
     """One mailbox as one session sees it."""
 
-    __slots__ = ("_keywords", "_lock", "_pending", "_recent", "read_only", "view")
+    __slots__ = ("_keywords", "_lock", "_pending", "_recent", "read_only", "saved", "view")
 
     def __init__(self, view: Snapshot, read_only: bool, recent_from: int) -> None:
         self.view = view
         self.read_only = read_only
+        self.saved: Ranges = ()
+        """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
         self._recent: list[tuple[int, int]] = []
         self._pending: list[tuple[int, int]] = []
         self._keywords = {word for text in set(view.keywords) for word in text.split()}
@@ -113,6 +115,8 @@ class Selected:
     def runs(self, numbers: SequenceSet, *, uid: bool) -> Runs:
         """The messages of a set. Raises NoSuchMessage for a sequence number that there is not."""
         uids = self.view.uids
+        if numbers == SAVED:
+            return indexes_of_uids(self.view, self.saved)
         if not uids:
             # `*` names the last message; where there is none, it names none.
             if uid or any(STAR in bounds for bounds in numbers.ranges):

@@ -22,6 +22,7 @@ from posthouse.protocol.imap.commands import (
     Login,
     Lsub,
     Rename,
+    Return,
     Search,
     Status,
     Store,
@@ -29,7 +30,7 @@ from posthouse.protocol.imap.commands import (
 from posthouse.protocol.imap.fetching import parse_fetch_items
 from posthouse.protocol.imap.searching import Keys
 from posthouse.protocol.imap.sequence import SequenceSet
-from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 
 Reader: TypeAlias = Callable[[Parser, bool], Command]
 
@@ -191,12 +192,27 @@ def expunge(parser: Parser, uid: bool) -> Command:
 
 def search(parser: Parser, uid: bool) -> Command:
     parser.space()
+    returns = _returns(parser)
     charset = "US-ASCII"
     if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
         parser.position += 8
         charset = parser.astring().decode("ascii", "replace")
         parser.space()
-    return Search(Keys(parser, charset).all_of(), uid)
+    return Search(Keys(parser, charset).all_of(), uid, returns, read_tag(parser.data))
+
+
+def _returns(parser: Parser) -> frozenset[Return] | None:
+    """`RETURN (MIN COUNT)` and the space behind it; an empty list asks for ALL (RFC 4731 §3.1)."""
+    if parser.data[parser.position : parser.position + 7].upper() != b"RETURN ":
+        return None
+    parser.position += 7
+    options = []
+    for name in parser.listed(parser.word):
+        if name not in Return.__members__:
+            raise SyntaxProblem(f"Unknown return option {name}")
+        options.append(Return[name])
+    parser.space()
+    return frozenset(options or (Return.ALL,))
 
 
 def fetch(parser: Parser, uid: bool) -> Command:

@@ -139,9 +139,23 @@ class Expunge(NamedTuple):
     """UID EXPUNGE (RFC 4315): only these; None: all that are \\Deleted."""
 
 
+class Return(Enum):
+    """What a SEARCH returns of its findings (RFC 4731 §3.1, RFC 5182 §2)."""
+
+    MIN = "MIN"
+    MAX = "MAX"
+    COUNT = "COUNT"
+    ALL = "ALL"
+    SAVE = "SAVE"
+
+
 class Search(NamedTuple):
     key: SearchKey
     uid: bool
+    returns: frozenset[Return] | None
+    """None: asked without RETURN, and answered with SEARCH."""
+    tag: bytes
+    """What ESEARCH refers to."""
 
 
 class Fetch(NamedTuple):

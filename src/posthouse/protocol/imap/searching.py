@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
-from posthouse.protocol.imap.sequence import SequenceSet
+from posthouse.protocol.imap.sequence import SAVED, SequenceSet
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
 
 DEEPEST = 50
@@ -109,6 +109,21 @@ SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SentDate | Larger | Smaller
     | InHeader | InBody | InText
 )  # fmt: skip
+
+
+def numbered(key: SearchKey) -> bool:
+    """Whether messages are named by sequence number."""
+    match key:
+        case And(keys):
+            return any(map(numbered, keys))
+        case Or(one, other):
+            return numbered(one) or numbered(other)
+        case Not(inner):
+            return numbered(inner)
+        case Numbers(numbers):
+            return numbers != SAVED
+    return False
+
 
 _FIXED: dict[str, SearchKey] = {
     "ALL": All(),

@@ -15,7 +15,7 @@ STAR = 0
 
 
 class SequenceSet(NamedTuple):
-    """Ranges as the client wrote them, in any order; `STAR` for `*`."""
+    """Ranges as the client wrote them, in any order; `STAR` for `*`. None at all: see `SAVED`."""
 
     ranges: tuple[tuple[int, int], ...]
 
@@ -38,6 +38,10 @@ class SequenceSet(NamedTuple):
             else:
                 merged.append((low, high))
         return merged
+
+
+SAVED = SequenceSet(())
+"""`$`: what the last SEARCH RETURN (SAVE) found (RFC 5182 §2.1)."""
 
 
 def parse_sequence_set(octets: bytes) -> SequenceSet:

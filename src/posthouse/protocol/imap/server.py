@@ -27,8 +27,8 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
 from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
-from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
-from posthouse.protocol.imap.verbs import CAPABILITIES, Head, State, read_head, read_tag
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
+from posthouse.protocol.imap.verbs import CAPABILITIES, Head, State, read_head
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from posthouse.protocol.imap import utf7
-from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set
+from posthouse.protocol.imap.sequence import SAVED, SequenceSet, parse_sequence_set
 
 T = TypeVar("T")
 
@@ -176,9 +176,11 @@ class Parser:
         return value
 
     def at_sequence_set(self) -> bool:
-        return _SEQUENCE.match(self.data, self.position) is not None
+        return self.next_is(b"$") or _SEQUENCE.match(self.data, self.position) is not None
 
     def sequence_set(self) -> SequenceSet:
+        if self.skip(b"$"):
+            return SAVED
         octets = self._match(_SEQUENCE, "a sequence set").group()
         try:
             return parse_sequence_set(octets)
@@ -221,6 +223,16 @@ class Parser:
 
     def flag_list(self) -> tuple[str, ...]:
         return tuple(self.listed(self.flag))
+
+
+def read_tag(octets: bytes) -> bytes:
+    """The tag of a command, or `*` where it has none: what its BAD is answered under."""
+    try:
+        parser = Parser(octets)
+        tag = parser.tag()
+        return tag if parser.next_is(b" ") or parser.at_end() else b"*"
+    except SyntaxProblem:
+        return b"*"
 
 
 def _month(name: bytes) -> int:

@@ -84,7 +84,8 @@ VERBS = (
     Verb("CLOSE", _IN, arguments.nothing(Close), "RFC 3501 §6.4.2"),
     Verb("UNSELECT", _IN, arguments.nothing(Unselect), "RFC 3691 §2", "UNSELECT"),
     Verb("EXPUNGE", _IN, arguments.expunge, "RFC 3501 §6.4.3, RFC 4315 §2.1", "UIDPLUS", True),
-    Verb("SEARCH", _IN, arguments.search, "RFC 3501 §6.4.4", "", True),
+    Verb("SEARCH", _IN, arguments.search, "RFC 3501 §6.4.4, RFC 4731 §3, RFC 5182 §2",
+         "ESEARCH SEARCHRES", True),
     Verb("FETCH", _IN, arguments.fetch, "RFC 3501 §6.4.5", "", True),
     Verb("STORE", _IN, arguments.store, "RFC 3501 §6.4.6", "", True),
     Verb("COPY", _IN, arguments.to_mailbox(Copy), "RFC 3501 §6.4.7", "", True),
@@ -112,7 +113,7 @@ class Head(NamedTuple):
 
 
 def read_head(octets: bytes) -> Head:
-    """Tag and name of a command. SyntaxProblem where the name is unknown; see `read_tag` for the tag."""
+    """Tag and name of a command. SyntaxProblem where the name is unknown."""
     parser = Parser(octets)
     tag = parser.tag()
     parser.space()
@@ -125,13 +126,3 @@ def read_head(octets: bytes) -> Head:
     if verb is None:
         raise SyntaxProblem(f"Unknown command UID {name}" if uid else f"Unknown command {name}")
     return Head(tag, verb, uid, parser.position)
-
-
-def read_tag(octets: bytes) -> bytes:
-    """The tag of a command, or `*` where it has none: what its BAD is answered under."""
-    try:
-        parser = Parser(octets)
-        tag = parser.tag()
-        return tag if parser.next_is(b" ") or parser.at_end() else b"*"
-    except SyntaxProblem:
-        return b"*"

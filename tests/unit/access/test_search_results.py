@@ -1,0 +1,98 @@
+"""SEARCH RETURN: what is found comes back as asked, or stays on the server as `$` (RFC 4731, RFC 5182)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.access.conftest import Server
+from tests.unit.access.test_sessions import LETTER, Client
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    """INBOX with UIDs 2, 3, 4, 6, of which 3 and 4 are flagged."""
+    for _ in range(6):
+        await server.deliver(LETTER)
+    async with Client(server) as one:
+        await one.do("SELECT INBOX")
+        await one.do("STORE 1,5 +FLAGS.SILENT (\\Deleted)")
+        await one.do("EXPUNGE")
+        await one.do("STORE 2,3 +FLAGS.SILENT (\\Flagged)")
+        yield one
+
+
+CASES = [
+    ("SEARCH RETURN () FLAGGED", '(TAG "{tag}") ALL 2:3'),
+    ("SEARCH RETURN (ALL) ALL", '(TAG "{tag}") ALL 1:4'),
+    ("UID SEARCH RETURN (ALL) ALL", '(TAG "{tag}") UID ALL 2:4,6'),
+    ("UID SEARCH RETURN (MIN MAX COUNT) ALL", '(TAG "{tag}") UID MIN 2 MAX 6 COUNT 4'),
+    ("SEARCH RETURN (MIN MAX) FLAGGED", '(TAG "{tag}") MIN 2 MAX 3'),
+    # RFC 4731 §3.1: where nothing is found there is only the count
+    ("SEARCH RETURN (MIN MAX ALL COUNT) DRAFT", '(TAG "{tag}") COUNT 0'),
+    ("UID SEARCH RETURN (ALL) DRAFT", '(TAG "{tag}") UID'),
+]
+
+
+@pytest.mark.parametrize(("command", "wanted"), CASES, ids=[command for command, _ in CASES])
+async def test_esearch(client: Client, command: str, wanted: str) -> None:
+    lines = await client.do(command)
+    assert lines == ["* ESEARCH " + wanted.format(tag=client.tag), "OK SEARCH completed"]
+
+
+SAVES = [
+    ("(SAVE)", "FLAGGED", "3:4"),
+    ("(SAVE ALL)", "ALL", "2:4,6"),
+    ("(SAVE MIN)", "ALL", "2"),
+    ("(SAVE MAX)", "ALL", "6"),
+    ("(SAVE MIN MAX)", "ALL", "2,6"),
+    ("(SAVE MIN MAX)", "3", "4"),
+    ("(SAVE MIN COUNT)", "ALL", "2:4,6"),
+    ("(SAVE MIN MAX)", "DRAFT", ""),
+]
+
+
+@pytest.mark.parametrize(("returns", "key", "wanted"), SAVES)
+async def test_the_dollar_stands_for_what_was_saved(
+    client: Client, returns: str, key: str, wanted: str
+) -> None:
+    said = (await client.do(f"SEARCH RETURN {returns} {key}"))[:-1]
+    assert bool(said) is (returns != "(SAVE)")
+    (line, _) = await client.do("UID SEARCH RETURN (ALL) $")
+    assert line == f'* ESEARCH (TAG "{client.tag}") UID' + (f" ALL {wanted}" if wanted else "")
+
+
+async def test_the_dollar_works_wherever_messages_are_named(client: Client) -> None:
+    await client.do("SEARCH RETURN (SAVE) FLAGGED")
+    assert (await client.do("FETCH $ (UID)"))[:-1] == ["* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"]
+    assert (await client.do("UID FETCH $ (UID)"))[:-1] == ["* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"]
+    assert (await client.do("UID SEARCH UID $ NOT 2"))[0] == "* SEARCH 4"
+    assert "COPYUID" in (await client.do("COPY $ Trash"))[-1]
+    # RFC 5182 §2.1: what is expunged leaves `$`, whose other messages keep
+    await client.do("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    await client.do("UID EXPUNGE $")
+    assert (await client.do("FETCH $ (UID)"))[:-1] == ["* 2 FETCH (UID 4)"]
+    # and another mailbox begins with nothing saved
+    await client.do("SELECT Trash")
+    assert await client.do("FETCH $ (UID)") == ["OK FETCH completed"]
+
+
+async def test_a_search_that_fails_saves_nothing_and_one_that_is_wrong_leaves_what_was_saved(
+    client: Client,
+) -> None:
+    await client.do("SEARCH RETURN (SAVE) FLAGGED")
+    assert (await client.do("SEARCH RETURN (SAVE) FROM"))[-1].startswith("BAD")
+    assert (await client.do("SEARCH $"))[0] == "* SEARCH 2 3"
+    # a search may narrow what an earlier one has saved
+    await client.do("SEARCH RETURN (SAVE) $ NOT 2")
+    assert (await client.do("SEARCH $"))[0] == "* SEARCH 3"
+
+
+async def test_a_uid_search_by_number_says_no_expunge(server: Server, client: Client) -> None:
+    async with Client(server) as other:
+        await other.do("SELECT INBOX")
+        await other.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await other.do("EXPUNGE")
+    assert (await client.do("UID SEARCH NOT (OR 2 3)"))[:-1] == ["* SEARCH 2 6"]
+    assert (await client.do("UID SEARCH ALL"))[:-1] == ["* SEARCH 2 3 4 6", "* 1 EXPUNGE"]
