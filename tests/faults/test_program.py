@@ -126,8 +126,12 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_on(tmp_path: Path) -> 
         until(lambda: len(server.workers()) == 2, what="both workers")
         before = server.workers()
         killed = server.kill_worker(0)
-        until(lambda: len(server.workers()) == 2 and killed not in server.workers(), what="a new worker")
-        assert set(before) - {killed} < set(server.workers())
+
+        def replaced() -> set[int]:
+            now = set(server.workers())
+            return now if len(now) == 2 and killed not in now else set()
+
+        assert set(before) - {killed} < until(replaced, what="a new worker")
         for _ in range(10):
             with server.smtp() as client:
                 client.sendmail("x@east.test", ["alice@north.test"], LETTER)
