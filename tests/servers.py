@@ -496,11 +496,11 @@ class InProcess:
         """Wait until no attempt is under way, and nothing is due."""
 
         async def quiet() -> bool:
-            rows = await self.rows(
-                "SELECT 1 FROM queue_entry WHERE holder <> 0 OR (state = 'active' AND due <= ?)",
-                self.clock.now(),
+            ((held, due),) = await self.rows(
+                "SELECT count(CASE WHEN holder <> 0 THEN 1 END), min(CASE WHEN state = 'active' THEN due END)"
+                " FROM queue_entry"
             )
-            return not rows
+            return not held and (due is None or due > self.clock.now())
 
         await self.until(quiet, what="an idle queue")
 
