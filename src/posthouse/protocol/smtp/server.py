@@ -535,11 +535,12 @@ class ServerSession:
     # ── answers ──────────────────────────────────────────────────────────────────────────────────
 
     def _answer_connected(self, decision: Reply | None) -> None:
-        name = "LMTP" if self._capabilities.lmtp else "ESMTP"
-        reply = decision or Reply(220, "", f"{self._capabilities.hostname} {name} Posthouse")
-        if reply.code >= 500:  # RFC 5321 §3.1, RFC 7504: we wait for QUIT
+        if decision is None:
+            self._output.append(verbs.greeting(self._capabilities))
+            return
+        if decision.code >= 500:  # RFC 5321 §3.1, RFC 7504: we wait for QUIT
             self._state = verbs.REFUSED
-        self._say(reply)
+        self._say(decision)
 
     def _answer_helo(self, decision: Reply | None) -> None:
         event = self._hello
@@ -548,11 +549,7 @@ class ServerSession:
             return
         self.helo, self.extended = event.name, event.extended
         self._state = verbs.READY
-        capabilities = self._capabilities
-        lines = (
-            verbs.ehlo_lines(capabilities, tls=bool(self.tls)) if event.extended else [capabilities.hostname]
-        )
-        self._say(Reply(250, "", "\n".join(lines)))
+        self._output.append(verbs.hello(self._capabilities, event.extended, bool(self.tls)))
 
     def _answer_starttls(self, decision: Reply | None) -> None:
         if self._settle(decision or READY_FOR_TLS):

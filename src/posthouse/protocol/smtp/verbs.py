@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from posthouse.mail.reply import Reply
 from posthouse.protocol.sasl import RESPONSE_LIMIT
 from posthouse.protocol.smtp import grammar
 
@@ -252,6 +254,20 @@ def ehlo_lines(capabilities: Capabilities, *, tls: bool) -> list[str]:
         if parameters is not None:
             lines.append(f"{row.keyword} {parameters}".rstrip())
     return lines
+
+
+@lru_cache(maxsize=64)
+def hello(capabilities: Capabilities, extended: bool, tls: bool) -> bytes:
+    """The reply to EHLO, or to HELO (RFC 5321 §4.1.1.1), as it goes on the wire."""
+    lines = ehlo_lines(capabilities, tls=tls) if extended else [capabilities.hostname]
+    return Reply(250, "", "\n".join(lines)).encode()
+
+
+@lru_cache(maxsize=64)
+def greeting(capabilities: Capabilities) -> bytes:
+    """What a client is welcomed with (RFC 5321 §3.1), as it goes on the wire."""
+    name = "LMTP" if capabilities.lmtp else "ESMTP"
+    return Reply(220, "", f"{capabilities.hostname} {name} Posthouse").encode()
 
 
 def exists(verb: Verb, capabilities: Capabilities) -> bool:
