@@ -95,8 +95,8 @@ class ServerSession:
     __slots__ = (
         "_after", "_after_swallowing", "_buffer", "_capabilities", "_chunk", "_draining", "_eof",
         "_errors", "_exchange", "_hello", "_idle_commands", "_letter", "_limits", "_output",
-        "_outstanding", "_recipient_refused", "_state", "_verb", "_vouched", "authenticated", "closing", "extended",
-        "helo", "recipients", "smtputf8", "tls", "wants_tls",
+        "_outstanding", "_recipient_refused", "_state", "_verb", "_vouched", "authenticated", "closing",
+        "extended", "helo", "recipients", "smtputf8", "tls", "wants_tls",
     )  # fmt: skip
 
     unanswered: ClassVar[frozenset[type]] = frozenset({Chunk, Reset, Quit})
