@@ -86,7 +86,7 @@ class World:
         self.runner.run(self.server.__aenter__())
         doors = self.server.worker._doors
         self.sessions = {listener.name: listener._session for listener in doors.listeners}
-        self.in_letter = doors.in_letter
+        self.mid_letter = doors.mid_letter
         self.spool = self.server.worker.road.blobs.spool_directory
         self.promised: set[int] = set()
 
@@ -123,7 +123,7 @@ class World:
         said += core.take_output()
 
     def _check(self, said: bytes) -> None:
-        assert self.in_letter() == 0
+        assert self.mid_letter.count == 0
         assert list(self.spool.iterdir()) == []
         for reply in said.splitlines(keepends=True):
             assert re.fullmatch(rb"[2345][0-5]\d[ -][^\r\n]*\r\n", reply), reply

@@ -186,11 +186,14 @@ class Acceptance:
 
         def finish(done: asyncio.Future[Committed]) -> None:
             error = done.exception()
-            reply = done.result().answer if error is None else self._failed(letter, error)
+            reply = done.result().answer if error is None else _answer_to(error)
             if not answer.done():
                 answer.set_result(reply)
+            # The client is answered whatever goes wrong in what follows.
             if error is None:
                 self._follow(done.result())
+            else:
+                self._fail(letter, reply, error)
 
         written.add_done_callback(finish)
         return answer
@@ -263,14 +266,11 @@ class Acceptance:
         record.add(tx, letter.id, 0, steps)
         record.add_keys(tx, letter.id, _keys(letter, plan))
 
-    def _failed(self, letter: Letter, error: BaseException) -> Answer:
-        """The answer where nothing was written."""
-        if isinstance(error, Refused):
-            return self._refuse(letter, error.answer)
-        if isinstance(error, DatabaseError):
-            return self._refuse(letter, reply_to(error))
-        _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
-        return self._refuse(letter, LOCAL_ERROR)
+    def _fail(self, letter: Letter, answer: Answer, error: BaseException) -> None:
+        """Nothing was written."""
+        if not isinstance(error, Refused | DatabaseError):
+            _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
+        self._refuse(letter, answer)
 
     def _refuse(self, letter: Letter, answer: Answer) -> Answer:
         _LETTERS["refused"].add()
@@ -297,6 +297,13 @@ def _refusal(letter: Letter, plan: Plan) -> Answer | None:
     if None in replies:
         return None
     return _answer(letter, plan, [reply for reply in replies if reply is not None])
+
+
+def _answer_to(error: BaseException) -> Answer:
+    """What the client is told of a transaction that failed."""
+    if isinstance(error, Refused):
+        return error.answer
+    return reply_to(error) if isinstance(error, DatabaseError) else LOCAL_ERROR
 
 
 def _certain_failure(fate: Fate) -> Reply | None:

@@ -10,7 +10,7 @@ from posthouse.access.imap.session import imap_session
 from posthouse.access.pop3.session import pop3_session
 from posthouse.access.services import Services
 from posthouse.app.road import Road
-from posthouse.inbound.service import Role, Service
+from posthouse.inbound.service import MidLetter, Role, Service
 from posthouse.inbound.session import SmtpSession
 from posthouse.mail.reply import TOO_MANY_CONNECTIONS
 from posthouse.net.limits import ConnectionLimits, Networks, share
@@ -46,9 +46,24 @@ class Doors:
     def __init__(
         self, road: Road, tls: ServerTls, sockets: Mapping[str, Sequence[socket.socket]], count: int
     ) -> None:
-        config = road.config
         self._road = road
         self._tls = tls
+        self._count = count
+        self.mid_letter = MidLetter()
+        self._limits = ConnectionLimits()
+        self._smtp: dict[str, Service] = {}
+        self._names = [name for name in sockets if name in SERVED]
+        self.configure()
+        self.listeners = [self._listener(name, sockets[name]) for name in self._names]
+
+    def configure(self) -> None:
+        """Go by the road's configuration: sessions that begin from now on, and the limits of connections."""
+        road, config = self._road, self._road.config
+        self._limits.configure(
+            share(config.smtp.connection_limit, self._count),
+            share(config.smtp.client_connection_count_limit, self._count),
+            road.policy.mynetworks,
+        )
         self._services = Services(
             database=road.database,
             blobs=road.blobs,
@@ -63,47 +78,37 @@ class Doors:
             hostname=config.hostname,
             auth_allow_cleartext=config.accounts.auth_allow_cleartext,
         )
-        self._smtp_services: list[Service] = []
-        self._limits = ConnectionLimits(
-            share(config.smtp.connection_limit, count),
-            share(config.smtp.client_connection_count_limit, count),
-            road.policy.mynetworks,
-        )
-        self.listeners = [self._listener(name, those) for name, those in sockets.items() if name in SERVED]
-
-    def in_letter(self) -> int:
-        """Sessions in the middle of a letter."""
-        return sum(service.in_letter for service in self._smtp_services)
+        for name in self._names:
+            if name in SMTP_ROLES:
+                self._smtp[name] = self._smtp_service(name)
 
     def _listener(self, name: str, sockets: Sequence[socket.socket]) -> Listener:
-        config = self._road.config
-        in_clear = name == "smtp" and config.smtp.tls_security_level == "none"
         if name in SMTP_ROLES:
-            session, refusal = self._smtp_sessions(name, not in_clear), TOO_MANY_CONNECTIONS.encode()
+            session, refusal = self._smtp_sessions(name), TOO_MANY_CONNECTIONS.encode()
         else:
             session, refusal = self._access_sessions(name)
         return Listener(
             name,
             sockets,
             session,
-            tls=None if in_clear else self._tls,
+            tls=self._tls,
             implicit_tls=name in IMPLICIT_TLS,
             gate=self._limits,
             refusal=refusal,
-            proxies=Networks(config.smtp.proxy_trusted),
+            proxies=Networks(self._road.config.smtp.proxy_trusted),
         )
 
-    def _smtp_sessions(self, name: str, tls: bool) -> Callable[[], tuple[Any, Any]]:
-        road = self._road
-        config = road.config
+    def _smtp_service(self, name: str) -> Service:
+        road, config = self._road, self._road.config
         role = SMTP_ROLES[name]
-        service = Service(
+        in_clear = name == "smtp" and config.smtp.tls_security_level == "none"
+        return Service(
             name=name,
             role=role,
             capabilities=Capabilities(
                 config.hostname,
                 lmtp=role is Role.LMTP,
-                starttls=tls and name not in IMPLICIT_TLS,
+                starttls=not in_clear and name not in IMPLICIT_TLS,
                 tls_required=role is Role.MX and config.smtp.tls_security_level == "encrypt",
                 auth_mechanisms=AUTH_MECHANISMS if role is Role.SUBMISSION else (),
                 auth_without_tls=config.accounts.auth_allow_cleartext,
@@ -126,11 +131,14 @@ class Doors:
             spool_directory=road.blobs.spool_directory,
             hopcount_limit=config.smtp.hopcount_limit,
             full=road.quota.is_full,
-            tls_available=lambda: True,
+            mid_letter=self.mid_letter,
         )
-        self._smtp_services.append(service)
+
+    def _smtp_sessions(self, name: str) -> Callable[[], tuple[Any, Any]]:
+        services = self._smtp
 
         def session() -> tuple[Any, Any]:
+            service = services[name]
             core = ServerSession(service.capabilities, service.limits)
             return core, SmtpSession(core, service)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posthouse.app.doors import SERVED
-from posthouse.app.worker import Worker, certificate
+from posthouse.app.worker import Worker, certificate, with_fixed_parts_of
 from posthouse.config import Config, ConfigError, load
 from posthouse.config.load import Problem
 from posthouse.db import migrate
@@ -45,9 +45,18 @@ def serve(config: Config, path: Path) -> int:
         # What the database does in its thread and what sessions do in the loop take turns quickly.
         sys.setswitchinterval(0.0005)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(config, path, context, first_slot + context.index))
+            runner.run(_serve(_as_of_now(config, path), path, context, first_slot + context.index))
 
     return supervisor.run(config, list(_listener_specs(config, path)), work, lambda: _prepare(config))
+
+
+def _as_of_now(config: Config, path: Path) -> Config:
+    """The configuration for a worker that starts late, after others have reloaded theirs."""
+    try:
+        return with_fixed_parts_of(load(path), config)
+    except ConfigError as error:
+        _log.error("cannot read the configuration; starting as before", reason=str(error))
+        return config
 
 
 def _prepare(config: Config) -> None:

@@ -62,7 +62,6 @@ class Road:
         chance: Random | None = None,
         resolver: Resolver | None = None,
     ) -> None:
-        self.config = config
         self.count = count
         self.clock: Clock = clock or MachineClock()
         self.chance: Random = chance or MachineRandom()
@@ -75,37 +74,56 @@ class Road:
         self.notifier = Notifier(self.database, data / "run")
         self.contents = content.Contents(queue.in_queue, self._discard)
         self.directory = Directory(self.database)
-        self._addresses = own_addresses()
-        self.router = Router(self.directory, config, self.clock, self._addresses)
-        self.policy = Policy(config, self.resolver, self.router)
-        self.authenticator = Authenticator(self.database, self.clock, self.policy.trusts)
         self.refusals = Refusals(self.ids.new, self.database.write_later)
+        self.authenticator = Authenticator(self.database, self.clock, lambda ip: self.policy.trusts(ip))
+        self.configure(config, first=True)
+        self.notifier.on("queue", self.runner.wake)
+
+    def configure(self, config: Config, *, first: bool = False) -> None:
+        """Go by this configuration from now on; what is under way ends as it began.
+
+        Raises what Outbound's settings raise (OSError), and then nothing has changed.
+        """
+        settings = _outbound_settings(config)
+        self.config = config
+        addresses = own_addresses()
+        self._is_us = _IsUs(config, addresses)
+        self.router = Router(self.directory, config, self.clock, addresses)
+        self.policy = Policy(config, self.resolver, self.router)
         self.quota = Quota(self.database, self.directory, config.accounts.mailbox_size_limit)
         self.submission = Submission(self.router, self.ids, self.clock, config.hostname)
-        self._build_the_way_out()
-
-    def _build_the_way_out(self) -> None:
-        """Outbound, the queue's runner, and acceptance, which hands it fresh letters."""
-        config = self.config
-        waits = config.queue
-        keep = config.journey.enabled
-        quota = config.accounts.mailbox_size_limit
         bounces = Bounces(
-            config.hostname, self.ids, self.chance.token, waits.bounce_queue_lifetime, keep_journeys=keep
+            config.hostname,
+            self.ids,
+            self.chance.token,
+            config.queue.bounce_queue_lifetime,
+            keep_journeys=config.journey.enabled,
         )
-        self.outbound = Outbound(
-            _outbound_settings(config),
-            self.resolver,
-            self.clock,
-            self.chance,
-            contexts=ClientTls(config.outbound.tls_ca_file, config.tls.minimum_protocol),
-            is_us=self._is_us,
-        )
+        self._configure_the_way_out(config, settings, bounces, first)
+        self._configure_the_way_in(config, bounces)
+
+    def _configure_the_way_out(
+        self, config: Config, settings: Settings, bounces: Bounces, first: bool
+    ) -> None:
+        """Outbound and the queue's runner, which live on; what they go by is new."""
+        waits = config.queue
+        contexts = ClientTls(config.outbound.tls_ca_file, config.tls.minimum_protocol)
+        if first:
+            self.outbound = Outbound(
+                settings,
+                self.resolver,
+                self.clock,
+                self.chance,
+                contexts=contexts,
+                is_us=lambda host, port: self._is_us(host, port),
+            )
+        else:
+            self.outbound.configure(settings, contexts)
         redelivery = Redelivery(
             self.router,
             self.clock,
             self.ids.new,
-            mailbox_size_limit=quota,
+            mailbox_size_limit=config.accounts.mailbox_size_limit,
             first_wait=waits.minimal_backoff_time,
             changed=self.notifier.changed,
             wake=lambda: self.runner.wake(),
@@ -117,18 +135,27 @@ class Road:
             self.contents.release,
             self.ids.new,
             self.chance.random,
-            keep_journeys=keep,
+            keep_journeys=config.journey.enabled,
         )
-        self.runner = Runner(
-            self.database,
-            self.clock,
-            recording,
-            send=self.outbound.send,
-            prepare=redelivery.prepare,
-            load=self._load,
-            port=config.outbound.port,
-            destination_concurrency_limit=share(config.outbound.destination_concurrency_limit, self.count),
-        )
+        if first:
+            self.runner = Runner(
+                self.database,
+                self.clock,
+                recording,
+                send=self.outbound.send,
+                prepare=redelivery.prepare,
+                load=self._load,
+                port=config.outbound.port,
+                destination_concurrency_limit=share(
+                    config.outbound.destination_concurrency_limit, self.count
+                ),
+            )
+        else:
+            self.runner.configure(recording, redelivery.prepare, config.outbound.port)
+
+    def _configure_the_way_in(self, config: Config, bounces: Bounces) -> None:
+        """Acceptance, which hands the runner fresh letters."""
+        waits = config.queue
         self.acceptance = Acceptance(
             self.database,
             self.blobs,
@@ -138,15 +165,14 @@ class Road:
             lifetimes=Lifetimes(
                 waits.maximal_queue_lifetime, waits.bounce_queue_lifetime, waits.minimal_backoff_time
             ),
-            mailbox_size_limit=quota,
-            keep_journeys=keep,
+            mailbox_size_limit=config.accounts.mailbox_size_limit,
+            keep_journeys=config.journey.enabled,
             refused=self._refused,
             changed=self.notifier.changed,
             take=self.runner.take,
             room=self.runner.has_room,
             wake=self.runner.wake,
         )
-        self.notifier.on("queue", self.runner.wake)
 
     async def close(self, seconds: float) -> None:
         """Let attempts under way finish within `seconds`, write what is waiting, let go of everything."""
@@ -169,19 +195,27 @@ class Road:
         for name in names:
             discard(tx, name, now)
 
-    def _is_us(self, host: str, port: int) -> bool:
-        """Whether an MX host is this mail system: mail to it would come back (RFC 5321 §5.1)."""
-        if host == self.config.hostname:
+    async def _load(self, id: int) -> Content:
+        """Content for an attempt. Raises NoSuchContent."""
+        return await self.database.read(lambda reader: content.find(reader, self.blobs, id), point=True)
+
+
+class _IsUs:
+    """Whether an MX host is this mail system: mail to it would come back (RFC 5321 §5.1)."""
+
+    def __init__(self, config: Config, addresses: frozenset[str]) -> None:
+        self._hostname = config.hostname
+        self._endpoints = config.listen.smtp
+        self._addresses = addresses
+
+    def __call__(self, host: str, port: int) -> bool:
+        if host == self._hostname:
             return True
-        for endpoint in self.config.listen.smtp:
+        for endpoint in self._endpoints:
             everywhere = endpoint.host in ("0.0.0.0", "::")
             if port == endpoint.port and (host == endpoint.host or (everywhere and host in self._addresses)):
                 return True
         return False
-
-    async def _load(self, id: int) -> Content:
-        """Content for an attempt. Raises NoSuchContent."""
-        return await self.database.read(lambda reader: content.find(reader, self.blobs, id), point=True)
 
 
 def _resolver(config: Config, clock: Clock) -> StubResolver:

@@ -28,6 +28,10 @@ FLUSH_SECONDS = 1.0
 """Between two writes of what was refused."""
 
 
+NEEDS_RESTART = ("data_directory", "user", "workers", "listen", "database", "dns", "metrics")
+"""Keys and tables of the configuration that a reload leaves as they were."""
+
+
 class Worker:
     """One process's share of the program. Make it within a running loop, `start` it, `stop` it.
 
@@ -51,7 +55,7 @@ class Worker:
         self._doors = Doors(self.road, self._tls, sockets, count)
         self._metrics_sockets = sockets.get("metrics", ())
         self._housekeeping: asyncio.Task[None] | None = None
-        self.road.database.hold = self._doors.in_letter
+        self.road.database.hold = lambda: self._doors.mid_letter.count
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -73,13 +77,26 @@ class Worker:
         await self.road.close(seconds * 0.3)
 
     def reload(self, config: Config) -> None:
-        """Take over what can change while serving: certificates, and how much is logged.
+        """Go by this configuration from now on, with certificates as they lie on disk.
 
-        No connection is dropped. Raises TlsProblem and keeps what was where the new files are wrong.
+        No connection is dropped: sessions end by the rules by which they began. What needs a restart
+        (`NEEDS_RESTART`) stays as it is, and the log says so. Raises TlsProblem and OSError, and then
+        nothing has changed.
         """
-        self._certificate = certificate(config)
-        self._tls.reload()
+        before, self._certificate = self._certificate, certificate(config)
+        try:
+            self._tls.reload()
+            fixed = with_fixed_parts_of(config, self.road.config)
+            self.road.configure(fixed)
+        except BaseException:
+            self._certificate = before
+            raise
+        self._doors.configure()
         log.configure(config.log.level, config.log.format)
+        if fixed is not config:
+            _log.warning(
+                "some of the new configuration takes a restart", keys=", ".join(_differing(config, fixed))
+            )
 
     async def _keep_house(self) -> None:
         """What each worker does for itself, and what only one does for all."""
@@ -97,6 +114,18 @@ class Worker:
                 await housekeeping.keep_house(road.database, road.blobs, road.contents, road.clock, retention)
             except (DatabaseError, OSError) as error:
                 _log.warning("housekeeping has to wait", reason=str(error))
+
+
+def _differing(one: Config, other: Config) -> list[str]:
+    return [key for key in NEEDS_RESTART if getattr(one, key) != getattr(other, key)]
+
+
+def with_fixed_parts_of(config: Config, before: Config) -> Config:
+    """The new configuration, but for what needs a restart (`NEEDS_RESTART`)."""
+    differing = _differing(config, before)
+    if not differing:
+        return config
+    return config.model_copy(update={key: getattr(before, key) for key in differing})
 
 
 def certificate(config: Config) -> CertificateFiles:

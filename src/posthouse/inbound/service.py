@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +31,18 @@ class Role(Enum):
     LMTP = "another MTA of ours"
 
 
-@dataclass(slots=True)
+class MidLetter:
+    """How many sessions of a worker are between MAIL and the end of data: group commit waits for them."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """One listener of one worker."""
+    """One listener of one worker, as configured when a session begins."""
 
     name: str
     """As in [listen]."""
@@ -52,6 +61,4 @@ class Service:
     hopcount_limit: int
     full: Callable[[AccountId, int], bool | Awaitable[bool]]
     """Whether an account's quota leaves no room for so many octets."""
-    tls_available: Callable[[], bool]
-    in_letter: int = field(default=0)
-    """Sessions between MAIL and the end of data; group commit waits a moment for them."""
+    mid_letter: MidLetter

@@ -34,7 +34,6 @@ from posthouse.mail.reply import (
     SENDER_NOT_OWNED,
     SENDER_OK,
     START_MAIL_INPUT,
-    TLS_UNAVAILABLE,
     Reply,
 )
 from posthouse.net.limits import is_this_machine
@@ -123,7 +122,7 @@ class SmtpSession:
         return self._judged(self._service.policy.at_helo(client), None, "HELO", event.name)
 
     def _on_starttls(self, _: events.StartTls) -> Decision:
-        return READY_FOR_TLS if self._service.tls_available() else TLS_UNAVAILABLE
+        return READY_FOR_TLS
 
     async def _on_auth(self, event: events.Auth) -> Decision:
         credentials = event.credentials
@@ -187,7 +186,7 @@ class SmtpSession:
             record.sender(now, str(sender.address or ""), sender.size),
         ]
         self._in_letter = True
-        self._service.in_letter += 1
+        self._service.mid_letter.count += 1
         return SENDER_OK
 
     async def _begin_later(self, verdict: Awaitable[Verdict], sender: Sender) -> Decision:
@@ -352,7 +351,7 @@ class SmtpSession:
             self._intake = None
         if self._in_letter:
             self._in_letter = False
-            self._service.in_letter -= 1
+            self._service.mid_letter.count -= 1
         self._accepted = []
 
     # ── refusals ─────────────────────────────────────────────────────────────────────────────────

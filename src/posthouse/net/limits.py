@@ -67,6 +67,12 @@ class ConnectionLimits:
         self._clients: dict[str, int] = {}
         self.count = 0
 
+    def configure(self, total: int, per_client: int, exempt: Networks) -> None:
+        """Go by these for the connections that come from now on."""
+        self.total = total
+        self.per_client = per_client
+        self._exempt = exempt
+
     def enter(self, address: str) -> bool:
         """Count a connection; False, uncounted, when it is one too many."""
         if address == "local" or address in self._exempt:

@@ -86,6 +86,7 @@ class WorkerContext:
         """Call `reload` on SIGHUP and `stop` on SIGTERM, in the loop. `stop` has DRAIN_TIME seconds."""
         loop.add_signal_handler(signal.SIGHUP, reload)
         loop.add_signal_handler(signal.SIGTERM, stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def worker_count(configured: int) -> int:
@@ -278,9 +279,9 @@ def _be_child(supervisor: int, title: str, work: Callable[[], object]) -> NoRetu
         setproctitle(title)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker listens to it
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the supervisor decides
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        # SIGHUP stays blocked, hence pending, until the worker listens to it.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})
         work()
         status = os.EX_OK
     except SystemExit as error:

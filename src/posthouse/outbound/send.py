@@ -119,6 +119,11 @@ class Outbound:
             cache_time=settings.connection_cache_time_limit,
         )
 
+    def configure(self, settings: Settings, contexts: Contexts | None) -> None:
+        """Go by these from the next connection on; how many there may be stays as it was."""
+        self._settings = settings
+        self._contexts = contexts
+
     async def send(self, hop: NextHop, job: Job) -> Sent:
         """One attempt for all recipients of the job."""
         attempt = _Attempt(job)

@@ -108,6 +108,12 @@ class Runner:
         self._renewed = self._reclaimed = 0.0
         self._written: asyncio.Future[None] | None = None
 
+    def configure(self, recording: Recording, prepare: Prepare, port: int) -> None:
+        """Go by these from now on; an attempt under way is recorded by them."""
+        self._recording = recording
+        self._prepare = prepare
+        self._port = port
+
     # What acceptance calls
 
     def has_room(self) -> bool:
