@@ -19,7 +19,8 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"UID", b"INBOX", b"1:*", b"1,3:5,*", b"0", b"4294967296", b"(", b")", b"(\\Seen $x)", b"()",
     b"\\Recent", b"BODY[1.2.HEADER.FIELDS (From)]<0.5>", b"BODY[", b"ENVELOPE", b"FULL", b"OR", b"NOT",
     b"FROM", b"CHARSET", b"UTF-8", b"KOI8-R", b"SINCE", b"1-Feb-2020", b"31-Feb-2020", b"FLAGS.SILENT",
-    b'"17-Jul-1996 02:44:25 -0700"', b"+FLAGS", b"RETURN", b"(MIN SAVE)", b"$",
+    b'"17-Jul-1996 02:44:25 -0700"', b"+FLAGS", b"RETURN", b"(MIN SAVE)", b"$", b"MODSEQ",
+    b"(QRESYNC (7 100 1:3 (1 2)))", b"(CONDSTORE)", b"(CHANGEDSINCE 5 VANISHED)", b"(UNCHANGEDSINCE 5)",
     b"(STATUS (MESSAGES))", b"NIL", b"&AOQ-",
     b'"quo\\"ted"', b'"open', b"\\", b"&A", b"%", b"*", b"{3}\r\nabc", b"{3+}\r\nabc", b"{0+}\r\n",
     b"{99999999+}\r\n", b"{9999999999999999999}\r\n", b"~{3}", b"{x}", b"AGJvYgBzZWNyZXQ=", b"PLAIN",
@@ -51,7 +52,7 @@ def play(pieces: Iterator[bytes], *, logged_in: bool, select: bool) -> tuple[byt
 
     turn()
     if logged_in:
-        core.receive(b"x LOGIN a b\r\n" + (b"y SELECT INBOX\r\n" if select else b""))
+        core.receive(b"x LOGIN a b\r\ne ENABLE QRESYNC\r\n" + (b"y SELECT INBOX\r\n" if select else b""))
         turn()
     for piece in pieces:
         core.receive(piece)

@@ -59,6 +59,21 @@ def joined(ranges: Ranges) -> list[tuple[int, int]]:
     return apart
 
 
+def common(one: Ranges, other: Ranges) -> list[tuple[int, int]]:
+    """The UIDs that are in both sets, in ascending order."""
+    found: list[tuple[int, int]] = []
+    rest = iter(joined(other))
+    run = next(rest, None)
+    for first, last in joined(one):
+        while run is not None and run[0] <= last:
+            if run[1] >= first:
+                found.append((max(first, run[0]), min(last, run[1])))
+            if run[1] > last:
+                break
+            run = next(rest, None)
+    return found
+
+
 def listed(ids: Sequence[int], column: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Conditions `column IN (…)` for any number of ids, each with its parameters."""
     for start in range(0, len(ids), _LENGTHS[-1]):

@@ -30,7 +30,7 @@ steps = st.lists(
         Step,
         st.sampled_from(
             ["deliver", "add", "remove", "silent", "uid add", "expunge", "uid expunge", "fetch", "uid fetch",
-             "search", "noop", "move", "copy", "append", "select"]
+             "search", "noop", "move", "copy", "append", "select", "leave"]
         ),
         st.integers(0, CLIENTS - 1),
         st.integers(0, 7),
@@ -42,10 +42,17 @@ steps = st.lists(
 
 
 class Told:
-    """What one client knows: the UID (0: not told yet) and flags (None: not told yet) of each number."""
+    """What one client knows: the UID (0: not told yet) and flags (None: not told yet) of each number.
 
-    def __init__(self, client: Client) -> None:
+    One that resynchronises (RFC 7162) keeps what it knows while it is away, and asks for the rest.
+    """
+
+    def __init__(self, client: Client, *, resyncs: bool) -> None:
         self.client = client
+        self.resyncs = resyncs
+        self.away = False
+        self.validity = 0
+        self.modseq = 0
         self.uids: list[int] = []
         self.flags: list[frozenset[str] | None] = []
 
@@ -54,6 +61,9 @@ class Told:
         for line in lines[:-1]:
             self.hear(line, expunges)
         assert lines[-1].startswith("OK") or "EXPUNGEISSUED" in lines[-1], (command, lines)
+        if self.resyncs and 0 in self.uids:
+            # who is told of UIDs that vanish has to know them
+            await self.do(f"FETCH {self.uids.index(0) + 1}:* (UID FLAGS)", expunges=False)
         return lines
 
     def hear(self, line: str, expunges: bool) -> None:
@@ -66,6 +76,16 @@ class Told:
             assert expunges, "EXPUNGE where it must not be said"
             del self.uids[int(found[1]) - 1]
             del self.flags[int(found[1]) - 1]
+        elif found := re.fullmatch(r"\* VANISHED ([\d:,]+)", line):
+            assert expunges
+            assert self.resyncs
+            for uid in each(found[1]):
+                at = self.uids.index(uid)  # only what this client knows can vanish
+                del self.uids[at], self.flags[at]
+        elif found := re.search(r"UIDVALIDITY (\d+)", line):
+            self.validity = int(found[1])
+        elif found := re.search(r"HIGHESTMODSEQ (\d+)", line):
+            self.modseq = int(found[1])
         elif found := re.fullmatch(r"\* (\d+) FETCH \((.*)\)", line):
             at = int(found[1]) - 1
             if uid := re.search(r"UID (\d+)", found[2]):
@@ -73,24 +93,66 @@ class Told:
                 self.uids[at] = int(uid[1])
             if flags := re.search(r"FLAGS \((.*?)\)", found[2]):
                 self.flags[at] = frozenset(flags[1].split()) - {"\\Recent"}
+            if modseq := re.search(r"MODSEQ \((\d+)\)", found[2]):
+                self.modseq = max(self.modseq, int(modseq[1]))
 
     async def select(self) -> None:
         self.uids, self.flags = [], []
         await self.do("SELECT INBOX")
+
+    async def leave(self) -> None:
+        await self.do("NOOP")
+        if self.uids:
+            await self.do("FETCH 1:* (UID FLAGS MODSEQ)", expunges=False)
+        await self.do("UNSELECT")
+        self.away = True
+
+    async def come_back(self) -> None:
+        """RFC 7162 §3.2.5: all that is known is kept, but for what has vanished or changed."""
+        known = dict(zip(self.uids, self.flags, strict=True))
+        lines = await self.client.do(f"SELECT INBOX (QRESYNC ({self.validity} {self.modseq}))")
+        self.away = False
+        for line in lines:
+            if found := re.fullmatch(r"\* VANISHED \(EARLIER\) ([\d:,]+)", line):
+                for uid in each(found[1]):
+                    known.pop(uid, None)
+            elif found := re.fullmatch(r"\* (\d+) EXISTS", line):
+                exists = int(found[1])
+            elif found := re.fullmatch(r"\* \d+ FETCH \(UID (\d+) MODSEQ \(\d+\) FLAGS \((.*)\)\)", line):
+                known[int(found[1])] = frozenset(found[2].split()) - {"\\Recent"}
+            elif found := re.search(r"HIGHESTMODSEQ (\d+)", line):
+                self.modseq = int(found[1])
+        assert len(known) == exists
+        self.uids = sorted(known)
+        self.flags = [known[uid] for uid in self.uids]
+
+
+def each(numbers: str) -> list[int]:
+    found: list[int] = []
+    for piece in numbers.split(","):
+        first, _, last = piece.partition(":")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 async def work(server: Server, script: list[Step]) -> None:
     clients = [Client(server) for _ in range(CLIENTS)]
     for client in clients:
         await client.__aenter__()
-    told = [Told(client) for client in clients]
+    told = [Told(client, resyncs=number != 1) for number, client in enumerate(clients)]
     for one in told:
+        if one.resyncs:
+            await one.do("ENABLE QRESYNC")
         await one.select()
     for step in script:
+        if told[step.who].away:
+            await told[step.who].come_back()
         await perform(server, told[step.who], step)
     # at the end all see the same, and what each was told is so
     seen = []
     for one in told:
+        if one.away:
+            await one.come_back()
         await one.do("NOOP")
         known = list(one.flags)
         if one.uids:
@@ -118,6 +180,9 @@ async def perform(server: Server, one: Told, step: Step) -> None:
         await one.do("EXPUNGE")
     elif step.what == "select":
         await one.select()
+    elif step.what == "leave":
+        if one.resyncs:
+            await one.leave()
     elif step.what == "uid expunge":
         await one.do(f"UID EXPUNGE {step.number + 1}:*")
     elif step.what == "uid add":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from posthouse.access.imap import sections
+from posthouse.access.imap import resync, sections
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, User, completed
 from posthouse.db import DatabaseError
@@ -21,6 +21,7 @@ from posthouse.mail.mime import scan
 from posthouse.net.session import Stream
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.fetching import FetchItem, Item, Section
+from posthouse.protocol.imap.sequence import SAVED
 from posthouse.protocol.imap.server import TRY_LATER
 from posthouse.store import changes, read
 from posthouse.store.changes import Action
@@ -82,17 +83,27 @@ def fetch(user: User, command: commands.Fetch) -> Stream:
     """FETCH and UID FETCH, as a stream whose result is set at its end."""
     selected = user.open
     runs = selected.runs(command.numbers, uid=command.uid)
-    wanted = plan(command.items, uid=command.uid)
+    items = command.items
+    if command.changed_since is not None:
+        # RFC 7162 §3.1.4.1: who asks for changes is told their modseq.
+        items = tuple(dict.fromkeys((*items, Item.MODSEQ)))
+    wanted = plan(items, uid=command.uid)
     stream = Stream(())
-    stream.pieces = _lines(user, selected, runs, wanted, command.uid, stream)
+    stream.pieces = _lines(user, selected, runs, wanted, command, stream)
     return stream
 
 
 async def _lines(
-    user: User, selected: Selected, runs: Runs, wanted: Plan, uid: bool, stream: Stream
+    user: User, selected: Selected, runs: Runs, wanted: Plan, command: commands.Fetch, stream: Stream
 ) -> AsyncIterator[bytes]:
-    missing = False
+    missing, uid = False, command.uid
     try:
+        if command.changed_since is not None:
+            if command.vanished:
+                uids = _uids_named(selected, command)
+                yield await resync.vanished(user, selected, command.changed_since, uids)
+            changed = resync.changed_since(selected, runs, command.changed_since)
+            runs = [(first, last + 1) for first, last in ranges_of(changed)]
         marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
@@ -119,6 +130,12 @@ async def _lines(
         stream.then = TRY_LATER
     except MailboxNotFound:
         stream.then = GONE
+
+
+def _uids_named(selected: Selected, command: commands.Fetch) -> Ranges:
+    """The UIDs of UID FETCH, those included that are no longer there."""
+    last = selected.view.uids[-1] if selected.view.uids else selected.view.mailbox.uidnext - 1
+    return selected.saved if command.numbers == SAVED else command.numbers.resolve(last)
 
 
 def _query(
@@ -200,6 +217,8 @@ def _item_column(
         return [selected.flags_at(index) for index in indexes]
     if item is Item.UID:
         return [b"UID %d" % view.uids[index] for index in indexes]
+    if item is Item.MODSEQ:
+        return [b"MODSEQ (%d)" % view.modseqs[index] for index in indexes]
     if item is Item.SIZE:
         return [b"RFC822.SIZE %d" % view.sizes[index] for index in indexes]
     if item is Item.INTERNALDATE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from posthouse.access.imap import resync
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.observe import log
@@ -31,9 +32,12 @@ async def select(user: User, command: commands.Select) -> Result:
         # What came in between was claimed with the rest: let it be seen here, and now.
         since = view.mailbox
         view.apply(await user.read(lambda reader: snapshot.delta(reader, account, since)))
-    user.selected = Selected(view, command.read_only, recent_from)
+    selected = user.selected = Selected(view, command.read_only, recent_from, user.enabled)
+    said = selected.greeting()
+    if command.resync is not None:
+        said += await resync.since_known(user, selected, command.resync)
     name, code = ("EXAMINE", "READ-ONLY") if command.read_only else ("SELECT", "READ-WRITE")
-    return completed(name, code, user.selected.greeting())
+    return completed(name, code, said)
 
 
 async def unselect(user: User, command: commands.Unselect) -> Result:
@@ -105,6 +109,7 @@ def status_line(numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
         "UIDNEXT": numbers.mailbox.uidnext,
         "UIDVALIDITY": numbers.mailbox.uidvalidity,
         "UNSEEN": numbers.unseen,
+        "HIGHESTMODSEQ": numbers.mailbox.modseq,  # RFC 7162 §3.1.7
         "SIZE": numbers.size,  # RFC 8438 §3
     }
     text = " ".join(f"{item} {values[item]}" for item in items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from posthouse.access.imap import flags
-from posthouse.access.imap.selected import OwnChange, indexes_of, indexes_of_uids
+from posthouse.access.imap.selected import OwnChange, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import How
@@ -38,7 +38,10 @@ async def store(user: User, command: commands.Store) -> Result:
     bits, words = flags.split(command.flags)
     action, account, mailbox = _ACTIONS[command.how], user.account, selected.mailbox
     stored = await user.write(
-        lambda tx: changes.store(tx, account, mailbox, ranges, action, bits, words), long=_many(ranges)
+        lambda tx: changes.store(
+            tx, account, mailbox, ranges, action, bits, words, unchanged_since=command.unchanged_since
+        ),
+        long=_many(ranges),
     )
     # Where nothing changed, the modseq is that of somebody else's change.
     ours = stored.modseq if stored.changed else 0
@@ -49,7 +52,15 @@ async def store(user: User, command: commands.Store) -> Result:
     if not command.silent:
         indexes = indexes_of(indexes_of_uids(selected.view, ranges))
         said += selected.fetch_flags(indexes, with_uid=command.uid)
-    return completed("STORE", untagged=said)
+    return completed("STORE", _modified(selected, stored.refused, command.uid), said)
+
+
+def _modified(selected: Selected, refused: list[int], uid: bool) -> str:
+    """MODIFIED: what was left alone (RFC 7162 §3.1.3)."""
+    if not uid:
+        found = (selected.view.index(number) for number in refused)
+        refused = [index + 1 for index in found if index is not None]
+    return f"MODIFIED {write_sequence_set(refused).decode()}" if refused else ""
 
 
 def _expectation(how: How, bits: int, words: tuple[str, ...]) -> Callable[[int, str], tuple[int, str]]:
@@ -88,11 +99,16 @@ async def move(user: User, command: commands.Move) -> Result:
     moved = await user.write(
         lambda tx: changes.move(tx, account, mailbox, ranges, target), long=_many(ranges)
     )
-    said = b""
-    if moved.sources:
-        user.tell(moved.modseq)
-        said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode()
-    return completed("MOVE", untagged=said + await user.news(expunges=True))
+    if not moved.sources:
+        return completed("MOVE", untagged=await user.news(expunges=True))
+    user.tell(moved.modseq)
+    said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True)
+    return completed("MOVE", _highest_modseq(user), said)
+
+
+def _highest_modseq(user: User) -> str:
+    """Up to where a client that resynchronises knows all now (RFC 7162 §3.2.7)."""
+    return f"HIGHESTMODSEQ {user.open.view.mailbox.modseq}" if user.enabled.qresync else ""
 
 
 def _copyuid(copied: changes.Copied) -> str:
@@ -108,10 +124,11 @@ async def expunge(user: User, command: commands.Expunge) -> Result:
     if selected.read_only:
         return READ_ONLY
     if command.uids is None:
-        await remove_deleted(user, ALL)
+        gone = await remove_deleted(user, ALL)
     else:
-        await remove_deleted(user, selected.uid_ranges(selected.runs(command.uids, uid=True)))
-    return completed("EXPUNGE", untagged=await user.news(expunges=True))
+        gone = await remove_deleted(user, selected.uid_ranges(selected.runs(command.uids, uid=True)))
+    said = await user.news(expunges=True)
+    return completed("EXPUNGE", _highest_modseq(user) if gone else "", said)
 
 
 async def close(user: User, command: commands.Close) -> Result:
@@ -122,9 +139,10 @@ async def close(user: User, command: commands.Close) -> Result:
     return completed("CLOSE")
 
 
-async def remove_deleted(user: User, ranges: Ranges) -> None:
-    """Remove the messages in `ranges` that are \\Deleted."""
+async def remove_deleted(user: User, ranges: Ranges) -> bool:
+    """Remove the messages in `ranges` that are \\Deleted; whether there were any."""
     account, mailbox, contents = user.account, user.open.mailbox, user.services.contents
     gone = await user.write(lambda tx: changes.expunge(tx, contents, account, mailbox, ranges), long=True)
     if gone.uids:
         user.tell(gone.modseq)
+    return bool(gone.uids)

@@ -10,10 +10,14 @@ from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.syntax import quoted
 
 
-def search_response(command: commands.Search, numbers: Sequence[int]) -> bytes:
-    """The untagged response for the ascending `numbers` that were found, in the form the client asked for."""
+def search_response(command: commands.Search, numbers: Sequence[int], modseq: int) -> bytes:
+    """The untagged response for the ascending `numbers` that were found, in the form the client asked for.
+
+    `modseq`: the greatest of what is returned; 0 where it is not to be told.
+    """
     if command.returns is None:
-        return b"* SEARCH%b\r\n" % "".join([f" {number}" for number in numbers]).encode()
+        more = f" (MODSEQ {modseq})" if modseq else ""
+        return b"* SEARCH%b%b\r\n" % ("".join([f" {number}" for number in numbers]).encode(), more.encode())
     if command.returns == {Return.SAVE}:
         return b""  # RFC 5182 §2.1: nothing is returned
     items = [b"* ESEARCH (TAG %b)" % quoted(command.tag)]
@@ -27,14 +31,19 @@ def search_response(command: commands.Search, numbers: Sequence[int]) -> bytes:
         items.append(b"COUNT %d" % len(numbers))
     if numbers and Return.ALL in command.returns:
         items.append(b"ALL " + write_sequence_set(numbers))
+    if modseq:
+        items.append(b"MODSEQ %d" % modseq)
     return b" ".join(items) + b"\r\n"
 
 
-def saved(found: Sequence[int], returns: frozenset[Return]) -> Sequence[int]:
-    """Which of the messages found `$` stands for from now on (RFC 5182 §2.4, table)."""
+def ends(found: Sequence[int], returns: frozenset[Return]) -> Sequence[int]:
+    """What of the messages found is returned: the first or last, where only they are asked for, else all.
+
+    They are also what `$` stands for from then on (RFC 5182 §2.4).
+    """
     if not returns & {Return.MIN, Return.MAX} or returns & {Return.ALL, Return.COUNT}:
         return found
-    ends = found[:1] if Return.MIN in returns else []
-    if Return.MAX in returns and (len(found) > 1 or not ends):
-        ends = [*ends, *found[-1:]]
-    return ends
+    one = found[:1] if Return.MIN in returns else []
+    if Return.MAX in returns and (len(found) > 1 or not one):
+        return [*one, *found[-1:]]
+    return one

@@ -106,12 +106,20 @@ async def search(user: User, command: commands.Search) -> Result:
     found = await Search(user, selected, before).run(command.key)
     uids = selected.view.uids
     if Return.SAVE in returns:
-        selected.saved = ranges_of(uids[index] for index in results.saved(found, returns))
+        selected.saved = ranges_of(uids[index] for index in results.ends(found, returns))
     numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
-    said = results.search_response(command, numbers)
+    said = results.search_response(command, numbers, _modseq(selected, found, command))
     # RFC 9051 §7.5.1: no number may change its message while numbers are searched for.
     news = await user.news(expunges=command.uid and not searching.numbered(command.key))
     return completed("SEARCH", untagged=said + news)
+
+
+def _modseq(selected: Selected, found: list[int], command: commands.Search) -> int:
+    """The greatest modseq of what is returned, where it was sought (RFC 7162 §3.1.5, §3.1.10); else 0."""
+    if not searching.seeks_modseq(command.key):
+        return 0
+    returned = results.ends(found, command.returns) if command.returns else found
+    return max((selected.view.modseqs[index] for index in returned), default=0)
 
 
 class Search:
@@ -218,6 +226,8 @@ class Search:
                 return lambda subject: view.sizes[subject.index] > octets
             case searching.Smaller(octets):
                 return lambda subject: view.sizes[subject.index] < octets
+            case searching.ModSeq(modseq):
+                return lambda subject: view.modseqs[subject.index] >= modseq
             case searching.InternalDate(how, date):
                 return lambda subject: _compare(_day_of(subject.row[1]), how, date)
             case searching.SentDate(how, date):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.access.imap import flags
 from posthouse.mail.content import HEAD_LIMIT
-from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet
+from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
 from posthouse.store import changes, snapshot
 from posthouse.store.flags import Flag
 from posthouse.store.snapshot import Delta, Entry, Snapshot
@@ -47,10 +48,17 @@ class NoSuchMessage(ValueError):
 class Selected:
     """One mailbox as one session sees it."""
 
-    __slots__ = ("_keywords", "_lock", "_pending", "_recent", "read_only", "saved", "view")
+    __slots__ = (
+        "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
+        "read_only", "saved", "view",
+    )  # fmt: skip
 
-    def __init__(self, view: Snapshot, read_only: bool, recent_from: int) -> None:
+    def __init__(self, view: Snapshot, read_only: bool, recent_from: int, enabled: Enabled) -> None:
+        """UIDs from `recent_from` on are recent to this session; `enabled`: what its client understands."""
         self.view = view
+        self._enabled = enabled
+        self._modseq_told = enabled.condstore
+        self._synced = view.mailbox.modseq
         self.read_only = read_only
         self.saved: Ranges = ()
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
@@ -99,11 +107,15 @@ class Selected:
             lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % unseen)
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
         lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
+        lines.append(b"* OK [HIGHESTMODSEQ %d] The last change\r\n" % mailbox.modseq)
         return b"".join(lines)
 
     def fetch_flags(self, indexes: Iterable[int], *, with_uid: bool) -> bytes:
-        """`* n FETCH (FLAGS (…))` for each message."""
-        uids = self.view.uids
+        """`* n FETCH (FLAGS (…))` for each message; with UID and MODSEQ for those who know of modseqs."""
+        uids, modseqs = self.view.uids, self.view.modseqs
+        if self._enabled.condstore:  # RFC 7162 §3.2.4
+            line = b"* %d FETCH (UID %d MODSEQ (%d) %b)\r\n"
+            return b"".join([line % (at + 1, uids[at], modseqs[at], self.flags_at(at)) for at in indexes])
         if with_uid:
             return b"".join(
                 [b"* %d FETCH (UID %d %b)\r\n" % (at + 1, uids[at], self.flags_at(at)) for at in indexes]
@@ -158,6 +170,8 @@ class Selected:
 
     def _apply(self, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
         lines: list[bytes] = []
+        if not self._pending:
+            self._synced = self.view.mailbox.modseq
         self._pending += delta.vanished
         vanished: list[tuple[int, int]] = []
         if expunges and self._pending:
@@ -174,7 +188,22 @@ class Selected:
         if applied.changed:
             indexes = (bisect_left(self.view.uids, uid) for uid in applied.changed if uid not in unsaid)
             lines.append(self.fetch_flags(indexes, with_uid=True))
+        if self._enabled.condstore:
+            self._say_modseqs(lines, unsaid if own and own.expected else ())
         return b"".join(lines)
+
+    def _say_modseqs(self, lines: list[bytes], silent: Iterable[int]) -> None:
+        """What else RFC 7162 wants said: modseqs of what was changed in silence, and how far we are."""
+        view = self.view
+        for uid in sorted(silent):
+            at = bisect_left(view.uids, uid)
+            lines.append(b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (at + 1, uid, view.modseqs[at]))
+        if self._pending and self._enabled.qresync:
+            # RFC 7162 §3.2: the modseqs said run ahead of expunges not said yet.
+            lines.append(b"* OK [HIGHESTMODSEQ %d] Expunges to come\r\n" % self._synced)
+        elif not self._modseq_told:
+            lines.append(b"* OK [HIGHESTMODSEQ %d] The last change\r\n" % view.mailbox.modseq)
+        self._modseq_told = True
 
     def _known(self, changed: list[Entry], own: OwnChange) -> set[int]:
         """UIDs of the changed messages that the client knows of."""
@@ -211,6 +240,9 @@ class Selected:
         indexes: set[int] = set()
         for first, last in vanished:
             indexes.update(range(bisect_left(uids, first), bisect_right(uids, last)))
+        if self._enabled.qresync:  # RFC 7162 §3.2.10: only what the client has been told of
+            gone = write_sequence_set(uids[index] for index in sorted(indexes))
+            return b"* VANISHED %b\r\n" % gone if gone else b""
         return b"".join([b"* %d EXPUNGE\r\n" % (index + 1) for index in sorted(indexes, reverse=True)])
 
     def _difference(self, fresh: Snapshot) -> Delta:

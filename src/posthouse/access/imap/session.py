@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from posthouse.access.imap import fetch, listing, mailboxes, messages, search
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
-from posthouse.access.imap.state import BAD_SET, GONE, User, completed
+from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, User, completed
 from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
@@ -121,13 +121,18 @@ class ImapSession:
                 return fetch.fetch(self._user, event)
             except NoSuchMessage:
                 return BAD_SET
-        return self._guarded(event, self._user)
+        return self._answered(event, self._user)
 
     def closed(self, reason: str) -> None:
         """The connection has ended."""
         if self._appending is not None:
             self._appending.discard()
         self._stop_watching()
+
+    async def _answered(self, event: Any, user: User) -> Result | None:
+        closed = CLOSED if isinstance(event, commands.Select) and user.selected is not None else b""
+        result = await self._guarded(event, user)
+        return result._replace(untagged=closed + result.untagged) if closed and result else result
 
     async def _guarded(self, event: Any, user: User) -> Result | None:
         """Handles an event; what the store cannot do becomes a result."""
@@ -168,7 +173,7 @@ class ImapSession:
             if outcome.transient:
                 return Result("NO", outcome.text, "UNAVAILABLE")
             return BAD_CREDENTIALS._replace(text=outcome.text)
-        self._user = User(self._services, AccountId(outcome.account))
+        self._user = User(self._services, AccountId(outcome.account), self.core.enabled)
         return completed("LOGIN")
 
     async def _noop(self, event: Any, user: User) -> Result:

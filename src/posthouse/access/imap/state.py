@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from posthouse.access.imap.sections import Structures
 from posthouse.access.imap.selected import Selected
 from posthouse.access.services import Services
+from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.server import Result
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ T = TypeVar("T")
 class User:
     """A user logged in, at one session."""
 
-    __slots__ = ("account", "selected", "services", "structures")
+    __slots__ = ("account", "enabled", "selected", "services", "structures")
 
-    def __init__(self, services: Services, account: AccountId) -> None:
+    def __init__(self, services: Services, account: AccountId, enabled: Enabled) -> None:
+        """`enabled`: what the client has turned on, and still may."""
+        self.enabled = enabled
         self.services = services
         self.account = account
         self.selected: Selected | None = None
@@ -60,6 +63,9 @@ class User:
 def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:
     return Result("OK", f"{name} completed", code, untagged)
 
+
+CLOSED = b"* OK [CLOSED] The mailbox selected before is closed\r\n"
+"""RFC 7162 §3.2.11: what follows is of another mailbox."""
 
 GONE = Result("BYE", "The mailbox has been deleted")
 READ_ONLY = Result("NO", "The mailbox is open read-only", "NOPERM")

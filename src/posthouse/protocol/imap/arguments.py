@@ -22,8 +22,10 @@ from posthouse.protocol.imap.commands import (
     Login,
     Lsub,
     Rename,
+    Resync,
     Return,
     Search,
+    Select,
     Status,
     Store,
 )
@@ -93,6 +95,57 @@ def enable(parser: Parser, uid: bool) -> Command:
     return Enable(tuple(names))
 
 
+def select(parser: Parser, uid: bool) -> Command:
+    return _select(parser, read_only=False)
+
+
+def examine(parser: Parser, uid: bool) -> Command:
+    return _select(parser, read_only=True)
+
+
+def _select(parser: Parser, *, read_only: bool) -> Select:
+    parser.space()
+    command = Select(parser.mailbox(), read_only)
+    if not parser.skip(b" "):
+        return command
+
+    def parameter() -> None:
+        nonlocal command
+        name = parser.word()
+        if name == "CONDSTORE":
+            command = command._replace(condstore=True)
+        elif name == "QRESYNC" and command.resync is None:
+            parser.space()
+            command = command._replace(resync=_resync(parser))
+        else:
+            raise SyntaxProblem(f"Unknown parameter {name}")
+
+    parser.listed(parameter, empty=False)
+    return command
+
+
+def _resync(parser: Parser) -> Resync:
+    if not parser.enabled.qresync:  # RFC 7162 §3.2.5
+        raise SyntaxProblem("Say ENABLE QRESYNC first")
+    parser.expect(b"(")
+    uidvalidity = parser.number64()
+    parser.space()
+    modseq = parser.number64()
+    known = None
+    samples = None
+    if parser.skip(b" ") and not parser.next_is(b"("):
+        known = parser.number_set()
+        if parser.skip(b" ") and not parser.next_is(b"("):
+            raise SyntaxProblem("Expected a list of sequence numbers and UIDs")
+    if parser.skip(b"("):
+        numbers = parser.number_set()
+        parser.space()
+        samples = numbers, parser.number_set()
+        parser.expect(b")")
+    parser.expect(b")")
+    return Resync(uidvalidity, modseq, known, samples)
+
+
 def rename(parser: Parser, uid: bool) -> Command:
     parser.space()
     mailbox = parser.mailbox()
@@ -102,7 +155,7 @@ def rename(parser: Parser, uid: bool) -> Command:
 
 _SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
-STATUS_ITEMS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE"})
+STATUS_ITEMS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE", "HIGHESTMODSEQ"})
 
 
 def listing(parser: Parser, uid: bool) -> Command:
@@ -219,7 +272,25 @@ def fetch(parser: Parser, uid: bool) -> Command:
     parser.space()
     numbers = parser.sequence_set()
     parser.space()
-    return Fetch(numbers, parse_fetch_items(parser), uid)
+    command = Fetch(numbers, parse_fetch_items(parser), uid)
+    if not parser.skip(b" "):
+        return command
+
+    def modifier() -> None:
+        nonlocal command
+        name = parser.word()
+        if name == "CHANGEDSINCE":
+            parser.space()
+            command = command._replace(changed_since=parser.number64())
+        elif name == "VANISHED" and uid and parser.enabled.qresync:
+            command = command._replace(vanished=True)
+        else:
+            raise SyntaxProblem(f"Unknown modifier {name}")
+
+    parser.listed(modifier, empty=False)
+    if command.vanished and command.changed_since is None:
+        raise SyntaxProblem("VANISHED needs CHANGEDSINCE")  # RFC 7162 §3.2.6
+    return command
 
 
 _STORE_ITEMS = {
@@ -231,6 +302,14 @@ def store(parser: Parser, uid: bool) -> Command:
     parser.space()
     numbers = parser.sequence_set()
     parser.space()
+    unchanged_since = None
+    if parser.skip(b"("):
+        if parser.word() != "UNCHANGEDSINCE":
+            raise SyntaxProblem("Unknown modifier")
+        parser.space()
+        unchanged_since = parser.number64()
+        parser.expect(b")")
+        parser.space()
     name = parser.word()
     if name not in _STORE_ITEMS:
         raise SyntaxProblem(f"Unknown STORE item {name}")
@@ -243,7 +322,7 @@ def store(parser: Parser, uid: bool) -> Command:
         while parser.skip(b" "):
             named.append(parser.flag())
         flags = tuple(named)
-    return Store(numbers, how, silent, flags, uid)
+    return Store(numbers, how, silent, flags, uid, unchanged_since)
 
 
 def to_mailbox(command: Callable[[SequenceSet, str, bool], Command]) -> Reader:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
-from posthouse.protocol.imap.fetching import FetchItem
-from posthouse.protocol.imap.searching import SearchKey
+from posthouse.protocol.imap.fetching import FetchItem, Item
+from posthouse.protocol.imap.searching import SearchKey, seeks_modseq
 from posthouse.protocol.imap.sequence import SequenceSet
 
 
@@ -63,10 +63,23 @@ class Namespace(NamedTuple):
     """NAMESPACE (RFC 2342)."""
 
 
+class Resync(NamedTuple):
+    """The QRESYNC parameter of SELECT: what the client knows already (RFC 7162 §3.2.5)."""
+
+    uidvalidity: int
+    modseq: int
+    known: SequenceSet | None
+    """UIDs; None: all."""
+    samples: tuple[SequenceSet, SequenceSet] | None
+    """Sequence numbers, and the UIDs they had (§3.2.5.2)."""
+
+
 class Select(NamedTuple):
     mailbox: str
     read_only: bool
     """EXAMINE."""
+    condstore: bool = False
+    resync: Resync | None = None
 
 
 class Create(NamedTuple):
@@ -162,6 +175,10 @@ class Fetch(NamedTuple):
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool
+    changed_since: int | None = None
+    """Only messages with a greater modseq (RFC 7162 §3.1.4.1)."""
+    vanished: bool = False
+    """Tell also which were expunged since (§3.2.6)."""
 
 
 class How(Enum):
@@ -178,6 +195,8 @@ class Store(NamedTuple):
     silent: bool
     flags: tuple[str, ...]
     uid: bool
+    unchanged_since: int | None = None
+    """Leave alone what has a greater modseq (RFC 7162 §3.1.3)."""
 
 
 class Copy(NamedTuple):
@@ -203,3 +222,19 @@ Command: TypeAlias = (
     | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | Append
     | Close | Unselect | Expunge | Search | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
+
+
+def turns_on_condstore(command: Command) -> bool:
+    """Whether the client shows that it knows of modseqs (RFC 7162 §3.1)."""
+    match command:
+        case Select():
+            return command.condstore or command.resync is not None
+        case Status(items=items) | List(status=items):
+            return "HIGHESTMODSEQ" in items
+        case Fetch():
+            return command.changed_since is not None or Item.MODSEQ in command.items
+        case Store():
+            return command.unchanged_since is not None
+        case Search():
+            return seeks_modseq(command.key)
+    return False

@@ -22,6 +22,7 @@ class Item(Enum):
     ENVELOPE = "ENVELOPE"
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
+    MODSEQ = "MODSEQ"  # RFC 7162 §3.1.4.2
 
 
 class Text(Enum):

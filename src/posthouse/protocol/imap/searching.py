@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -88,6 +88,12 @@ class Smaller(NamedTuple):
     octets: int
 
 
+class ModSeq(NamedTuple):
+    """Changed by this modseq or later (RFC 7162 §3.1.5); it is kept per message, not per flag."""
+
+    modseq: int
+
+
 class InHeader(NamedTuple):
     """A header field that contains `text`; empty `text`: the field is there. `name` in lower case."""
 
@@ -107,22 +113,32 @@ class InText(NamedTuple):
 
 SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SentDate | Larger | Smaller
-    | InHeader | InBody | InText
+    | ModSeq | InHeader | InBody | InText
 )  # fmt: skip
+
+
+def _leaves(key: SearchKey) -> Iterator[SearchKey]:
+    match key:
+        case And(keys):
+            for part in keys:
+                yield from _leaves(part)
+        case Or(one, other):
+            yield from _leaves(one)
+            yield from _leaves(other)
+        case Not(inner):
+            yield from _leaves(inner)
+        case _:
+            yield key
 
 
 def numbered(key: SearchKey) -> bool:
     """Whether messages are named by sequence number."""
-    match key:
-        case And(keys):
-            return any(map(numbered, keys))
-        case Or(one, other):
-            return numbered(one) or numbered(other)
-        case Not(inner):
-            return numbered(inner)
-        case Numbers(numbers):
-            return numbers != SAVED
-    return False
+    return any(isinstance(leaf, Numbers) and leaf.numbers != SAVED for leaf in _leaves(key))
+
+
+def seeks_modseq(key: SearchKey) -> bool:
+    """Whether messages are sought by modseq."""
+    return any(isinstance(leaf, ModSeq) for leaf in _leaves(key))
 
 
 _FIXED: dict[str, SearchKey] = {
@@ -206,6 +222,16 @@ class Keys:
         self._parser.space()
         return InHeader(name, self._text())
 
+    def _modseq(self, depth: int) -> SearchKey:
+        parser = self._parser
+        if parser.at_string():
+            parser.string()  # RFC 7162 §3.1.5: an entry name, which we need not tell apart
+            parser.space()
+            if parser.word() not in ("PRIV", "SHARED", "ALL"):
+                raise SyntaxProblem("Expected priv, shared or all")
+            parser.space()
+        return ModSeq(parser.number64())
+
 
 def _in_field(name: str) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: InHeader(name, keys._text())
@@ -228,6 +254,7 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "HEADER": Keys._header,
     "KEYWORD": Keys._keyword,
     "LARGER": lambda keys, depth: Larger(keys._parser.number64()),
+    "MODSEQ": Keys._modseq,
     "NOT": Keys._not,
     "ON": _internal(Day.ON),
     "OR": Keys._or,

@@ -25,6 +25,7 @@ from typing import NamedTuple, TypeAlias
 from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
+from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
 from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
@@ -109,6 +110,7 @@ class ServerSession:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.state = State.NOT_AUTHENTICATED
+        self.enabled = Enabled()
         self.closing = False
         self.wants_tls = False
         self.timeout = limits.login
@@ -316,7 +318,7 @@ class ServerSession:
 
     def _is_message(self, header: LiteralHeader, head: Head) -> bool:
         """Whether the literal is the message of an APPEND; if so it becomes an event."""
-        parser = Parser(header.before, head.position)
+        parser = Parser(header.before, head.position, self.enabled)
         if parser.data[parser.position :] == b" ":
             return False  # the literal is the name of the mailbox
         try:
@@ -345,7 +347,7 @@ class ServerSession:
             head = read_head(octets)
             if not self.state & head.verb.states:
                 return self._finish(self._wrong_state(head))
-            parser = Parser(octets, head.position)
+            parser = Parser(octets, head.position, self.enabled)
             command = head.verb.read(parser, head.uid)
             parser.end()
         except SyntaxProblem as problem:
@@ -354,6 +356,8 @@ class ServerSession:
             return self._finish(Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})"))
         if isinstance(command, commands.Append):
             return self._fail("APPEND needs a message, as a literal")
+        if commands.turns_on_condstore(command):
+            self.enabled.enable("CONDSTORE")
         own = _OWN.get(type(command))
         if own is None:
             self._event = command
@@ -400,8 +404,10 @@ class ServerSession:
         self._finish(Result("OK", "NAMESPACE completed"))
 
     def _on_enable(self, command: Command) -> None:
+        assert isinstance(command, commands.Enable)
         # RFC 5161 §3.1: extensions that need no enabling, or that we do not know, are passed over.
-        self._output.append(b"* ENABLED\r\n")
+        names = [name for name in dict.fromkeys(command.capabilities) if self.enabled.enable(name)]
+        self._output.append(" ".join(["* ENABLED", *names]).encode() + b"\r\n")
         self._finish(Result("OK", "ENABLE completed"))
 
     def _on_starttls(self, command: Command) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from posthouse.protocol.imap import utf7
-from posthouse.protocol.imap.sequence import SAVED, SequenceSet, parse_sequence_set
+from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, parse_sequence_set
 
 T = TypeVar("T")
 
@@ -48,11 +49,12 @@ class SyntaxProblem(ValueError):
 class Parser:
     """A cursor over the octets of one command, without the CRLF that ends it."""
 
-    __slots__ = ("data", "position")
+    __slots__ = ("data", "enabled", "position")
 
-    def __init__(self, data: bytes, position: int = 0) -> None:
+    def __init__(self, data: bytes, position: int = 0, enabled: Enabled | None = None) -> None:
         self.data = data
         self.position = position
+        self.enabled = enabled or Enabled()
 
     # Structure
 
@@ -186,6 +188,13 @@ class Parser:
             return parse_sequence_set(octets)
         except ValueError as problem:
             raise SyntaxProblem(str(problem)) from None
+
+    def number_set(self) -> SequenceSet:
+        """Numbers alone, neither `$` nor `*`."""
+        numbers = self.sequence_set()
+        if numbers == SAVED or any(STAR in bounds for bounds in numbers.ranges):
+            raise SyntaxProblem("Expected a set of numbers")
+        return numbers
 
     def date(self) -> datetime.date:
         """`date` of RFC 3501 §9: a day without time or zone."""
