@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from bench.load import Load, Sink, smtp_source
 from bench.peers import RECIPIENT, Peer, cost
 
-REUSED = Load("100 sessions, many messages each", 100, 5000, reused=True)
-SINGLE = Load("20 sessions, one message per connection", 20, 3000, reused=False)
+REUSED = Load("100 sessions, many messages each", 100, 10_000, reused=True)
+SINGLE = Load("20 sessions, one message per connection", 20, 5_000, reused=False)
 
 
 @dataclass(frozen=True, slots=True)

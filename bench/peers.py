@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import imaplib
 import json
 import os
@@ -47,11 +48,16 @@ class Posthouse:
         self.seconds_to_greeting = seconds_to_greeting
         self.port = _listener(folder, "smtp")
 
+    @functools.cached_property
+    def _mailbox(self) -> imaplib.IMAP4:
+        """Logged in once: checking a password costs as much as accepting hundreds of letters."""
+        imap = imaplib.IMAP4("127.0.0.1", _listener(self.folder, "imap"))
+        imap.login(RECIPIENT, PASSWORD)
+        return imap
+
     def stored(self) -> int:
-        with imaplib.IMAP4("127.0.0.1", _listener(self.folder, "imap")) as imap:
-            imap.login(RECIPIENT, PASSWORD)
-            _, answer = imap.status("INBOX", "(MESSAGES)")
-            return int(answer[0].split()[-1].rstrip(b")"))
+        _, answer = self._mailbox.status("INBOX", "(MESSAGES)")
+        return int(answer[0].split()[-1].rstrip(b")"))
 
     def pid(self) -> int:
         return self.process.pid
