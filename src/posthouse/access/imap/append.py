@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags
-from posthouse.access.imap.state import User, completed
+from posthouse.access.imap.state import UNKNOWN_ENCODING, User, completed
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
 from posthouse.mail.mime import scan
@@ -16,6 +16,7 @@ from posthouse.store.flags import keyword_text
 from posthouse.store.mailboxes import canonical_name
 
 _TOO_BIG = Result("NO", "The message is too large", "TOOBIG")
+_NUL = Result("BAD", "NUL is not allowed in a literal")
 _EMPTY = Result("NO", "There is nothing in the message", "CANNOT")
 _HEAD_TOO_LONG = Result("NO", "The header section is too long", "TOOBIG")
 _NO_SPACE = Result("NO", "There is no space to store the message now", "UNAVAILABLE")
@@ -53,6 +54,9 @@ class Appending:
         """Take a piece of the message."""
         if self._intake is None:
             return
+        if b"\0" in octets:
+            # RFC 3516 §4.4: what a literal8 brings may be refused; another literal has no NUL (RFC 3501 §9)
+            return self._fail(UNKNOWN_ENCODING if self._command.binary else _NUL)
         try:
             self._intake.feed(octets)
         except HeadTooLong:

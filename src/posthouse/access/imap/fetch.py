@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from posthouse.access.imap import resync, sections
+from posthouse.access.imap import binary, resync, sections
+from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
-from posthouse.access.imap.state import EXPUNGED, GONE, User, completed
+from posthouse.access.imap.state import EXPUNGED, GONE, UNKNOWN_ENCODING, User, completed
 from posthouse.db import DatabaseError
 from posthouse.mail.dates import imap_datetime
 from posthouse.mail.imapform import body as body_of
 from posthouse.mail.mime import scan
 from posthouse.net.session import Stream
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.fetching import FetchItem, Item, Section
+from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Section
 from posthouse.protocol.imap.sequence import SAVED
 from posthouse.protocol.imap.server import TRY_LATER
 from posthouse.store import changes, read
@@ -67,14 +68,14 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     """What the items need. UID FETCH answers the UID whether asked or not (RFC 3501 §6.4.8)."""
     if uid and Item.UID not in items:
         items = (Item.UID, *items)
-    wanted = [item for item in items if isinstance(item, Section)]
-    bodies = Item.BODY in items or not all(map(sections.only_head, wanted))
+    wanted = [item for item in items if isinstance(item, Section | Binary)]
+    bodies = Item.BODY in items or not all(map(_is_plain, wanted))
     columns = [_STORED[item] for item in items if isinstance(item, Item) and item in _STORED]
     if wanted or bodies:
         columns += [Column.PREFIX, Column.HEAD]
     if bodies:
         columns += [Column.CONTENT_SIZE, Column.BLOB, Column.BODY]
-    seen = not all(section.peek for section in wanted)
+    seen = not all(item.peek for item in wanted)
     heads = bool(wanted) or bodies
     return Plan(items, (Column.UID, *columns) if columns else (), heads, bodies, len(wanted) + heads, seen)
 
@@ -97,6 +98,7 @@ async def _lines(
     user: User, selected: Selected, runs: Runs, wanted: Plan, command: commands.Fetch, stream: Stream
 ) -> AsyncIterator[bytes]:
     missing, uid = False, command.uid
+    user.decoding.unknown = False
     try:
         if command.changed_since is not None:
             if command.vanished:
@@ -125,6 +127,8 @@ async def _lines(
             user.tell((await marking).modseq)
         said = await user.news(expunges=uid)
         result = EXPUNGED if missing and not uid else completed("FETCH")
+        if user.decoding.unknown:
+            result = UNKNOWN_ENCODING
         stream.then = result._replace(untagged=said)
     except DatabaseError:
         stream.then = TRY_LATER
@@ -201,6 +205,7 @@ def _columns(
         if isinstance(item, Section)
         else _item_column(selected, item, indexes, by_column)
         for item in wanted.items
+        if not isinstance(item, Binary)
     ]
 
 
@@ -250,7 +255,7 @@ async def _with_bodies(
         message = Message(row[at[Column.PREFIX]], content)
         data = message.data
         if data is not None:
-            values += _in_memory(others, data, len(message.head))
+            values += _in_memory(others, data, len(message.head), user.decoding)
             ready.append(b"%b%b)\r\n" % (start, b" ".join(values)))
             continue
         if ready:
@@ -271,10 +276,12 @@ async def _with_bodies(
 
 def _is_plain(item: FetchItem) -> bool:
     """Whether an item needs no body."""
-    return sections.only_head(item) if isinstance(item, Section) else item is not Item.BODY
+    if isinstance(item, Section):
+        return sections.only_head(item)
+    return item is not Item.BODY and not isinstance(item, Binary)
 
 
-def _in_memory(items: list[FetchItem], data: bytes, head_size: int) -> list[bytes]:
+def _in_memory(items: list[FetchItem], data: bytes, head_size: int, decoding: Decoding) -> list[bytes]:
     structured = any(not isinstance(item, Section) or sections.needs_structure(item) for item in items)
     root = scan(data) if structured else None
     values = []
@@ -282,6 +289,8 @@ def _in_memory(items: list[FetchItem], data: bytes, head_size: int) -> list[byte
         if isinstance(item, Section):
             structure = root if sections.needs_structure(item) else None
             values.append(item.label() + b" " + sections.of_data(item, data, head_size, structure))
+        elif isinstance(item, Binary) and root is not None:
+            values.append(item.label() + b" " + binary.of_data(item, data, root, decoding))
         elif root is not None:
             values.append(b"BODY " + body_of(root))
     return values
@@ -289,6 +298,12 @@ def _in_memory(items: list[FetchItem], data: bytes, head_size: int) -> list[byte
 
 async def _large(user: User, item: FetchItem, email: int, message: Message) -> AsyncIterator[bytes]:
     """One item of a large message, piece by piece."""
+    if isinstance(item, Binary):
+        label = item.label() + b" "
+        async for piece in _promised(binary.of_large(item, email, message, user.structures, user.decoding)):
+            yield label + piece
+            label = b""
+        return
     if not isinstance(item, Section):
         yield b"BODY " + body_of(await user.structures.of(email, message))
         return
@@ -297,9 +312,14 @@ async def _large(user: User, item: FetchItem, email: int, message: Message) -> A
         yield item.label() + b" NIL"
         return
     yield item.label() + b" {%d}\r\n" % pieces.size
+    async for chunk in _promised(pieces.read()):
+        yield chunk
+
+
+async def _promised(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Octets of a literal. Where they cannot be read, the session must end: they have been promised."""
     try:
-        async for chunk in pieces.read():
-            yield chunk
+        async for piece in pieces:
+            yield piece
     except DatabaseError as problem:
-        # The literal has promised octets that do not come: the session must end, not go on.
         raise EOFError("a stored message cannot be read") from problem

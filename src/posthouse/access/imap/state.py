@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.sections import Structures
 from posthouse.access.imap.selected import Selected
 from posthouse.access.services import Services
@@ -21,7 +22,7 @@ T = TypeVar("T")
 class User:
     """A user logged in, at one session."""
 
-    __slots__ = ("account", "enabled", "selected", "services", "structures")
+    __slots__ = ("account", "decoding", "enabled", "selected", "services", "structures")
 
     def __init__(self, services: Services, account: AccountId, enabled: Enabled) -> None:
         """`enabled`: what the client has turned on, and still may."""
@@ -30,6 +31,7 @@ class User:
         self.account = account
         self.selected: Selected | None = None
         self.structures = Structures()
+        self.decoding = Decoding()
 
     @property
     def open(self) -> Selected:
@@ -70,4 +72,7 @@ CLOSED = b"* OK [CLOSED] The mailbox selected before is closed\r\n"
 GONE = Result("BYE", "The mailbox has been deleted")
 READ_ONLY = Result("NO", "The mailbox is open read-only", "NOPERM")
 BAD_SET = Result("BAD", "There is no message with such a number")
+UNKNOWN_ENCODING = Result("NO", "A part has an unknown transfer encoding", "UNKNOWN-CTE")
+"""RFC 3516 §4.3, of a part that cannot be decoded, or a message that cannot be kept."""
+
 EXPUNGED = Result("NO", "Some of the messages have been expunged", "EXPUNGEISSUED")

@@ -8,20 +8,17 @@ the empty refinement of i;unicode-casemap is a substring of folded text).
 
 from __future__ import annotations
 
-import binascii
 import codecs
-import quopri
-import re
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 
+from posthouse.access.imap.transfer import cut, decode
 from posthouse.mail.content import CHUNK
 from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.mail.mime import Part
 from posthouse.mail.words import decode_octets
 from posthouse.store.read import Message
 
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 _IN_MEMORY = 256 * 1024
 """Octets of a part that are decoded at once."""
 
@@ -83,7 +80,7 @@ async def _text_of(message: Message, part: Part, overlap: int) -> AsyncIterator[
     charset = _charset(part)
     if part.size <= _IN_MEMORY:
         octets = await message.read(part.body_start, part.size)
-        yield fold(decode_octets(_transfer_decoded(octets, part.encoding), charset))
+        yield fold(decode_octets(decode(octets, part.encoding), charset))
         return
     decoder = _incremental(charset)
     rest = b""
@@ -94,8 +91,8 @@ async def _text_of(message: Message, part: Part, overlap: int) -> AsyncIterator[
         if not octets:
             return
         position += len(octets)
-        ready, rest = _cut(rest + octets, part.encoding, position >= part.end)
-        text = decoder.decode(_transfer_decoded(ready, part.encoding), position >= part.end)
+        ready, rest = cut(rest + octets, part.encoding, position >= part.end)
+        text = decoder.decode(decode(ready, part.encoding), position >= part.end)
         tail = tail[-overlap:] + fold(text)
         yield tail
 
@@ -110,29 +107,3 @@ def _charset(part: Part) -> str:
 def _incremental(charset: str) -> codecs.IncrementalDecoder:
     codec = _CODECS.get(charset.lower().replace("_", "-"), "utf-8")
     return codecs.getincrementaldecoder(codec)("replace")
-
-
-def _cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
-    """What can be decoded now, and what has to wait for more."""
-    if last or encoding not in ("base64", "quoted-printable"):
-        return octets, b""
-    if encoding == "quoted-printable":
-        end = octets.rfind(b"\n") + 1
-        if end == 0:  # a line longer than a piece: not within `=3D`
-            end = len(octets) - (3 - at if (at := octets[-3:].find(b"=")) >= 0 else 0)
-        return octets[:end], octets[end:]
-    octets = _NOT_BASE64.sub(b"", octets)
-    end = len(octets) // 4 * 4
-    return octets[:end], octets[end:]
-
-
-def _transfer_decoded(octets: bytes, encoding: str) -> bytes:
-    if encoding == "quoted-printable":
-        return quopri.decodestring(octets)
-    if encoding != "base64":
-        return octets
-    octets = _NOT_BASE64.sub(b"", octets)
-    try:
-        return binascii.a2b_base64(octets + b"=" * (-len(octets) % 4))
-    except binascii.Error:
-        return b""

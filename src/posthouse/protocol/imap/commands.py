@@ -137,6 +137,8 @@ class Append(NamedTuple):
     """Internal date, seconds since 1970 UTC; None: now."""
     size: int
     """Octets of the message."""
+    binary: bool = False
+    """It may contain NUL (RFC 3516 §4.4)."""
 
 
 class Close(NamedTuple):

@@ -63,7 +63,23 @@ class Section(NamedTuple):
         return label if self.partial is None else label + b"<%d>" % self.partial[0]
 
 
-FetchItem: TypeAlias = Item | Section
+class Binary(NamedTuple):
+    """A part without its transfer encoding: `BINARY[1.2]<0.512>` and `BINARY.SIZE[1.2]` (RFC 3516 §4.2)."""
+
+    part: tuple[int, ...]
+    partial: tuple[int, int] | None = None
+    """First octet and greatest number of octets, decoded."""
+    peek: bool = True
+    size_only: bool = False
+
+    def label(self) -> bytes:
+        """The name of the answer, up to its value."""
+        name = b"BINARY.SIZE" if self.size_only else b"BINARY"
+        label = b"%b[%b]" % (name, b".".join([b"%d" % number for number in self.part]))
+        return label if self.partial is None else label + b"<%d>" % self.partial[0]
+
+
+FetchItem: TypeAlias = Item | Section | Binary
 
 _MACROS: dict[str, tuple[FetchItem, ...]] = {
     "FAST": (Item.FLAGS, Item.INTERNALDATE, Item.SIZE),
@@ -76,6 +92,7 @@ _PLAIN: dict[str, FetchItem] = {
     "RFC822.HEADER": Section(text=Text.HEADER, peek=True, name=b"RFC822.HEADER"),
     "RFC822.TEXT": Section(text=Text.TEXT, name=b"RFC822.TEXT"),
 }
+_BINARY = ("BINARY", "BINARY.PEEK", "BINARY.SIZE")
 _TEXTS = {text.value: text for text in Text if text.value}
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _PARTS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})*")
@@ -112,21 +129,32 @@ def _item(parser: Parser) -> FetchItem:
     name = _name(parser)
     if name in ("BODY", "BODY.PEEK") and parser.skip(b"["):
         return _section(parser, peek=name == "BODY.PEEK")
+    if name in _BINARY and parser.skip(b"["):
+        part = _part(parser)
+        parser.expect(b"]")
+        size_only = name == "BINARY.SIZE"
+        return Binary(part, None if size_only else _partial(parser), name != "BINARY", size_only)
     item = _PLAIN.get(name)
     if item is None:
         raise SyntaxProblem(f"Unknown FETCH item {name}")
     return item
 
 
-def _section(parser: Parser, *, peek: bool) -> Section:
-    part: tuple[int, ...] = ()
-    text = Text.WHOLE
+def _part(parser: Parser) -> tuple[int, ...]:
+    """The number of a part; empty where there is none."""
     numbers = _PARTS.match(parser.data, parser.position)
-    if numbers is not None:
-        parser.position = numbers.end()
-        part = tuple(int(number) for number in numbers.group().split(b"."))
-        if 0 in part or len(part) > _DEEPEST_PART:
-            raise SyntaxProblem("There is no such part")
+    if numbers is None:
+        return ()
+    parser.position = numbers.end()
+    part = tuple(int(number) for number in numbers.group().split(b"."))
+    if 0 in part or len(part) > _DEEPEST_PART:
+        raise SyntaxProblem("There is no such part")
+    return part
+
+
+def _section(parser: Parser, *, peek: bool) -> Section:
+    part = _part(parser)
+    text = Text.WHOLE
     if (part and parser.skip(b".")) or (not part and not parser.next_is(b"]")):
         text = _section_text(parser, part)
     fields: tuple[bytes, ...] = ()

@@ -1,7 +1,7 @@
 """The automaton that finds the end of a command: lines, and literals between them (RFC 3501 §4.3, RFC 7888).
 
-A command is a line; where the line ends in `{n}` or `{n+}`, n octets of literal follow and the command
-goes on with another line. What becomes of a literal is the session's choice, made when its header is
+A command is a line; where the line ends in `{n}`, `{n+}` or `~{n}`, n octets of literal follow and the
+command goes on with another line. What becomes of a literal is the session's choice, made when its header is
 seen: `collect` it into the command, `stream` it out in pieces (the message of an APPEND), `skip` it, or
 `refuse` it, which ends the command (possible only while the client still waits for permission).
 
@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.lines import LineBuffer, LineTooLong
 
-_LITERAL = re.compile(rb"\{([0-9]{1,19})(\+?)\}\Z")
-_LONGEST_MARKER = 24
+_LITERAL = re.compile(rb"(~?)\{([0-9]{1,19})(\+?)\}\Z")
+_LONGEST_MARKER = 25
 
 
 class CommandText(NamedTuple):
@@ -33,6 +33,8 @@ class LiteralHeader(NamedTuple):
     size: int
     synchronizing: bool
     """The client waits for a continuation request."""
+    binary: bool
+    """A literal8, which may contain NUL (RFC 3516 §5)."""
 
 
 class LiteralPiece(NamedTuple):
@@ -88,7 +90,7 @@ class Framer:
             return CommandText(octets)
         before = bytes(self._command) + line[: marker.start()]
         self._command += line + b"\r\n"
-        self._header = LiteralHeader(before, int(marker.group(1)), not marker.group(2))
+        self._header = LiteralHeader(before, int(marker[2]), not marker[3], bool(marker[1]))
         return self._header
 
     # The fate of a literal

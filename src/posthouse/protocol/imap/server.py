@@ -328,7 +328,7 @@ class ServerSession:
             self._failure = Result("BAD", str(problem))
             return False
         assert isinstance(append, commands.Append)
-        self._event = append._replace(size=header.size)
+        self._event = append._replace(size=header.size, binary=header.binary)
         self._appending, self._client_waits = True, header.synchronizing
         return True
 

@@ -1,0 +1,42 @@
+"""Transfer encodings undone: base64 and quoted-printable (RFC 2045 §6), whole or piece by piece.
+
+What is broken is decoded as far as it goes.
+"""
+
+from __future__ import annotations
+
+import binascii
+import quopri
+import re
+
+IDENTITY = ("7bit", "8bit", "binary")
+KNOWN = (*IDENTITY, "base64", "quoted-printable")
+
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+
+
+def cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
+    """What can be decoded now, and what has to wait for more."""
+    if last or encoding not in ("base64", "quoted-printable"):
+        return octets, b""
+    if encoding == "quoted-printable":
+        end = octets.rfind(b"\n") + 1
+        if end == 0:  # a line longer than a piece: not within `=3D`
+            end = len(octets) - (3 - at if (at := octets[-3:].find(b"=")) >= 0 else 0)
+        return octets[:end], octets[end:]
+    octets = _NOT_BASE64.sub(b"", octets)
+    end = len(octets) // 4 * 4
+    return octets[:end], octets[end:]
+
+
+def decode(octets: bytes, encoding: str) -> bytes:
+    """Octets without their transfer encoding; those of an unknown one, and of none, as they are."""
+    if encoding == "quoted-printable":
+        return quopri.decodestring(octets)
+    if encoding != "base64":
+        return octets
+    octets = _NOT_BASE64.sub(b"", octets)
+    try:
+        return binascii.a2b_base64(octets + b"=" * (-len(octets) % 4))
+    except binascii.Error:
+        return b""
