@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthouse.protocol.imap import commands, utf7, verbs
+from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.patterns import matches
 from posthouse.protocol.imap.searching import UnknownCharset
 from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, write_sequence_set
@@ -113,7 +114,12 @@ def test_names_survive_modified_utf7(name: str) -> None:
     wire = utf7.encode(name)
     assert wire.isascii()
     assert utf7.decode(wire) == name
-    assert Parser(mailbox_octets(name)).astring() == wire
+    old, new = Enabled(), Enabled()
+    new.enable("IMAP4REV2")
+    assert Parser(mailbox_octets(name, old)).astring() == wire
+    if "\0" not in name:
+        for enabled in (old, new):
+            assert Parser(mailbox_octets(name, enabled), 0, enabled).list_mailbox() == name
 
 
 @given(st.binary(max_size=40))

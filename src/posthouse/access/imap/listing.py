@@ -31,9 +31,9 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
     for entry in listed:
         if entry.name not in chosen and entry.name not in below:
             continue
-        lines.append(_line("LIST", entry, _attributes(entry, command), entry.name in below))
+        lines.append(_line(user, "LIST", entry, _attributes(user, entry, command), entry.name in below))
         if entry.name in statuses and entry.name in chosen:
-            lines.append(status_line(statuses[entry.name], command.status))
+            lines.append(status_line(user, statuses[entry.name], command.status))
     return completed("LIST", untagged=b"".join(lines) + await user.news(expunges=True))
 
 
@@ -67,11 +67,11 @@ def _with_chosen_below(
     return {name for name in above if _fits(patterns, name)}
 
 
-def _attributes(entry: Listed, command: commands.List) -> list[str]:
+def _attributes(user: User, entry: Listed, command: commands.List) -> list[str]:
     attributes = []
     if entry.mailbox is None:
         # \Noselect is what IMAP4rev1 knows; \NonExistent implies it (RFC 5258 §3).
-        attributes.append("\\NonExistent" if command.extended else "\\Noselect")
+        attributes.append("\\NonExistent" if command.extended or user.enabled.rev2 else "\\Noselect")
     attributes.append("\\HasChildren" if entry.children else "\\HasNoChildren")
     if entry.subscribed and "SUBSCRIBED" in command.selection | command.wanted:
         attributes.append("\\Subscribed")
@@ -80,12 +80,12 @@ def _attributes(entry: Listed, command: commands.List) -> list[str]:
     return attributes
 
 
-def _line(name: str, entry: Listed, attributes: Iterable[str], childinfo: bool = False) -> bytes:
+def _line(user: User, name: str, entry: Listed, attributes: Iterable[str], childinfo: bool = False) -> bytes:
     more = b' ("CHILDINFO" ("SUBSCRIBED"))' if childinfo else b""
     return b'* %b (%b) "/" %b%b\r\n' % (
         name.encode(),
         " ".join(attributes).encode(),
-        mailbox_octets(entry.name),
+        mailbox_octets(entry.name, user.enabled),
         more,
     )
 
@@ -107,5 +107,5 @@ async def list_subscribed(user: User, command: commands.Lsub) -> Result:
     for name in sorted(found):
         if matches(pattern, name):
             entry = by_name.get(name) or Listed(name, None, False, True)
-            lines.append(_line("LSUB", entry, ["\\Noselect"] if found[name] else []))
+            lines.append(_line(user, "LSUB", entry, ["\\Noselect"] if found[name] else []))
     return completed("LSUB", untagged=b"".join(lines) + await user.news(expunges=True))

@@ -27,13 +27,13 @@ async def select(user: User, command: commands.Select) -> Result:
     id = mailbox.id
     view = await user.read_much(lambda reader: snapshot.take(reader, account, id))
     recent_from = view.recent
-    if not command.read_only and view.recent < view.mailbox.uidnext:
+    if not user.enabled.rev2 and not command.read_only and view.recent < view.mailbox.uidnext:
         recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id))
         # What came in between was claimed with the rest: let it be seen here, and now.
         since = view.mailbox
         view.apply(await user.read(lambda reader: snapshot.delta(reader, account, since)))
     selected = user.selected = Selected(view, command.read_only, recent_from, user.enabled)
-    said = selected.greeting()
+    said = selected.greeting() + _renamed(user, command.mailbox, name, always=True)
     if command.resync is not None:
         said += await resync.since_known(user, selected, command.resync)
     name, code = ("EXAMINE", "READ-ONLY") if command.read_only else ("SELECT", "READ-WRITE")
@@ -52,7 +52,17 @@ async def create(user: User, command: commands.Create) -> Result:
     now = user.services.clock.now()
     made = await user.write(lambda tx: mailboxes.create(tx, account, name, now))
     user.tell(made[-1].modseq)
-    return completed("CREATE")
+    return completed("CREATE", untagged=_renamed(user, command.mailbox, name))
+
+
+def _renamed(user: User, given: str, name: str, *, always: bool = False) -> bytes:
+    """The LIST that tells a client of IMAP4rev2 what the mailbox is called (RFC 9051 §6.3.9.7)."""
+    if not user.enabled.rev2 or (given == name and not always):
+        return b""
+    line = b'* LIST () "/" ' + mailbox_octets(name, user.enabled)
+    if given != name:
+        line += b' ("OLDNAME" (%b))' % mailbox_octets(given, user.enabled)
+    return line + b"\r\n"
 
 
 async def delete(user: User, command: commands.Delete) -> Result:
@@ -74,7 +84,8 @@ async def rename(user: User, command: commands.Rename) -> Result:
     account, now = user.account, user.services.clock.now()
     old, new = canonical_name(command.mailbox), canonical_name(command.to)
     await user.write(lambda tx: mailboxes.rename(tx, account, old, new, now), long=True)
-    return completed("RENAME", untagged=await user.news(expunges=True))
+    said = _renamed(user, command.to, new) + await user.news(expunges=True)
+    return completed("RENAME", untagged=said)
 
 
 async def subscribe(user: User, command: commands.Subscribe) -> Result:
@@ -97,11 +108,11 @@ async def status(user: User, command: commands.Status) -> Result:
     """STATUS (RFC 3501 §6.3.10)."""
     account, name = user.account, canonical_name(command.mailbox)
     numbers = await user.read_much(lambda reader: mailboxes.status(reader, account, name))
-    said = status_line(numbers, command.items) + await user.news(expunges=True)
+    said = status_line(user, numbers, command.items) + await user.news(expunges=True)
     return completed("STATUS", untagged=said)
 
 
-def status_line(numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
+def status_line(user: User, numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
     """The untagged STATUS of one mailbox."""
     values = {
         "MESSAGES": numbers.messages,
@@ -109,8 +120,9 @@ def status_line(numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
         "UIDNEXT": numbers.mailbox.uidnext,
         "UIDVALIDITY": numbers.mailbox.uidvalidity,
         "UNSEEN": numbers.unseen,
+        "DELETED": numbers.deleted,
         "HIGHESTMODSEQ": numbers.mailbox.modseq,  # RFC 7162 §3.1.7
         "SIZE": numbers.size,  # RFC 8438 §3
     }
     text = " ".join(f"{item} {values[item]}" for item in items)
-    return b"* STATUS %b (%b)\r\n" % (mailbox_octets(numbers.mailbox.name), text.encode())
+    return b"* STATUS %b (%b)\r\n" % (mailbox_octets(numbers.mailbox.name, user.enabled), text.encode())

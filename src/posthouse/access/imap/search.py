@@ -99,6 +99,8 @@ class Subject:
 async def search(user: User, command: commands.Search) -> Result:
     """SEARCH and UID SEARCH."""
     selected = user.open
+    if command.returns is None and user.enabled.rev2:
+        command = command._replace(returns=frozenset({Return.ALL}))  # RFC 9051 §6.4.4
     returns = command.returns or frozenset()
     before = selected.saved
     if Return.SAVE in returns:

@@ -86,7 +86,7 @@ class Selected:
     def flags_at(self, index: int) -> bytes:
         """`FLAGS (…)` of one message."""
         view = self.view
-        recent = bool(self._recent) and self.is_recent(view.uids[index])
+        recent = bool(self._recent) and not self._enabled.rev2 and self.is_recent(view.uids[index])
         return flags.text(view.flags[index], view.keywords[index], recent)
 
     def flag_lines(self) -> bytes:
@@ -96,19 +96,20 @@ class Selected:
         return f"* FLAGS ({names})\r\n* OK [PERMANENTFLAGS ({permanent})] What can be kept\r\n".encode()
 
     def greeting(self) -> bytes:
-        """What SELECT answers before its result (RFC 3501 §6.3.1)."""
+        """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2)."""
         mailbox = self.view.mailbox
-        lines = [
-            self.flag_lines(),
-            b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(self.view), self.recent_count()),
-        ]
+        lines = [self.flag_lines(), self._exists()]
         unseen = next((n for n, bits in enumerate(self.view.flags, 1) if not bits & Flag.SEEN), 0)
-        if unseen:
+        if unseen and not self._enabled.rev2:
             lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % unseen)
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
         lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
         lines.append(b"* OK [HIGHESTMODSEQ %d] The last change\r\n" % mailbox.modseq)
         return b"".join(lines)
+
+    def _exists(self) -> bytes:
+        exists = b"* %d EXISTS\r\n" % len(self.view)
+        return exists if self._enabled.rev2 else exists + b"* %d RECENT\r\n" % self.recent_count()
 
     def fetch_flags(self, indexes: Iterable[int], *, with_uid: bool) -> bytes:
         """`* n FETCH (FLAGS (…))` for each message; with UID and MODSEQ for those who know of modseqs."""
@@ -162,7 +163,8 @@ class Selected:
                 fresh = await user.read_much(lambda reader: snapshot.take(reader, user.account, since.id))
                 delta = self._difference(fresh)
             said = self._apply(delta, expunges, own)
-            if delta.new and not self.read_only and delta.mailbox.uidnext > delta.recent:
+            claims = not self.read_only and not self._enabled.rev2
+            if delta.new and claims and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
                 mailbox, account = since.id, user.account
                 user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
@@ -182,7 +184,7 @@ class Selected:
         self._recent += ranges_of(new)
         applied = self.view.apply(delta._replace(vanished=vanished))
         if applied.added:
-            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(self.view), self.recent_count()))
+            lines.append(self._exists())
         if applied.changed or applied.added:
             self._learn_keywords([*delta.changed, *delta.new], lines)
         if applied.changed:

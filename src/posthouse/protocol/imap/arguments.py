@@ -155,7 +155,9 @@ def rename(parser: Parser, uid: bool) -> Command:
 
 _SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
-STATUS_ITEMS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE", "HIGHESTMODSEQ"})
+STATUS_ITEMS = frozenset(
+    ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ")
+)
 
 
 def listing(parser: Parser, uid: bool) -> Command:
@@ -246,7 +248,7 @@ def expunge(parser: Parser, uid: bool) -> Command:
 def search(parser: Parser, uid: bool) -> Command:
     parser.space()
     returns = _returns(parser)
-    charset = "US-ASCII"
+    charset = "UTF-8" if parser.enabled.utf8 else "US-ASCII"
     if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
         parser.position += 8
         charset = parser.astring().decode("ascii", "replace")

@@ -6,26 +6,32 @@ turning on are not here.
 
 from __future__ import annotations
 
-_NAMES: dict[str, tuple[str, ...]] = {
-    "CONDSTORE": ("condstore",),
-    "QRESYNC": ("qresync", "condstore"),  # RFC 7162 §3.2.3
+_NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "CONDSTORE": ("CONDSTORE", ("condstore",)),
+    "IMAP4REV2": ("IMAP4rev2", ("rev2", "utf8")),  # RFC 9051 Appendix A
+    "QRESYNC": ("QRESYNC", ("qresync", "condstore")),  # RFC 7162 §3.2.3
 }
+"""Capability in capitals → as it is usually written, and what it turns on."""
 
 
 class Enabled:
     """The extensions turned on; at first none."""
 
-    __slots__ = ("condstore", "qresync")
+    __slots__ = ("condstore", "qresync", "rev2", "utf8")
 
     def __init__(self) -> None:
         self.condstore = False
         """MODSEQ in every untagged FETCH (RFC 7162 §3.1)."""
         self.qresync = False
         """VANISHED in place of EXPUNGE (RFC 7162 §3.2)."""
+        self.rev2 = False
+        """IMAP4rev2: ESEARCH in place of SEARCH, nothing is recent (RFC 9051 Appendix E)."""
+        self.utf8 = False
+        """Names of mailboxes in UTF-8, not in modified UTF-7, and UTF-8 in quoted strings."""
 
-    def enable(self, name: str) -> bool:
-        """Turn on the extension with this capability name; False where there is none to turn on."""
-        attributes = _NAMES.get(name, ())
+    def enable(self, name: str) -> str:
+        """Turn on the extension with this capability name; its usual spelling, empty where there is none."""
+        spelling, attributes = _NAMES.get(name, ("", ()))
         for attribute in attributes:
             setattr(self, attribute, True)
-        return bool(attributes)
+        return spelling

@@ -406,8 +406,8 @@ class ServerSession:
     def _on_enable(self, command: Command) -> None:
         assert isinstance(command, commands.Enable)
         # RFC 5161 §3.1: extensions that need no enabling, or that we do not know, are passed over.
-        names = [name for name in dict.fromkeys(command.capabilities) if self.enabled.enable(name)]
-        self._output.append(" ".join(["* ENABLED", *names]).encode() + b"\r\n")
+        names = map(self.enabled.enable, dict.fromkeys(command.capabilities))
+        self._output.append(" ".join(["* ENABLED", *filter(None, names)]).encode() + b"\r\n")
         self._finish(Result("OK", "ENABLE completed"))
 
     def _on_starttls(self, command: Command) -> None:

@@ -161,12 +161,19 @@ class Parser:
 
     def mailbox(self) -> str:
         """A mailbox name, decoded; INBOX in capitals whatever its case (RFC 3501 §5.1)."""
-        return mailbox_name(self.astring())
+        return _mailbox_name(self._decoded(self.astring()))
 
     def list_mailbox(self) -> str:
         """A pattern of LIST, decoded."""
         octets = self.string() if self.at_string() else self._match(_LIST_MAILBOX, "a pattern").group()
-        return _decoded(octets)
+        return self._decoded(octets)
+
+    def _decoded(self, octets: bytes) -> str:
+        try:
+            return octets.decode("utf-8") if self.enabled.utf8 else utf7.decode(octets)
+        except ValueError:
+            form = "UTF-8" if self.enabled.utf8 else "modified UTF-7"
+            raise SyntaxProblem(f"The mailbox name is not in {form}") from None
 
     # Numbers and dates
 
@@ -248,16 +255,7 @@ def _month(name: bytes) -> int:
     return _MONTHS.index(name.lower()) + 1
 
 
-def _decoded(octets: bytes) -> str:
-    try:
-        return utf7.decode(octets)
-    except ValueError:
-        raise SyntaxProblem("The mailbox name is not in modified UTF-7") from None
-
-
-def mailbox_name(octets: bytes) -> str:
-    """The mailbox name behind wire octets; the first level INBOX in capitals (RFC 3501 §5.1)."""
-    name = _decoded(octets)
+def _mailbox_name(name: str) -> str:
     if name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == "/"):
         return "INBOX" + name[5:]
     return name
@@ -272,6 +270,11 @@ def quoted(value: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(value), value)
 
 
-def mailbox_octets(name: str) -> bytes:
-    """A mailbox name as a string on the wire."""
-    return quoted(utf7.encode(name))
+def mailbox_octets(name: str, enabled: Enabled) -> bytes:
+    """A mailbox name as a string on the wire: in UTF-8 for those who can read it, else in modified UTF-7."""
+    if not enabled.utf8:
+        return quoted(utf7.encode(name))
+    value = name.encode()
+    if len(value) < 1024 and not set(value) & {0, 10, 13}:
+        return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return b"{%d}\r\n%b" % (len(value), value)

@@ -96,6 +96,7 @@ UID_COMMANDS = {verb.name: verb for verb in VERBS if verb.uid}
 
 CAPABILITIES = (
     "IMAP4rev1",
+    "IMAP4rev2",  # RFC 9051
     "LITERAL+",  # RFC 7888
     *dict.fromkeys(name for verb in VERBS for name in verb.capability.split()),
 )
