@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from posthouse.journey import record
 from posthouse.mail.envelope import Client
 from posthouse.mail.reply import Reply
+from posthouse.observe import metrics
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -21,6 +22,11 @@ CLIENTS_LIMIT = 1000
 
 REASONS_LIMIT = 20
 """Different refusals of one client; more are counted with the last of them."""
+
+
+_DROPPED = metrics.counter(
+    "posthouse_refusals_dropped_total", "refusals of clients that no journey tells, for want of room"
+)
 
 
 class _Refusal:
@@ -43,8 +49,6 @@ class Refusals:
         self._new_id = new_id
         self._write_later = write_later
         self._clients: dict[str, dict[tuple[str, str, str], _Refusal]] = {}
-        self.dropped = 0
-        """Refusals that were not recorded for want of room."""
 
     def add(self, at: float, client: Client, command: str, about: str, reply: Reply) -> None:
         """A client was refused.
@@ -80,7 +84,7 @@ class Refusals:
 
         if self._write_later(write):
             return True
-        self.dropped += sum(refusal.count for reasons in clients.values() for refusal in reasons.values())
+        _DROPPED.add(sum(refusal.count for reasons in clients.values() for refusal in reasons.values()))
         return False
 
     def _journey(self, address: str, refusals: list[_Refusal]) -> tuple[int, list[record.Step], set[str]]:

@@ -16,12 +16,9 @@ from posthouse.net.pump import Pump
 from posthouse.net.session import OPEN, Core, Driver, Gate, TlsSource
 from posthouse.observe import metrics
 
-_CONNECTIONS = metrics.counters(
-    "posthouse_connections_total",
-    "connections taken",
-    "listener",
-    ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "other"),
-)
+_NAMES = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "other")
+_TAKEN = metrics.counters("posthouse_connections_total", "connections taken", "listener", _NAMES)
+_OPEN = metrics.gauges("posthouse_connections_open", "connections that stand", "listener", _NAMES)
 BACKLOG = 4096
 """Connections that wait for accept; the kernel caps it at net.core.somaxconn."""
 
@@ -29,10 +26,11 @@ BACKLOG = 4096
 class Connections:
     """The live connections of a listener."""
 
-    __slots__ = ("_emptied", "_pumps")
+    __slots__ = ("_emptied", "_open", "_pumps")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "other") -> None:
         self._pumps: set[Pump] = set()
+        self._open = _OPEN.get(name) or _OPEN["other"]
         self._emptied: asyncio.Event | None = None
 
     def __len__(self) -> int:
@@ -44,9 +42,12 @@ class Connections:
 
     def add(self, connection: Any) -> None:
         self._pumps.add(connection)
+        self._open.add(1)
 
     def discard(self, connection: Any) -> None:
-        self._pumps.discard(connection)
+        if connection in self._pumps:
+            self._pumps.remove(connection)
+            self._open.add(-1)
         if self._emptied is not None and not self._pumps:
             self._emptied.set()
 
@@ -78,7 +79,7 @@ class Listener:
         proxies: Container[str] = (),
     ) -> None:
         self.name = name
-        self.pumps = Connections()
+        self.pumps = Connections(name)
         """The live connections."""
         self._sockets = sockets
         self._session = session
@@ -111,7 +112,7 @@ class Listener:
 
     def _factory(self, loop: asyncio.AbstractEventLoop) -> Callable[[], Pump]:
         session = self._session
-        taken = _CONNECTIONS.get(self.name) or _CONNECTIONS["other"]
+        taken = _TAKEN.get(self.name) or _TAKEN["other"]
 
         def connect() -> Pump:
             taken.add()

@@ -58,6 +58,8 @@ _ATTEMPTS = metrics.counters(
     "outcome",
     ("delivered", "deferred", "failed"),
 )
+_SECONDS = metrics.histogram("posthouse_attempt_seconds", "attempts to pass a letter on to another host")
+_IN_HAND = metrics.gauge("posthouse_queue_in_hand", "queue entries that are being tried or about to be")
 _OUTCOMES = {
     Delivered: _ATTEMPTS["delivered"],
     Deferred: _ATTEMPTS["deferred"],
@@ -230,11 +232,13 @@ class Runner:
             return  # `stop` gives it back
         for entry in errand.entries:
             self._errands[entry.letter, entry.number] = errand
+        _IN_HAND.set(len(self._errands))
         self._destinations.add(errand)
 
     def _end(self, errand: Errand) -> None:
         for entry in errand.entries:
             self._errands.pop((entry.letter, entry.number), None)
+        _IN_HAND.set(len(self._errands))
         if self._more and len(self._errands) <= IN_HAND // 2:
             self._more = False
             self.wake()
@@ -279,8 +283,10 @@ class Runner:
             parse_next_hop(errand.next_hop, self._port),
             Job(sender, recipients, content, errand.letter.prefix, errand.may_finish),
         )
+        ended = self._clock.now()
+        _SECONDS.observe(max(0.0, ended - began))
         numbers = [entry.number for entry in errand.entries]
-        step = attempt_step(sent, began, self._clock.now(), numbers, errand.next_hop)
+        step = attempt_step(sent, began, ended, numbers, errand.next_hop)
         return Result(sent.outcomes, (step,), is_unreachable(sent), sent.dsn)
 
     async def _defer_others(self, next_hop: str, result: Result) -> None:
