@@ -44,7 +44,7 @@ docs: $(VENV)/.run
 lock: $(VENV)/.test
 	@$(INSTALL) pip-tools
 	@$(COMPILE) -o requirements/run.txt pyproject.toml
-	@$(COMPILE) --extra test -c requirements/run.txt -o requirements/test.txt pyproject.toml
+	@$(COMPILE) --extra cluster --extra test -c requirements/run.txt -o requirements/test.txt pyproject.toml
 	@$(COMPILE) -o requirements/build.txt requirements/build.in
 
 clean:

@@ -7,7 +7,7 @@ checkpoint. SQLite older than 3.51.3 can corrupt a database when the WAL is rese
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -155,6 +155,9 @@ class Session:
     def count(self, sql: str, params: Parameters = ()) -> int:
         self.run(sql, params)
         return self.connection.changes()
+
+    def lock(self, table: str, key: str, ids: Sequence[int]) -> None:
+        """Nothing to do: nobody else can write."""
 
     def now(self) -> float:
         return time.time()

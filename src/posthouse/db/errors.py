@@ -28,7 +28,7 @@ class Overloaded(DatabaseError):
 
 
 class UniqueViolation(DatabaseError):
-    """A row with this key exists already. Inside a transaction the transaction goes on."""
+    """A row with this key exists already."""
 
 
 def reason_is_space(number: int | None) -> bool:

@@ -1,6 +1,6 @@
 """What other rooms see of a database: transactions, readers, and the database itself.
 
-Behind it stands SQLite; PostgreSQL fits behind the same three.
+Behind it stands SQLite or PostgreSQL. What differs between them is said here: nothing else may be relied on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ class Reader(Protocol):
 
 
 class Tx(Protocol):
-    """A transaction. It commits after its closure has returned, together with others."""
+    """A transaction. It commits after its closure has returned, together with others.
+
+    On PostgreSQL other hosts write at the same time (READ COMMITTED): what a closure reads may have changed
+    when it writes, unless it has locked the row, or it belongs to an account among the keys of the write.
+    An error in a statement ends the closure's work, and may be raised by a later statement only.
+    """
 
     def run(self, sql: str, params: Parameters = ()) -> None: ...
 
@@ -45,6 +50,12 @@ class Tx(Protocol):
 
     def count(self, sql: str, params: Parameters = ()) -> int:
         """Run; how many rows it inserted, changed or deleted."""
+
+    def lock(self, table: str, key: str, ids: Sequence[int]) -> None:
+        """Keep others from changing or locking the rows of `table` whose `key` is among `ids`, until the end.
+
+        Who waits for the lock sees then what its holder has written. SQLite has one writer at a time.
+        """
 
     def now(self) -> float:
         """The database's clock, seconds since 1970 UTC. For leases only."""
@@ -68,10 +79,11 @@ class Database(Protocol):
     ) -> asyncio.Future[T]:
         """Run `closure` in a transaction; the future has its value once that is durable.
 
-        keys: the accounts whose rows it touches. The closure is plain code without await, may run more
-        than once, and has no effect but through its transaction. It runs in the loop's thread, so one that
-        takes more than a few milliseconds says `long`. An exception of the closure undoes its own work
-        alone and is the future's. Fails with DatabaseAway, DiskFull, Overloaded.
+        keys: the accounts whose rows it touches; they are locked before it runs. The closure is plain code
+        without await, may run more than once, and has no effect but through its transaction. It runs in
+        the loop's thread or in another, so one that takes more than a few milliseconds says `long`. An
+        exception of the closure undoes its own work alone and is the future's. Fails with DatabaseAway,
+        DiskFull, Overloaded.
         """
 
     def write_later(self, closure: Callable[[Tx], object]) -> bool:
@@ -90,8 +102,9 @@ class Database(Protocol):
     def generation(self, name: str) -> int:
         """How often `bump(tx, name)` was committed, whoever did it; 0 if never.
 
-        As it was at one moment of this turn of the loop, so that a thousand questions in one turn cost
-        one look; what we have committed ourselves is always seen.
+        On SQLite as it was at one moment of this turn of the loop, so that a thousand questions in one turn
+        cost one look; on PostgreSQL as it was a second ago. What we have committed ourselves is always
+        seen. Raises DatabaseAway when the database has not answered for some seconds.
         """
 
     async def close(self) -> None:

@@ -1,21 +1,39 @@
 """Open the database that a URL names, with its schema up to date.
 
-`sqlite:///posthouse.db` lies under the data directory, `sqlite:////var/lib/mail.db` where it says.
+`sqlite:///posthouse.db` lies under the data directory, `sqlite:////var/lib/mail.db` where it says;
+`postgresql://user@host/database` is read by libpq, which knows many more parameters.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from posthouse.db import dialect
 from posthouse.db.connection import Session, connect
 from posthouse.db.errors import DatabaseError
+from posthouse.db.interface import Database
 from posthouse.db.lockfile import LockFile
-from posthouse.db.migrations import all_migrations
+from posthouse.db.migrations import pending
 from posthouse.db.sqlite import SqliteDatabase
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 SCHEME = "sqlite:///"
+POSTGRESQL = ("postgresql://", "postgres://")
+
+
+def _postgres() -> ModuleType:
+    """The driver, which needs packages that not everybody has."""
+    try:
+        from posthouse.db import postgres
+    except ImportError as error:
+        raise DatabaseError(
+            f"PostgreSQL needs more packages: pip install posthouse[cluster] ({error})"
+        ) from error
+    return postgres
 
 
 def database_path(url: str, directory: Path) -> Path:
@@ -35,6 +53,9 @@ def migrate(url: str, directory: Path) -> list[str]:
 
     A database newer than this program is refused.
     """
+    if url.startswith(POSTGRESQL):
+        applied: list[str] = _postgres().migrate(url)
+        return applied
     path = database_path(url, directory)
     lock = LockFile(lock_path(path))
     try:
@@ -42,9 +63,9 @@ def migrate(url: str, directory: Path) -> list[str]:
         session = Session(connect(path, create=True))
         try:
             session.begin("BEGIN IMMEDIATE")
-            applied = _apply(session)
+            done = _apply(session)
             session.end("COMMIT")
-            return applied
+            return done
         finally:
             session.close()
     finally:
@@ -56,14 +77,8 @@ def _apply(session: Session) -> list[str]:
         "CREATE TABLE IF NOT EXISTS schema_migration "
         "(number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied DOUBLE NOT NULL)"
     )
-    done = {int(number) for (number,) in session.all("SELECT number FROM schema_migration")}
-    migrations = all_migrations()
-    if done - {migration.number for migration in migrations}:
-        raise DatabaseError("the database was made by a newer Posthouse; upgrade this one")
     applied = []
-    for migration in migrations:
-        if migration.number in done:
-            continue
+    for migration in pending(session.all("SELECT number FROM schema_migration")):
         session.run(dialect.translate(migration.sql, dialect.SQLITE))
         session.run(
             "INSERT INTO schema_migration (number, name, applied) VALUES (?, ?, ?)",
@@ -73,8 +88,11 @@ def _apply(session: Session) -> list[str]:
     return applied
 
 
-def open_database(url: str, directory: Path) -> SqliteDatabase:
+def open_database(url: str, directory: Path) -> Database:
     """The database, migrated, bound to the running loop. To be called after fork; ends with `close()`."""
-    path = database_path(url, directory)
     migrate(url, directory)
+    if url.startswith(POSTGRESQL):
+        database: Database = _postgres().PostgresDatabase(url)
+        return database
+    path = database_path(url, directory)
     return SqliteDatabase(path, lock_path(path))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -16,15 +14,16 @@ import apsw
 from posthouse.db import generations
 from posthouse.db.checkpoint import Checkpointer
 from posthouse.db.connection import BUSY_SECONDS, FsyncFailed, Session, connect, explain
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull
+from posthouse.db.grouped import GroupedDatabase
 from posthouse.db.interface import Reader, Tx
 from posthouse.db.lockfile import LockFile
+from posthouse.db.readers import Readers
 from posthouse.db.writer import Failure, FatalError, GroupCommit, TransactionLost, Waiting
 
 T = TypeVar("T")
 
 READERS = 2
-READ_BACKLOG = 10_000
 CLOCK_EVERY = 16
 """Closures between two looks at the clock."""
 
@@ -73,7 +72,7 @@ class SqliteEngine:
         answers: list[Any] = []
         started = perf_counter()
         try:
-            for closure, _ in batch:
+            for closure, _, _ in batch:
                 answers.append(closure(tx))
                 if session.lost:
                     raise TransactionLost
@@ -99,7 +98,7 @@ class SqliteEngine:
         """One closure in a savepoint of its own."""
         tx.run("SAVEPOINT apart")
         try:
-            answer = waiting[0](tx)
+            answer = waiting.closure(tx)
         except DiskFull:
             raise
         except Exception as error:  # noqa: BLE001 (whoever waits is told)
@@ -111,9 +110,18 @@ class SqliteEngine:
         tx.run("RELEASE apart")
         return answer
 
+    def whole(self, batch: list[Waiting]) -> list[Any]:
+        try:
+            self.begin()
+            answers = self.apply(batch, float("inf"))
+            self.commit()
+        except TransactionLost:
+            return self.one_by_one(batch)
+        return answers
+
     def one_by_one(self, batch: list[Waiting]) -> list[Any]:
         answers: list[Any] = []
-        for closure, _ in batch:
+        for closure, _, _ in batch:
             self.begin()
             try:
                 answer = closure(self._tx)
@@ -152,23 +160,21 @@ class SqliteEngine:
         self._lock.close()
 
 
-class SqliteDatabase:
+class SqliteDatabase(GroupedDatabase):
     """See `posthouse.db.interface.Database`."""
 
     immediate = True
 
     def __init__(self, path: Path, lock_path: Path) -> None:
-        self.holder = secrets.randbits(62) | 1
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._engine = SqliteEngine(path, lock_path)
-        self._group = GroupCommit(self._loop, self._engine)
+        super().__init__(GroupCommit(self._loop, self._engine, self._engine), secrets.randbits(62) | 1)
         self._point = Session(connect(path, cache_mebibytes=4, readonly=True))
         self._generation = self._point.connection.cursor()
         self._generations: dict[str, int] = {}
         """As read in this turn of the loop; a commit of ours ends it sooner."""
-        self._reads: SimpleQueue[tuple[Callable[[Reader], Any], asyncio.Future[Any]] | None] = SimpleQueue()
-        self._readers: list[threading.Thread] = []
+        self._readers = Readers(self._loop, lambda: SqliteReading(path), READERS)
         self._closed = False
         self._checkpointer = Checkpointer(path, lock_path, self._group, self.holder)
         self._group.after_commit = self._committed
@@ -176,40 +182,6 @@ class SqliteDatabase:
     def _committed(self) -> None:
         self._generations.clear()
         self._checkpointer.notice(self._engine.wal_pages)
-
-    @property
-    def hold(self) -> Callable[[], int] | None:
-        return self._group.hold
-
-    @hold.setter
-    def hold(self, value: Callable[[], int] | None) -> None:
-        self._group.hold = value
-
-    @property
-    def on_fatal(self) -> Callable[[BaseException], object] | None:
-        return self._group.on_fatal
-
-    @on_fatal.setter
-    def on_fatal(self, value: Callable[[BaseException], object] | None) -> None:
-        self._group.on_fatal = value
-
-    @property
-    def batches(self) -> int:
-        """Transactions committed."""
-        return self._group.batches
-
-    @property
-    def closures(self) -> int:
-        """Closures in them."""
-        return self._group.closures
-
-    def write(
-        self, keys: Sequence[int], closure: Callable[[Tx], T], *, long: bool = False
-    ) -> asyncio.Future[T]:
-        return self._group.submit(closure, long)
-
-    def write_later(self, closure: Callable[[Tx], object]) -> bool:
-        return self._group.later(closure)
 
     def generation(self, name: str) -> int:
         known = self._generations.get(name)
@@ -231,56 +203,31 @@ class SqliteDatabase:
     async def read(self, fn: Callable[[Reader], T], *, point: bool = False) -> T:
         if point:
             return self.point(fn)
-        if self._closed:
-            raise DatabaseAway("the database is closed")
-        if self._reads.qsize() >= READ_BACKLOG:
-            raise Overloaded("too many reads are waiting")
-        if len(self._readers) < READERS:
-            thread = threading.Thread(target=self._read_on, name="posthouse-reader", daemon=True)
-            self._readers.append(thread)
-            thread.start()
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._reads.put((fn, future))
-        return await future
-
-    def _read_on(self) -> None:
-        """A reader's thread."""
-        session: Session | None = None
-        while (job := self._reads.get()) is not None:
-            fn, future = job
-            answer: Any
-            try:
-                if session is None:
-                    session = Session(connect(self._path, cache_mebibytes=4, readonly=True))
-                answer = _at_one_moment(session, fn)
-            except Exception as error:  # noqa: BLE001 (whoever waits is told)
-                answer = Failure(error)
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_settle, future, answer)
-        if session is not None:
-            session.close()
+        return await self._readers.submit(fn)
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         await self._group.close()
-        for _ in self._readers:
-            self._reads.put(None)
-        threads = [*self._readers, *self._checkpointer.stop()]
+        threads = [*self._readers.stop(), *self._checkpointer.stop()]
         while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110 (threads set no event)
             await asyncio.sleep(0.001)
         self._generation.close(True)
         self._point.close()
 
 
-def _settle(future: asyncio.Future[Any], answer: Any) -> None:
-    if future.done():
-        return
-    if type(answer) is Failure:
-        future.set_exception(answer.error)
-    else:
-        future.set_result(answer)
+class SqliteReading:
+    """A reading connection of one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = Session(connect(path, cache_mebibytes=4, readonly=True))
+
+    def look(self, fn: Callable[[Reader], T]) -> T:
+        return _at_one_moment(self._session, fn)
+
+    def close(self) -> None:
+        self._session.close()
 
 
 def _at_one_moment(session: Session, fn: Callable[[Reader], T]) -> T:

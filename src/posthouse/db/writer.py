@@ -4,9 +4,10 @@ The road of a closure:
 
     submit ── the loop reads every ready socket ── begin ── apply ── commit (in a thread) ── answers
 
-One batch is in flight at a time; what arrives meanwhile is the next. Closures run in the loop's thread,
-because a second Python thread making many small calls would fight it for the interpreter; waiting for
-the lock and for the disk happens in the writer's thread. Closures that take long run there as a whole.
+One batch is in flight at a time; what arrives meanwhile is the next. Where the database is in this
+process, closures run in the loop's thread, because a second Python thread making many small calls would
+fight it for the interpreter; waiting for the lock and for the disk happens in the writer's thread.
+Closures that take long, and those whose every question goes over a network, run there as a whole.
 
 A batch first runs without savepoints. If a closure fails, everything is rolled back and the batch runs
 again with a savepoint each, so that only the bad one fails; if an error has destroyed the transaction
@@ -18,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -38,7 +39,15 @@ LATER_BATCH = 64
 LATER_SECONDS = 1.0
 
 Closure: TypeAlias = Callable[[Tx], Any]
-Waiting: TypeAlias = "tuple[Closure, asyncio.Future[Any] | None]"
+
+
+class Waiting(NamedTuple):
+    """A closure that waits to be written."""
+
+    closure: Closure
+    future: asyncio.Future[Any] | None
+    keys: Sequence[int] = ()
+    """The accounts it touches."""
 
 
 class Failure(NamedTuple):
@@ -48,7 +57,16 @@ class Failure(NamedTuple):
 
 
 class Engine(Protocol):
-    """A driver's part of it. `begin`, `one_by_one` and `commit` may block."""
+    """A driver's part of it, in the writer's thread."""
+
+    def whole(self, batch: list[Waiting]) -> list[Any]:
+        """Run a batch and commit it; its answers. It raises when nothing of it was done."""
+
+    def close(self) -> None: ...
+
+
+class LoopEngine(Engine, Protocol):
+    """A driver that runs closures in the loop's thread. `begin`, `one_by_one` and `commit` may block."""
 
     def try_begin(self) -> bool:
         """Begin if that is possible without waiting."""
@@ -66,8 +84,6 @@ class Engine(Protocol):
     def abandon(self) -> None:
         """Undo, whatever the state."""
 
-    def close(self) -> None: ...
-
 
 class TransactionLost(Exception):
     """An error has ended the transaction under its closures."""
@@ -80,7 +96,8 @@ class FatalError(DatabaseAway):
 class GroupCommit:
     """Collects closures on the loop and commits them in batches."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, on_loop: LoopEngine | None) -> None:
+        """`on_loop`: the same engine, if it runs closures in the loop's thread."""
         self.hold: Callable[[], int] | None = None
         self.on_fatal: Callable[[BaseException], object] | None = None
         self.after_commit: Callable[[], object] | None = None
@@ -90,6 +107,7 @@ class GroupCommit:
         """Closures of `later` that were not taken, or failed."""
         self._loop = loop
         self._engine = engine
+        self._on_loop = on_loop
         self._waiting: deque[Waiting] = deque()
         self._long: deque[Waiting] = deque()
         self._later: deque[Waiting] = deque()
@@ -106,7 +124,7 @@ class GroupCommit:
 
     # What the database offers
 
-    def submit(self, closure: Closure, long: bool = False) -> asyncio.Future[Any]:
+    def submit(self, closure: Closure, long: bool = False, keys: Sequence[int] = ()) -> asyncio.Future[Any]:
         """The closure's value, once durable."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._dead is not None:
@@ -116,7 +134,7 @@ class GroupCommit:
         if len(line) >= BACKLOG:
             future.set_exception(Overloaded("too many writes are waiting"))
             return future
-        line.append((closure, future))
+        line.append(Waiting(closure, future, keys))
         if self._idle:
             self._wake()
         return future
@@ -126,7 +144,7 @@ class GroupCommit:
         if self._dead is not None or len(self._later) >= LATER_BACKLOG:
             self.dropped += 1
             return False
-        self._later.append((closure, future))
+        self._later.append(Waiting(closure, future))
         if self._later_timer is None:
             self._later_timer = self._loop.call_later(LATER_SECONDS, self._later_is_due)
         return True
@@ -176,18 +194,23 @@ class GroupCommit:
         if self._long and (self._after_long is False or not self._waiting):
             self._after_long = True
             batch = [self._long.popleft() for _ in range(min(len(self._long), LONG_BATCH))]
-            self._jobs.put(lambda: self._run_long(batch))
+            self._jobs.put(lambda: self._run(self._engine.whole, batch))
             return
         self._after_long = False
+        engine = self._on_loop
+        if engine is None:
+            short = self._take_batch()
+            self._jobs.put(lambda: self._run(self._engine.whole, short))
+            return
         try:
-            begun = self._engine.try_begin()
+            begun = engine.try_begin()
         except Exception as error:  # noqa: BLE001 (whoever waits is told)
             self._cannot_begin(error)
             return
         if begun:
-            self._apply()
+            self._apply(engine)
         else:
-            self._jobs.put(self._begin_in_thread)
+            self._jobs.put(lambda: self._begin_in_thread(engine))
 
     def _cannot_begin(self, error: Exception) -> None:
         self._fail(self._take_batch(), error)
@@ -199,12 +222,12 @@ class GroupCommit:
             batch += [self._later.popleft() for _ in range(min(len(self._later), LATER_BATCH))]
         return batch
 
-    def _apply(self) -> None:
+    def _apply(self, engine: LoopEngine) -> None:
         batch = self._take_batch()
         try:
-            answers = self._engine.apply(batch, APPLY_SECONDS)
+            answers = engine.apply(batch, APPLY_SECONDS)
         except TransactionLost:
-            self._jobs.put(lambda: self._run_one_by_one(batch))
+            self._jobs.put(lambda: self._run(engine.one_by_one, batch))
             return
         except Exception as error:  # noqa: BLE001 (whoever waits is told)
             self._fail(batch, error)
@@ -212,12 +235,12 @@ class GroupCommit:
         if len(answers) < len(batch):
             self._waiting.extendleft(reversed(batch[len(answers) :]))
             del batch[len(answers) :]
-        self._jobs.put(lambda: self._commit(batch, answers))
+        self._jobs.put(lambda: self._commit(engine, batch, answers))
 
     def _answer(self, batch: list[Waiting], answers: list[Any]) -> None:
         self.batches += 1
         self.closures += len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future, _), answer in zip(batch, answers, strict=True):
             if future is None:
                 self.dropped += type(answer) is Failure
             elif not future.done():
@@ -230,7 +253,7 @@ class GroupCommit:
         self._next()
 
     def _fail(self, batch: list[Waiting], error: Exception) -> None:
-        for _, future in batch:
+        for _, future, _ in batch:
             if future is not None and not future.done():
                 future.set_exception(error)
         if isinstance(error, FatalError) and self._dead is None:
@@ -242,7 +265,7 @@ class GroupCommit:
         rest = [*self._waiting, *self._long, *self._later]
         for line in (self._waiting, self._long, self._later):
             line.clear()
-        for _, future in rest:
+        for _, future, _ in rest:
             if future is not None and not future.done():
                 future.set_exception(error)
         if self.on_fatal is not None:
@@ -266,37 +289,25 @@ class GroupCommit:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _begin_in_thread(self) -> None:
+    def _begin_in_thread(self, engine: LoopEngine) -> None:
         try:
-            self._engine.begin()
+            engine.begin()
         except Exception as error:  # noqa: BLE001 (whoever waits is told)
             self._call(self._cannot_begin, error)
         else:
-            self._call(self._apply)
+            self._call(self._apply, engine)
 
-    def _commit(self, batch: list[Waiting], answers: list[Any]) -> None:
+    def _commit(self, engine: LoopEngine, batch: list[Waiting], answers: list[Any]) -> None:
         try:
-            self._engine.commit()
+            engine.commit()
         except Exception as error:  # noqa: BLE001 (whoever waits is told)
             self._call(self._fail, batch, error)
         else:
             self._call(self._answer, batch, answers)
 
-    def _run_long(self, batch: list[Waiting]) -> None:
+    def _run(self, function: Callable[[list[Waiting]], list[Any]], batch: list[Waiting]) -> None:
         try:
-            self._engine.begin()
-            answers = self._engine.apply(batch, float("inf"))
-            self._engine.commit()
-        except TransactionLost:
-            self._run_one_by_one(batch)
-        except Exception as error:  # noqa: BLE001 (whoever waits is told)
-            self._call(self._fail, batch, error)
-        else:
-            self._call(self._answer, batch, answers)
-
-    def _run_one_by_one(self, batch: list[Waiting]) -> None:
-        try:
-            answers = self._engine.one_by_one(batch)
+            answers = function(batch)
         except Exception as error:  # noqa: BLE001 (whoever waits is told)
             self._call(self._fail, batch, error)
         else:

@@ -252,6 +252,8 @@ def defer(tx: Tx, letter: int, number: int, holder: int, *, due: float, reason: 
 
 def leave(tx: Tx, letter: int, release: Callable[[Tx, Collection[int]], object]) -> bool:
     """If the letter has no entry left, remove it and release its content; whether it had none."""
+    # Of two that finish its last entries at the same time, the second must see that the first has.
+    tx.lock("queue_letter", "id", (letter,))
     row = tx.one(
         "DELETE FROM queue_letter WHERE id = ?"
         " AND NOT EXISTS (SELECT 1 FROM queue_entry WHERE letter = queue_letter.id) RETURNING content",

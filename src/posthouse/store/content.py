@@ -112,6 +112,8 @@ class Contents:
         if not ids:
             return 0
         wanted = sorted(set(ids))
+        # Of two that let go of it at the same time, the second must see that the first has.
+        tx.lock("content", "id", wanted)
         queued = set(self._in_queue(tx, wanted))
         free = [id for id in wanted if id not in queued]
         gone: list[int] = []

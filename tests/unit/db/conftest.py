@@ -1,23 +1,47 @@
-"""A database of its own for each test."""
+"""A database of its own for each test, SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
-from posthouse.db import Tx, open_database
-from posthouse.db.sqlite import SqliteDatabase
+from posthouse.db import Database, Tx, open_database
+from posthouse.db.connection import Session, connect
+from tests.databases import SQLITE_URL, database_url, engine
 
-URL = "sqlite:///posthouse.db"
+__all__ = ["database_url", "engine"]
+
+URL = SQLITE_URL
+
+only_sqlite = pytest.mark.parametrize("engine", ["sqlite"])
+only_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    database = open_database(URL, tmp_path)
+async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    database = open_database(database_url, tmp_path)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def another_view(database_url: str, tmp_path: Path) -> Callable[[], set[str]]:
+    """What a process of its own would see."""
+
+    def look() -> set[str]:
+        if database_url == URL:
+            session = Session(connect(tmp_path / "posthouse.db", readonly=True))
+            rows = names(session)
+            session.close()
+            return rows
+        from posthouse.db.postgres import PostgresReading
+
+        return PostgresReading(database_url).look(names)
+
+    return look
 
 
 def put(name: str, number: int = 1):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from posthouse.db import checkpoint, leases, open_database
-from tests.unit.db.conftest import URL
+from tests.unit.db.conftest import URL, only_sqlite
+
+pytestmark = only_sqlite
 
 
 def big(number: int):

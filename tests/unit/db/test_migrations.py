@@ -36,10 +36,10 @@ def test_a_database_of_a_newer_program_is_refused_and_left_alone(tmp_path):
 
 
 def test_a_broken_migration_leaves_nothing_behind(tmp_path, monkeypatch):
-    from posthouse.db import open as open_module
+    from posthouse.db import migrations
 
     broken = all_migrations()[0]._replace(sql="CREATE TABLE half (x BIGINT); CREATE TABLE nonsense")
-    monkeypatch.setattr(open_module, "all_migrations", lambda: [broken])
+    monkeypatch.setattr(migrations, "all_migrations", lambda: [broken])
     with pytest.raises(DatabaseError):
         migrate(URL, tmp_path)
     monkeypatch.undo()

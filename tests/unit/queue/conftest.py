@@ -1,21 +1,20 @@
-"""A queue in memory whose database clock a test moves."""
+"""A queue on either database, whose database clock a test moves."""
 
 from __future__ import annotations
 
-import apsw
 import pytest
 
-from posthouse.db import dialect
-from posthouse.db.connection import Session
-from posthouse.db.migrations import all_migrations
 from posthouse.queue import entries
 from posthouse.queue.entries import NewEntry, QueueLetter
+from tests.databases import Scratch, engine, scratch
+
+__all__ = ["engine"]
 
 
 class Queue:
     """Statements are durable at once, as far as a test can see."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Scratch) -> None:
         self._session = session
         self.moment = 1000.0
         self.released: list[int] = []
@@ -56,15 +55,8 @@ class Queue:
         self.released += contents
 
 
-def fresh_session() -> Session:
-    session = Session(apsw.Connection(":memory:"))
-    for migration in all_migrations():
-        session.run(dialect.translate(migration.sql, dialect.SQLITE))
-    return session
-
-
 @pytest.fixture
-def queue():
-    queue = Queue(fresh_session())
+def queue(engine):
+    queue = Queue(scratch(engine))
     yield queue
     queue.close()

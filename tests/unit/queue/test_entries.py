@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthouse.queue import entries
+from tests.databases import scratch
+from tests.unit.queue.conftest import Queue
 
 US, THEM = 11, 22
 
@@ -158,10 +160,8 @@ steps = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(steps)
-def test_no_entry_ever_has_two_holders_with_a_living_lease(story):
-    from tests.unit.queue.conftest import Queue, fresh_session
-
-    queue = Queue(fresh_session())
+def test_no_entry_ever_has_two_holders_with_a_living_lease(engine, story):
+    queue = Queue(scratch(engine))
     for n in range(1, 4):
         queue.letter(n << 22)
     believed = {US: {}, THEM: {}}

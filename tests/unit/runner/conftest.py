@@ -24,6 +24,7 @@ from posthouse.queue.schedule import Schedule
 from posthouse.runner.recording import Recording
 from posthouse.runner.runner import Runner
 from posthouse.store import content as contents
+from tests.databases import at_once, database_url, engine
 
 PLACE = "mx.south.test[192.0.2.1]:25"
 YES = Delivered(Reply(250, "2.0.0", "Ok"), PLACE)
@@ -50,8 +51,10 @@ class Fresh(NamedTuple):
 class World:
     """One database, and as many runners as wanted."""
 
-    def __init__(self, directory) -> None:
-        self.database = open_database("sqlite:///posthouse.db", directory)
+    def __init__(self, directory, database_url) -> None:
+        self.url = database_url
+        self.database = open_database(database_url, directory)
+        self.look = at_once(self.database, database_url)
         self.blobs = open_blobs("file:blobs", directory)
         self.directory = directory
         self.clock = Clock()
@@ -160,38 +163,41 @@ class World:
                 await asyncio.sleep(0.001)
 
     def queue(self):
-        return self.database.point(
+        return self.look(
             lambda reader: reader.all(
                 "SELECT letter, number, recipient, next_hop, attempts, due, reason, holder FROM queue_entry"
             )
         )
 
     def count(self, table) -> int:
-        return self.database.point(lambda reader: reader.one(f"SELECT count(*) FROM {table}"))[0]
+        return self.look(lambda reader: reader.one(f"SELECT count(*) FROM {table}"))[0]
 
     def bounces(self):
         """(content, parent) of letters that we wrote."""
-        return self.database.point(
-            lambda reader: reader.all(
-                "SELECT CAST(c.head || b.body AS BLOB), q.parent, q.sender, e.recipient FROM queue_letter q"
-                " JOIN content c ON c.id = q.content JOIN content_body b ON b.content = c.id"
-                " JOIN queue_entry e ON e.letter = q.id WHERE q.parent IS NOT NULL"
+        return [
+            (head + body, *rest)
+            for head, body, *rest in self.look(
+                lambda reader: reader.all(
+                    "SELECT c.head, b.body, q.parent, q.sender, e.recipient FROM queue_letter q"
+                    " JOIN content c ON c.id = q.content JOIN content_body b ON b.content = c.id"
+                    " JOIN queue_entry e ON e.letter = q.id WHERE q.parent IS NOT NULL"
+                )
             )
-        )
+        ]
 
     def story(self, id) -> list[str]:
         """The kinds of step in a letter's journey."""
-        journey = self.database.point(lambda reader: record.load(reader, id))
+        journey = self.look(lambda reader: record.load(reader, id))
         return [] if journey is None else [record.KINDS[step[0]][0] for step in journey.steps]
 
     def steps(self, id, kind):
-        journey = self.database.point(lambda reader: record.load(reader, id))
+        journey = self.look(lambda reader: record.load(reader, id))
         return [step for step in journey.steps if step[0] == kind]
 
 
 @pytest.fixture
-async def world(tmp_path):
-    world = World(tmp_path)
+async def world(tmp_path, database_url):
+    world = World(tmp_path, database_url)
     yield world
     for runner in world.runners:
         await runner.stop(0.1)
@@ -200,4 +206,4 @@ async def world(tmp_path):
     await world.blobs.close()
 
 
-__all__ = ["DATA", "LATER", "NO", "YES", "Notify", "World"]
+__all__ = ["DATA", "LATER", "NO", "YES", "Notify", "World", "database_url", "engine"]

@@ -1,27 +1,27 @@
-"""A store in memory, with accounts and letters to put into it."""
+"""A store on either database, with accounts and letters to put into it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import apsw
 import pytest
 
-from posthouse.db import Tx, dialect
+from posthouse.db import Tx
 from posthouse.db.blobs import discard
-from posthouse.db.connection import Session
-from posthouse.db.migrations import all_migrations
 from posthouse.mail.envelope import AccountId
 from posthouse.store import content, mailboxes
 from posthouse.store.deposit import DepositResult, Missing, deposit
+from tests.databases import Scratch, database_url, engine, scratch
+
+__all__ = ["database_url", "engine"]
 
 
 @dataclass
 class Store:
     """One database. Every statement is durable at once, as far as a test can see."""
 
-    tx: Session
+    tx: Scratch
     queued: set[int] = field(default_factory=set)
     """Contents that the queue still needs."""
     ids: int = 0
@@ -96,21 +96,14 @@ class Store:
         return found
 
 
-def open_store() -> Store:
-    session = Session(apsw.Connection(":memory:"))
-    for migration in all_migrations():
-        session.run(dialect.translate(migration.sql, dialect.SQLITE))
-    return Store(session)
-
-
 @pytest.fixture
-def store() -> Iterator[Store]:
-    store = open_store()
+def store(engine: str) -> Iterator[Store]:
+    store = Store(scratch(engine))
     yield store
     store.tx.close()
 
 
 @pytest.fixture(scope="session")
-def new_store() -> Callable[[], Store]:
+def new_store(engine: str) -> Callable[[], Store]:
     """For tests that run many examples, each on a store of its own."""
-    return open_store
+    return lambda: Store(scratch(engine))

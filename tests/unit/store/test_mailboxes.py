@@ -291,8 +291,8 @@ def test_mailboxes_and_subscriptions_are_bounded(store: Any, monkeypatch: pytest
         lambda: mailboxes.rename(store.tx, account, "Sent", "a/b", NOW),
         lambda: mailboxes.subscribe(store.tx, account, "more"),
     ):
-        store.tx.run("BEGIN")
+        store.tx.run("SAVEPOINT attempt")
         with pytest.raises(TooManyMailboxes):
             attempt()
-        store.tx.run("ROLLBACK")
+        store.tx.run("ROLLBACK TO attempt")
     mailboxes.subscribe(store.tx, account, "Sent")

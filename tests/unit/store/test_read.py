@@ -52,13 +52,11 @@ def test_fetch_touches_no_more_than_it_needs(store: Any, columns: list[Column], 
     # given
     account = store.account()
     store.deposit(account)
-    queries: list[str] = []
-    store.tx.connection.set_exec_trace(lambda cursor, sql, params: queries.append(sql) or True)
     # when
-    read.fetch(store.tx, account, store.mailbox(account).id, ALL, columns)
-    store.tx.connection.set_exec_trace(None)
+    with store.tx.watched() as queries:
+        read.fetch(store.tx, account, store.mailbox(account).id, ALL, columns)
     # then
-    words = next(sql.split() for sql in queries if "placement" in sql)
+    words = next(sql.split() for sql, _ in queries if "placement" in sql)
     assert [name for name in ("email", "content", "content_body") if name in words] == tables
 
 

@@ -52,10 +52,8 @@ def test_a_delta_of_an_unchanged_mailbox_is_one_query(store: Any) -> None:
     view = snapshot.take(store.tx, account, store.mailbox(account).id)
     store.deposit(account, "Sent")
     # when
-    queries: list[str] = []
-    store.tx.connection.set_exec_trace(lambda cursor, sql, params: queries.append(sql) or True)
-    delta = snapshot.delta(store.tx, account, view.mailbox)
-    store.tx.connection.set_exec_trace(None)
+    with store.tx.watched() as queries:
+        delta = snapshot.delta(store.tx, account, view.mailbox)
     # then
     assert (delta.new, delta.changed, delta.vanished) == ([], [], [])
     assert len(queries) == 1
@@ -66,12 +64,10 @@ def test_new_mail_does_not_make_a_session_look_through_the_whole_mailbox(store: 
     store.deposit(account)
     view = snapshot.take(store.tx, account, store.mailbox(account).id)
     store.deposit(account)
-    queries: list[str] = []
-    store.tx.connection.set_exec_trace(lambda cursor, sql, params: queries.append(sql) or True)
-    delta = snapshot.delta(store.tx, account, view.mailbox)
-    store.tx.connection.set_exec_trace(None)
+    with store.tx.watched() as queries:
+        delta = snapshot.delta(store.tx, account, view.mailbox)
     assert [entry.uid for entry in delta.new] == [2]
-    assert not any("modseq > ?" in sql and "placement" in sql for sql in queries)
+    assert not any("modseq > ?" in sql and "placement" in sql for sql, _ in queries)
 
 
 def test_a_session_goes_on_after_its_mailbox_was_renamed(store: Any) -> None:
@@ -90,21 +86,18 @@ def test_no_query_of_a_session_scans_a_table(store: Any) -> None:
     for _ in range(3):
         store.deposit(account)
     mailbox = store.mailbox(account).id
-    queries: list[tuple[str, Any]] = []
-    store.tx.connection.set_exec_trace(lambda cursor, sql, params: queries.append((sql, params)) or True)
-    view = snapshot.take(store.tx, account, mailbox)
-    store.deposit(account)
-    changes.store(store.tx, account, mailbox, [(1, 2)], Action.ADD, 9, ["word"])
-    changes.store(store.tx, account, mailbox, [(1, 1), (3, 3)], Action.SET, 1, unchanged_since=10**6)
-    changes.copy(store.tx, account, mailbox, [(1, 2)], "Archive")
-    changes.move(store.tx, account, mailbox, [(1, 1)], "Trash")
-    changes.expunge(store.tx, store.contents, account, mailbox)
-    snapshot.delta(store.tx, account, view.mailbox)
-    mailboxes.statuses(store.tx, account)
-    mailboxes.status(store.tx, account, "INBOX")
-    mailboxes.listing(store.tx, account)
-    store.tx.connection.set_exec_trace(None)
+    with store.tx.watched() as queries:
+        view = snapshot.take(store.tx, account, mailbox)
+        store.deposit(account)
+        changes.store(store.tx, account, mailbox, [(1, 2)], Action.ADD, 9, ["word"])
+        changes.store(store.tx, account, mailbox, [(1, 1), (3, 3)], Action.SET, 1, unchanged_since=10**6)
+        changes.copy(store.tx, account, mailbox, [(1, 2)], "Archive")
+        changes.move(store.tx, account, mailbox, [(1, 1)], "Trash")
+        changes.expunge(store.tx, store.contents, account, mailbox)
+        snapshot.delta(store.tx, account, view.mailbox)
+        mailboxes.statuses(store.tx, account)
+        mailboxes.status(store.tx, account, "INBOX")
+        mailboxes.listing(store.tx, account)
     # then
     for sql, params in queries:
-        plan = [row[3] for row in store.tx.all(f"EXPLAIN QUERY PLAN {sql}", params or ())]
-        assert not any(detail.startswith("SCAN") for detail in plan if "CONSTANT" not in detail), (sql, plan)
+        assert store.tx.scans(sql, params) == [], sql
