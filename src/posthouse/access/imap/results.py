@@ -1,4 +1,4 @@
-"""What a search says it has found: SEARCH (RFC 3501 §7.2.5) and ESEARCH (RFC 4731 §3)."""
+"""What a search says it has found: SEARCH (RFC 3501 §7.2.5), SORT (RFC 5256 §4), ESEARCH (RFC 4731 §3)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.syntax import quoted
 
 
-def search_response(command: commands.Search, numbers: Sequence[int], modseq: int) -> bytes:
-    """The untagged response for the ascending `numbers` that were found, in the form the client asked for.
+def response(
+    name: str, command: commands.Search | commands.Sort, numbers: Sequence[int], modseq: int
+) -> bytes:
+    """The untagged response for the `numbers` that were found, in their order, as the client asked for it.
 
-    `modseq`: the greatest of what is returned; 0 where it is not to be told.
+    `name`: SEARCH or SORT. `modseq`: the greatest of what is returned; 0 where it is not to be told.
     """
     if command.returns is None:
         more = f" (MODSEQ {modseq})" if modseq else ""
-        return b"* SEARCH%b%b\r\n" % ("".join([f" {number}" for number in numbers]).encode(), more.encode())
+        listed = "".join([f" {number}" for number in numbers])
+        return f"* {name}{listed}{more}\r\n".encode()
     if command.returns == {Return.SAVE}:
         return b""  # RFC 5182 §2.1: nothing is returned
     items = [b"* ESEARCH (TAG %b)" % quoted(command.tag)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from email.utils import parsedate
 from enum import IntEnum
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, results
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
@@ -96,27 +96,48 @@ class Subject:
         return self._text
 
 
+Searching: TypeAlias = commands.Search | commands.Sort | commands.Thread
+
+
 async def search(user: User, command: commands.Search) -> Result:
     """SEARCH and UID SEARCH."""
-    selected = user.open
     if command.returns is None and user.enabled.rev2:
         command = command._replace(returns=frozenset({Return.ALL}))  # RFC 9051 §6.4.4
-    returns = command.returns or frozenset()
+    return await answer(user, command, await found(user, command), "SEARCH")
+
+
+async def found(user: User, command: Searching) -> list[int]:
+    """Indexes of the messages that a command is about, ascending."""
+    selected = user.open
     before = selected.saved
-    if Return.SAVE in returns:
+    if _saves(command):
         selected.saved = ()  # RFC 5182 §2.1: where the search fails, `$` stands for nothing
-    found = await Search(user, selected, before).run(command.key)
+    return await Search(user, selected, before).run(command.key)
+
+
+def _saves(command: Searching) -> bool:
+    return not isinstance(command, commands.Thread) and Return.SAVE in (command.returns or ())
+
+
+async def answer(
+    user: User, command: commands.Search | commands.Sort, indexes: list[int], name: str
+) -> Result:
+    """What SEARCH and SORT (`name`) say of the messages at `indexes`, which are in the order wanted."""
+    selected = user.open
     uids = selected.view.uids
-    if Return.SAVE in returns:
-        selected.saved = ranges_of(uids[index] for index in results.ends(found, returns))
-    numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
-    said = results.search_response(command, numbers, _modseq(selected, found, command))
-    # RFC 9051 §7.5.1: no number may change its message while numbers are searched for.
-    news = await user.news(expunges=command.uid and not searching.numbered(command.key))
-    return completed("SEARCH", untagged=said + news)
+    if command.returns is not None and _saves(command):
+        selected.saved = ranges_of(sorted(uids[index] for index in results.ends(indexes, command.returns)))
+    numbers = [uids[index] for index in indexes] if command.uid else [index + 1 for index in indexes]
+    said = results.response(name, command, numbers, _modseq(selected, indexes, command))
+    return completed(name, untagged=said + await news(user, command))
 
 
-def _modseq(selected: Selected, found: list[int], command: commands.Search) -> int:
+async def news(user: User, command: Searching) -> bytes:
+    """What has changed meanwhile. RFC 9051 §7.5.1: no number changes its message while numbers are sought."""
+    return await user.news(expunges=command.uid and not searching.numbered(command.key))
+
+
+def _modseq(selected: Selected, found: list[int], command: commands.Search | commands.Sort) -> int:
     """The greatest modseq of what is returned, where it was sought (RFC 7162 §3.1.5, §3.1.10); else 0."""
     if not searching.seeks_modseq(command.key):
         return 0

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.imap import fetch, listing, mailboxes, messages, search
+from posthouse.access.imap import fetch, listing, mailboxes, messages, search, sort
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, User, completed
@@ -61,6 +61,8 @@ _HANDLERS: dict[type, Handler] = {
     commands.Copy: messages.copy,
     commands.Move: messages.move,
     commands.Search: search.search,
+    commands.Sort: sort.sort,
+    commands.Thread: sort.thread,
 }
 
 _OF_SELECTED = (
@@ -72,6 +74,8 @@ _OF_SELECTED = (
     commands.Copy,
     commands.Move,
     commands.Search,
+    commands.Sort,
+    commands.Thread,
     commands.Fetch,
     IdleEnd,
 )

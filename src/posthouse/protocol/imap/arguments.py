@@ -26,12 +26,15 @@ from posthouse.protocol.imap.commands import (
     Return,
     Search,
     Select,
+    Sort,
     Status,
     Store,
+    Thread,
 )
 from posthouse.protocol.imap.fetching import parse_fetch_items
-from posthouse.protocol.imap.searching import Keys
+from posthouse.protocol.imap.searching import Keys, SearchKey
 from posthouse.protocol.imap.sequence import SequenceSet
+from posthouse.protocol.imap.sorting import parse_algorithm, parse_criteria
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 
 Reader: TypeAlias = Callable[[Parser, bool], Command]
@@ -254,6 +257,27 @@ def search(parser: Parser, uid: bool) -> Command:
         charset = parser.astring().decode("ascii", "replace")
         parser.space()
     return Search(Keys(parser, charset).all_of(), uid, returns, read_tag(parser.data))
+
+
+def sort(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    returns = _returns(parser)
+    criteria = parse_criteria(parser)
+    parser.space()
+    return Sort(criteria, _in_charset(parser), uid, returns, read_tag(parser.data))
+
+
+def thread(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    algorithm = parse_algorithm(parser)
+    parser.space()
+    return Thread(algorithm, _in_charset(parser), uid)
+
+
+def _in_charset(parser: Parser) -> SearchKey:
+    charset = parser.astring().decode("ascii", "replace")
+    parser.space()
+    return Keys(parser, charset).all_of()
 
 
 def _returns(parser: Parser) -> frozenset[Return] | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from posthouse.protocol.imap.fetching import FetchItem, Item
 from posthouse.protocol.imap.searching import SearchKey, seeks_modseq
 from posthouse.protocol.imap.sequence import SequenceSet
+from posthouse.protocol.imap.sorting import Algorithm, Criterion
 
 
 class Capability(NamedTuple):
@@ -173,6 +174,24 @@ class Search(NamedTuple):
     """What ESEARCH refers to."""
 
 
+class Sort(NamedTuple):
+    """SORT (RFC 5256), with `returns` as RFC 5267 §3 has it."""
+
+    criteria: tuple[Criterion, ...]
+    key: SearchKey
+    uid: bool
+    returns: frozenset[Return] | None
+    tag: bytes
+
+
+class Thread(NamedTuple):
+    """THREAD (RFC 5256)."""
+
+    algorithm: Algorithm
+    key: SearchKey
+    uid: bool
+
+
 class Fetch(NamedTuple):
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
@@ -222,7 +241,7 @@ class Idle(NamedTuple):
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Enable | Namespace
     | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | Append
-    | Close | Unselect | Expunge | Search | Fetch | Store | Copy | Move | Idle
+    | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
 
 
@@ -237,6 +256,6 @@ def turns_on_condstore(command: Command) -> bool:
             return command.changed_since is not None or Item.MODSEQ in command.items
         case Store():
             return command.unchanged_since is not None
-        case Search():
+        case Search() | Sort() | Thread():
             return seeks_modseq(command.key)
     return False

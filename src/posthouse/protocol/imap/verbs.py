@@ -85,6 +85,8 @@ VERBS = (
     Verb("EXPUNGE", _IN, arguments.expunge, "RFC 3501 §6.4.3, RFC 4315 §2.1", "UIDPLUS", True),
     Verb("SEARCH", _IN, arguments.search, "RFC 3501 §6.4.4, RFC 4731 §3, RFC 5182 §2",
          "ESEARCH SEARCHRES", True),
+    Verb("SORT", _IN, arguments.sort, "RFC 5256 §3, RFC 5267 §3", "SORT ESORT", True),
+    Verb("THREAD", _IN, arguments.thread, "RFC 5256 §3", "THREAD=ORDEREDSUBJECT THREAD=REFERENCES", True),
     Verb("FETCH", _IN, arguments.fetch, "RFC 3501 §6.4.5, RFC 3516 §4, RFC 7162 §3.1.4", "BINARY", True),
     Verb("STORE", _IN, arguments.store, "RFC 3501 §6.4.6, RFC 7162 §3.1.3", "", True),
     Verb("COPY", _IN, arguments.to_mailbox(Copy), "RFC 3501 §6.4.7", "", True),

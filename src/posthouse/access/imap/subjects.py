@@ -1,0 +1,50 @@
+"""Base subjects: what is left of a subject without `Re:`, `Fwd:`, `[list]` and `(fwd)` (RFC 5256 §2.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from posthouse.access.imap.text import fold
+
+_BLOB = re.compile(r"\[[^\[\]]*\]\s*")
+_LEADER = re.compile(r"(?:\[[^\[\]]*\]\s*)*(?:re|fwd?)\s*(?:\[[^\[\]]*\]\s*)?:\s*", re.IGNORECASE)
+_WRAPPER = re.compile(r"\[fwd:", re.IGNORECASE)
+_TRAILER = "(fwd)"
+
+
+class BaseSubject(NamedTuple):
+    text: str
+    """Folded for comparison."""
+    reply: bool
+    """Something was removed that a reply or a forwarded message has."""
+
+
+def base_subject(subject: str) -> BaseSubject:
+    """The base of a decoded subject, in time by its length."""
+    text = " ".join(subject.split())
+    start, end, reply = 0, len(text), False
+    while True:
+        # RFC 5256 §2.1 (2)
+        while end > start and text[end - 1] == " ":
+            end -= 1
+        if text[max(start, end - len(_TRAILER)) : end].lower() == _TRAILER:
+            end -= len(_TRAILER)
+            reply = True
+            continue
+        # (3) to (5)
+        if leader := _LEADER.match(text, start, end):
+            start = leader.end()
+            reply = True
+            continue
+        if (blob := _BLOB.match(text, start, end)) and blob.end() < end:
+            start = blob.end()
+            continue
+        # (6)
+        if (wrapper := _WRAPPER.match(text, start, end)) and text[end - 1] == "]":
+            start, end = wrapper.end(), end - 1
+            reply = True
+            while start < end and text[start] == " ":
+                start += 1
+            continue
+        return BaseSubject(fold(text[start:end]), reply)
