@@ -17,14 +17,18 @@ import ctypes
 import functools
 import importlib.util
 import itertools
+import json
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -277,3 +281,105 @@ def at_once(database: Database, url: str) -> Callable[[Callable[[Reader], T]], T
     from posthouse.db.postgres import PostgresReading
 
     return PostgresReading(url).look
+
+
+KEY, SECRET = "posthouse", "a secret of no use elsewhere"
+
+
+class SeaweedServer:
+    """An S3 server on ports of loopback that were free a moment ago, with one bucket and one user."""
+
+    bucket = "mail"
+
+    def __init__(self, program: Path) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="posthouse-s3-"))
+        user = {"name": KEY, "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+        config = self.directory / "s3.json"
+        config.write_text(json.dumps({"identities": [user]}))
+        data = self.directory / "data"
+        data.mkdir()
+        roles = ("master", "volume", "filer", "s3")
+        ports = iter(_free_ports(2 * len(roles)))
+        self._port = 0
+        options = ["-filer", "-s3", f"-s3.config={config}", "-s3.iam=false", "-volume.max=5"]
+        options += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"]
+        for role in roles:
+            self._port = next(ports)
+            options += [f"-{role}.port={self._port}", f"-{role}.port.grpc={next(ports)}"]
+        command = [program, f"-logdir={self.directory}", "server", f"-dir={data}", "-ip=127.0.0.1"]
+        with (self.directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "-ip.bind=127.0.0.1", *options],
+                cwd=self.directory,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_us,
+            )
+        self._wait()
+
+    def url(self, prefix: str = "") -> str:
+        """For `database.blobs`; each prefix is a store of its own."""
+        return f"s3://{self.bucket}/{prefix}?endpoint=http://127.0.0.1:{self._port}"
+
+    def _wait(self) -> None:
+        """Until it takes an object; the first one makes the bucket."""
+        from obstore.exceptions import BaseError
+        from obstore.store import S3Store
+
+        deadline = time.monotonic() + START_SECONDS
+        store = S3Store(
+            self.bucket,
+            endpoint=f"http://127.0.0.1:{self._port}",
+            region="us-east-1",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            client_options={"allow_http": True, "timeout": "5s"},
+            retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
+        )
+        while True:
+            try:
+                store.put("ready", b"yes")
+                return
+            except (BaseError, OSError) as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.directory / "log").read_text()) from error
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@functools.cache
+def _object_store() -> SeaweedServer | None:
+    program = Path(sys.executable).with_name("weed")
+    found = str(program) if program.exists() else shutil.which("weed")
+    if found is None or importlib.util.find_spec("obstore") is None:
+        return None
+    server = SeaweedServer(Path(found))
+    atexit.register(server.stop)
+    return server
+
+
+def object_store() -> SeaweedServer:
+    """The S3 server of this run. Skips the test where there is none."""
+    server = _object_store()
+    if server is None:
+        left_out("SeaweedFS")
+    assert server is not None
+    return server

@@ -4,9 +4,10 @@
     uid = await database.write([account], lambda tx: deposit(tx, …))        # returns after the fsync
     rows = await database.read(lambda reader: reader.all("SELECT …"))
 
-No other room knows which database it is on: SQLite, or PostgreSQL (`postgresql://…`). SQL is the common tongue of SQLite and PostgreSQL with
-`?` for parameters: `INSERT … ON CONFLICT`, `UPDATE … RETURNING`; no rowid, no PRAGMA, no functions of
-one of them; the present moment is `tx.now()` (the database's clock) or a parameter (`ports.Clock`).
+No other room knows which database it is on: SQLite, or PostgreSQL (`postgresql://…`). SQL is the common
+tongue of both with `?` for parameters: `INSERT … ON CONFLICT`, `UPDATE … RETURNING`; no rowid, no PRAGMA,
+no functions of one of them; the present moment is `tx.now()` (the database's clock) or a parameter
+(`ports.Clock`).
 """
 
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded, UniqueViolation

@@ -58,6 +58,16 @@ class Blobs(Protocol):
     async def close(self) -> None: ...
 
 
+def new_name() -> str:
+    """A name that no object ever had: 12 hex digits of milliseconds and 20 of chance."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def is_name(name: str) -> bool:
+    """Whether it can be the name of an object."""
+    return len(name) == 32 and not name.strip("0123456789abcdef")
+
+
 def moment_of(name: str) -> float:
     """When an object got its name, seconds since 1970 UTC."""
     return int(name[:12], 16) / 1000
@@ -71,8 +81,7 @@ def is_abandoned(name: str, now: float) -> bool:
 class FileBlobs:
     """Objects as files in a directory: `NAME` lies in a folder named by its last two characters.
 
-    A name is 12 hex digits of milliseconds and 20 of chance. The spool directory lies within, so that
-    adopting a file is a rename.
+    The spool directory lies within, so that adopting a file is a rename.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -112,12 +121,12 @@ class FileBlobs:
             raise (DiskFull if reason_is_space(error.errno) else DatabaseAway)(str(error)) from error
 
     def _path(self, name: str) -> Path:
-        if len(name) != 32 or not name.isalnum():
+        if not is_name(name):
             raise DatabaseError(f"not the name of a blob: {name!r}")
         return self.directory / name[-2:] / name
 
     def _store(self, path: Path) -> str:
-        name = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+        name = new_name()
         target = self._path(name)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -152,10 +161,20 @@ def _fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_blobs(url: str, directory: Path) -> FileBlobs:
+def open_blobs(url: str, directory: Path) -> Blobs:
     """The blobs that `database.blobs` names; a relative path lies under the data directory."""
+    if url.startswith("s3://"):
+        try:
+            from posthouse.db.blobs_s3 import S3Blobs
+        except ImportError as error:
+            raise DatabaseError(
+                f"S3 needs more packages: pip install posthouse[cluster] ({error})"
+            ) from error
+        return S3Blobs(url, directory / "spool")
     if not url.startswith(SCHEME) or len(url) == len(SCHEME):
-        raise DatabaseError(f"database.blobs must be {SCHEME}DIRECTORY, not {url.split(':')[0]}:…")
+        raise DatabaseError(
+            f"database.blobs must be {SCHEME}DIRECTORY or s3://BUCKET, not {url.split(':')[0]}:…"
+        )
     return FileBlobs(directory / url[len(SCHEME) :])
 
 

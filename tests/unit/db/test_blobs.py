@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
-from posthouse.db import DatabaseError
+from posthouse.db import DatabaseAway, DatabaseError
 from posthouse.db import blobs as blobs_module
 from posthouse.db.blobs import collect, discard, moment_of, open_blobs
+from tests.databases import KEY, SECRET, object_store
 
 DAY = 24 * 3600.0
 
 
+only_files = pytest.mark.parametrize("kind", ["file"])
+only_s3 = pytest.mark.parametrize("kind", ["s3"])
+
+
+@pytest.fixture(params=["file", "s3"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
-async def blobs(tmp_path):
-    blobs = open_blobs("file:blobs", tmp_path)
+async def blobs(kind, tmp_path, monkeypatch):
+    url = "file:blobs"
+    if kind == "s3":
+        url = object_store().url(tmp_path.name)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    blobs = open_blobs(url, tmp_path)
     yield blobs
     await blobs.close()
 
@@ -44,6 +60,7 @@ async def test_pieces_of_a_blob(blobs, monkeypatch):
     assert [piece async for piece in blobs.chunks(name, 1)] == [b"1234", b"5678", b"9"]
 
 
+@only_files
 async def test_a_blob_is_durable_before_it_has_its_name(blobs, monkeypatch):
     # Given a disk that refuses to sync,
     def refuse(descriptor):
@@ -113,6 +130,57 @@ async def test_a_blob_of_a_transaction_that_failed_is_not_remembered(blobs, data
         await database.write([], fails)
     assert await collect(database, blobs, moment_of(name), lambda reader, names: set()) == 0
     assert await blobs.read(name, 0, 1) == b"x"
+
+
+@only_s3
+async def test_a_large_body_goes_up_in_parts_and_comes_back_the_same(blobs):
+    from posthouse.db import blobs_s3
+
+    data = os.urandom(1 << 20) * 20
+    assert len(data) > 2 * blobs_s3.PART
+    path = spool(blobs, data)
+    name = await blobs.store(path)
+    assert not path.exists()
+    assert b"".join([piece async for piece in blobs.chunks(name)]) == data
+    assert await blobs.read(name, len(data) - 5, 100) == data[-5:]
+
+
+@only_s3
+async def test_nothing_is_ever_overwritten(blobs, monkeypatch):
+    # Given a name that exists, and that is drawn again, as if the answer to the first had been lost,
+    from posthouse.db import blobs_s3
+
+    first = await blobs.store(spool(blobs, b"first"))
+    drawn = iter([first, "0" * 32])
+    monkeypatch.setattr(blobs_s3, "new_name", lambda: next(drawn))
+    # then the second goes under another.
+    assert await blobs.store(spool(blobs, b"second")) == "0" * 32
+    assert await blobs.read(first, 0, 10) == b"first"
+
+
+async def test_a_store_that_is_away_is_said_to_be_and_keeps_the_spool_file(tmp_path, monkeypatch):
+    from posthouse.db import blobs_s3
+
+    monkeypatch.setattr(blobs_s3, "DEADLINE_SECONDS", 0.3)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        port = nobody.getsockname()[1]
+        blobs = open_blobs(f"s3://mail?endpoint=http://127.0.0.1:{port}&skip_signature=true", tmp_path)
+        path = spool(blobs, b"hello")
+        for attempt in (
+            blobs.store(path),
+            blobs.read("0" * 32, 0, 1),
+            blobs.delete("0" * 32),
+            blobs.names_before(1.0),
+        ):
+            with pytest.raises(DatabaseAway):
+                await attempt
+        assert path.read_bytes() == b"hello"
+
+
+def test_settings_that_s3_does_not_know_are_named(tmp_path):
+    with pytest.raises(DatabaseError, match="endpoint"):
+        open_blobs("s3://mail?endpiont=http://x", tmp_path)
 
 
 def test_other_urls_are_refused(tmp_path):

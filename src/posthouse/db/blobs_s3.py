@@ -1,0 +1,162 @@
+"""Blobs in an S3 bucket: `s3://bucket/prefix?endpoint=https://host:port&region=…`.
+
+Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the files and services that
+Amazon's own programs ask, or from nowhere (`skip_signature=true`).
+
+A name is new, so that nothing is ever overwritten; up to `PART` octets go in one conditional PUT, which
+the server refuses if the name exists; larger ones in parts, of which nobody sees anything before the
+last. Names begin with the moment they were made, so that a list is in the order of time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import S3Store
+
+from posthouse.db import blobs
+from posthouse.db.blobs import is_name, moment_of, new_name
+from posthouse.db.errors import DatabaseAway, DatabaseError
+
+T = TypeVar("T")
+
+SCHEME: Final = "s3://"
+PART: Final = 8 * 1024 * 1024
+"""Octets sent at once."""
+AT_ONCE: Final = 4
+"""Parts of one object on their way at the same time: with `PART`, what an upload holds in memory."""
+DEADLINE_SECONDS: Final = 30.0
+"""For anything small, with all its retries."""
+SLOWEST: Final = 500_000
+"""Octets a second that an upload must manage beyond that."""
+NAMES_ATTEMPTS: Final = 3
+
+
+class S3Blobs:
+    """See `posthouse.db.blobs.Blobs`."""
+
+    def __init__(self, url: str, spool_directory: Path) -> None:
+        self.spool_directory = spool_directory
+        spool_directory.mkdir(parents=True, exist_ok=True)
+        self._store = _open(url)
+
+    async def store(self, path: Path) -> str:
+        size = (await asyncio.to_thread(path.stat)).st_size
+        seconds = DEADLINE_SECONDS + size / SLOWEST
+        for _ in range(NAMES_ATTEMPTS):
+            name = new_name()
+            try:
+                await self._in_time(self._put(name, path, size), seconds)
+            except AlreadyExistsError:
+                continue  # an attempt whose answer was lost has stored it; the collector finds that one
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            return name
+        raise DatabaseAway("the object store says of new names that they exist")
+
+    def _put(self, name: str, path: Path, size: int) -> Awaitable[Any]:
+        if size <= PART:
+            return obstore.put_async(self._store, name, path, mode="create", use_multipart=False)
+        return obstore.put_async(
+            self._store, name, path, use_multipart=True, chunk_size=PART, max_concurrency=AT_ONCE
+        )
+
+    async def read(self, name: str, offset: int, length: int) -> bytes:
+        if length <= 0:
+            return b""
+        try:
+            found = await self._in_time(
+                obstore.get_range_async(self._store, _known(name), start=offset, length=length)
+            )
+        except DatabaseAway:
+            # A range beyond the end is an error in S3; here it is nothing.
+            if offset and offset >= await self._size(name):
+                return b""
+            raise
+        return bytes(found)
+
+    async def _size(self, name: str) -> int:
+        meta = await self._in_time(obstore.head_async(self._store, name))
+        return int(meta["size"])
+
+    async def chunks(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
+        size = await self._size(_known(name))
+        while offset < size:
+            chunk = await self.read(name, offset, min(blobs.CHUNK, size - offset))
+            if not chunk:
+                raise DatabaseError(f"the blob {name} ends at octet {offset} of {size}")
+            yield chunk
+            offset += len(chunk)
+
+    async def delete(self, name: str) -> None:
+        try:
+            await self._in_time(obstore.delete_async(self._store, _known(name)))
+        except FileNotFoundError:
+            return
+
+    async def names_before(self, epoch: float) -> list[str]:
+        found: list[str] = []
+        pages = obstore.list(self._store, chunk_size=1000)
+        while True:
+            try:
+                page = await self._in_time(anext(pages))
+            except StopAsyncIteration:
+                return sorted(found)
+            names = [meta["path"] for meta in page]
+            found += (name for name in names if is_name(name) and moment_of(name) < epoch)
+
+    async def close(self) -> None:
+        """Connections end by themselves."""
+
+    async def _in_time(self, work: Awaitable[T], seconds: float = DEADLINE_SECONDS) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError as error:
+            raise DatabaseAway("the object store does not answer") from error
+        except AlreadyExistsError:
+            raise
+        except (NotFoundError, FileNotFoundError) as error:
+            raise DatabaseError("no such blob") from error
+        except (BaseError, OSError) as error:
+            raise DatabaseAway(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _known(name: str) -> str:
+    if not is_name(name):
+        raise DatabaseError(f"not the name of a blob: {name!r}")
+    return name
+
+
+_SETTINGS: Final = ("endpoint", "region", "skip_signature", "virtual_hosted_style_request")
+
+
+def _open(url: str) -> S3Store:
+    parts = urlsplit(url)
+    settings: dict[str, Any] = dict(parse_qsl(parts.query))
+    unknown = settings.keys() - set(_SETTINGS)
+    if not parts.netloc or unknown:
+        known = "&".join(f"{key}=…" for key in _SETTINGS)
+        raise DatabaseError(f"database.blobs must be {SCHEME}BUCKET/PREFIX?{known}")
+    plain = settings.get("endpoint", "").startswith("http://")
+    settings.setdefault("region", "us-east-1")
+    try:
+        return S3Store(
+            parts.netloc,
+            prefix=parts.path.strip("/") or None,
+            client_options={"timeout": "20s", "connect_timeout": "5s", "allow_http": plain},
+            retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=DEADLINE_SECONDS)},
+            **settings,
+        )
+    except (BaseError, ValueError) as error:
+        raise DatabaseError(f"database.blobs: {_first_line(error)}") from error
