@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import database_url, engine
 from tests.unit.accounts.world import World, a_world
+
+__all__ = ["database_url", "engine"]
 
 
 @pytest.fixture
-async def empty(tmp_path: Path) -> AsyncIterator[World]:
+async def empty(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     """No domain, no account."""
-    async with a_world(tmp_path) as world:
+    async with a_world(tmp_path, database_url) as world:
         yield world
 
 

@@ -15,6 +15,7 @@ from posthouse.config import Config, from_mapping
 from posthouse.db import Database, Tx, open_database
 from posthouse.mail.address import parse_address
 from posthouse.routing import Resolution, Router
+from tests.databases import SQLITE_URL
 
 T = TypeVar("T")
 
@@ -69,9 +70,9 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(directory: Path) -> AsyncIterator[World]:
+async def a_world(directory: Path, url: str = SQLITE_URL) -> AsyncIterator[World]:
     """An empty directory of domains and accounts."""
-    database = open_database("sqlite:///posthouse.db", directory)
+    database = open_database(url, directory)
     try:
         yield World(database, directory)
     finally:
