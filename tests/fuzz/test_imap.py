@@ -68,7 +68,7 @@ def play(pieces: Iterator[bytes], *, logged_in: bool, select: bool) -> tuple[byt
 
 
 def decide(event: object) -> Result | None:
-    if isinstance(event, commands.Append):
+    if isinstance(event, commands.Append | commands.AppendNext):
         return None if event.size % 2 else Result("NO", "no")
     if isinstance(event, Connected | commands.Idle) or type(event).__name__ in ("Literal", "AppendAbort"):
         return None

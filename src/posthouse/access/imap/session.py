@@ -190,6 +190,15 @@ class ImapSession:
             self._appending = appending
         return refused
 
+    async def _append_next(self, event: commands.AppendNext, user: User) -> Result | None:
+        appending = self._appending
+        assert appending is not None
+        self._appending = None
+        refused = await appending.next(event)
+        if refused is None:
+            self._appending = appending
+        return refused
+
     async def _append_end(self, event: AppendEnd, user: User) -> Result:
         appending, self._appending = self._appending, None
         assert appending is not None
@@ -247,6 +256,7 @@ _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] =
     commands.Noop: ImapSession._noop,
     commands.Check: ImapSession._noop,
     commands.Append: ImapSession._append,
+    commands.AppendNext: ImapSession._append_next,
     AppendEnd: ImapSession._append_end,
     AppendAbort: ImapSession._append_abort,
     commands.Idle: ImapSession._idle,

@@ -217,10 +217,9 @@ def _known(number: int, arrived: float, envelope: bytes, head: bytes | None = No
 
 def _references(envelope: bytes, head: bytes) -> Sequence[bytes]:
     """RFC 5256 §3 (1): the ids in References, or the first in In-Reply-To."""
-    if b"\nreferences" in head.lower() or head[:10].lower() == b"references":
-        found = _ids(b" ".join(HeaderIndex(head).all("References")))
-        if found:
-            return found
+    start = (b"\n" + head).lower().find(b"\nreferences:")
+    if start >= 0 and (found := _ids(HeaderIndex(head[start:]).first("References") or b"")):
+        return found
     return _ids(_text(envelope, _IN_REPLY_TO))[:1]
 
 

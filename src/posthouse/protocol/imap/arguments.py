@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from posthouse.protocol.imap.commands import (
     Append,
+    AppendNext,
     Authenticate,
     Command,
     Enable,
@@ -228,7 +229,15 @@ def _status_items(parser: Parser) -> tuple[str, ...]:
 def append(parser: Parser, uid: bool) -> Command:
     """Up to the literal, whose `{n}` the session has taken off and put into `size` afterwards."""
     parser.space()
-    mailbox = parser.mailbox()
+    return Append(parser.mailbox(), *_flags_and_date(parser), 0)
+
+
+def append_next(parser: Parser) -> AppendNext:
+    """What stands between two messages of one APPEND (RFC 3502 §6.3.11), up to the literal."""
+    return AppendNext(*_flags_and_date(parser), 0)
+
+
+def _flags_and_date(parser: Parser) -> tuple[tuple[str, ...], float | None]:
     parser.space()
     flags: tuple[str, ...] = ()
     if parser.next_is(b"("):
@@ -238,7 +247,7 @@ def append(parser: Parser, uid: bool) -> Command:
     if parser.next_is(b'"'):
         date = parser.date_time()
         parser.space()
-    return Append(mailbox, flags, date, 0)
+    return flags, date
 
 
 def expunge(parser: Parser, uid: bool) -> Command:

@@ -142,6 +142,15 @@ class Append(NamedTuple):
     """It may contain NUL (RFC 3516 §4.4)."""
 
 
+class AppendNext(NamedTuple):
+    """Another message of the same APPEND is about to come (RFC 3502); the one before is complete."""
+
+    flags: tuple[str, ...]
+    date: float | None
+    size: int
+    binary: bool = False
+
+
 class Close(NamedTuple):
     """CLOSE: expunge without telling, and leave the mailbox."""
 
@@ -240,7 +249,7 @@ class Idle(NamedTuple):
 
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Enable | Namespace
-    | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | Append
+    | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | Append | AppendNext
     | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
 

@@ -6,8 +6,8 @@ the session writes under the command's tag, or by None where there is nothing to
 - `Connected` → None (greet), or a Result that is not OK: BYE.
 - `Login` (LOGIN, or AUTHENTICATE once its exchange is over) → Result.
 - `Append` → None (send the message), or a Result that refuses it; then `Literal` → None, for each
-  piece of the message, and `AppendEnd` → Result, or `AppendAbort` → None: the command was wrong after
-  all, or too long, forget the message.
+  piece of the message. `AppendNext` → as `Append`, for one message more. `AppendEnd` → Result, or
+  `AppendAbort` → None: the command was wrong after all, or too long, forget the messages.
 - `Idle` → None (idling begins) or a Result; `IdleEnd` → Result.
 - all others → Result.
 
@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.arguments import append_next
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
@@ -173,8 +174,8 @@ class ServerSession:
             self._bye(decision.text, decision.code)
         elif isinstance(event, Connected):
             self._answer_connected(decision)
-        elif isinstance(event, commands.Append):
-            self._answer_append(event, decision)
+        elif isinstance(event, commands.Append | commands.AppendNext):
+            self._answer_append(decision)
         elif isinstance(event, AppendAbort):
             self._give_up()
         elif isinstance(event, commands.Idle) and decision is None:
@@ -277,8 +278,9 @@ class ServerSession:
     def _literal_announced(self, header: LiteralHeader) -> None:
         """Decides what becomes of a literal."""
         if self._failure is None and self._appending:
-            self._failure = _AFTER_MESSAGE
-        if self._failure is None:
+            if self._is_next_message(header):
+                return
+        elif self._failure is None:
             head = self._readable_head(header.before)
             if head is not None and head.verb.name == "APPEND" and self._is_message(header, head):
                 return
@@ -330,6 +332,19 @@ class ServerSession:
         assert isinstance(append, commands.Append)
         self._event = append._replace(size=header.size, binary=header.binary)
         self._appending, self._client_waits = True, header.synchronizing
+        return True
+
+    def _is_next_message(self, header: LiteralHeader) -> bool:
+        """Whether the literal is another message of the APPEND (RFC 3502); if so it becomes an event."""
+        parser = Parser(header.before, 0, self.enabled)
+        try:
+            following = append_next(parser)
+            parser.end()
+        except SyntaxProblem as problem:
+            self._failure = Result("BAD", str(problem))
+            return False
+        self._event = following._replace(size=header.size, binary=header.binary)
+        self._client_waits = header.synchronizing
         return True
 
     def _text_complete(self, frame: CommandText) -> None:
@@ -464,7 +479,7 @@ class ServerSession:
             greeting = f"* OK [CAPABILITY {self.capabilities()}] {self._hostname} Posthouse ready\r\n"
             self._output.append(greeting.encode())
 
-    def _answer_append(self, event: commands.Append, decision: Result | None) -> None:
+    def _answer_append(self, decision: Result | None) -> None:
         if decision is None:
             self._framer.stream()
             if self._client_waits:

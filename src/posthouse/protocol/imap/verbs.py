@@ -77,7 +77,7 @@ VERBS = (
          "CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE"),
     Verb("LSUB", _AFTER, arguments.lsub, "RFC 3501 §6.3.9"),
     Verb("STATUS", _AFTER, arguments.status, "RFC 3501 §6.3.10, RFC 8438 §2", "STATUS=SIZE"),
-    Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11"),
+    Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11, RFC 3502 §6.3.11", "MULTIAPPEND"),
     Verb("IDLE", _AFTER, arguments.nothing(Idle), "RFC 2177 §3", "IDLE"),
     Verb("CHECK", _IN, arguments.nothing(Check), "RFC 3501 §6.4.1"),
     Verb("CLOSE", _IN, arguments.nothing(Close), "RFC 3501 §6.4.2"),
