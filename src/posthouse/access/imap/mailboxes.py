@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from posthouse.access.imap import resync
 from posthouse.access.imap.selected import Selected
@@ -12,9 +12,15 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.store import changes, mailboxes, removal, snapshot
-from posthouse.store.mailboxes import MailboxNotFound, canonical_name
+from posthouse.store.mailboxes import MailboxError, MailboxNotFound, SpecialUse, canonical_name
 
 _log = log.get("access")
+
+
+class UnknownUse(MailboxError):
+    """No mailbox is kept for that (RFC 6154 §3)."""
+
+    code = "USEATTR"
 
 
 async def select(user: User, command: commands.Select) -> Result:
@@ -49,10 +55,20 @@ async def unselect(user: User, command: commands.Unselect) -> Result:
 async def create(user: User, command: commands.Create) -> Result:
     """CREATE (RFC 3501 §6.3.3)."""
     account, name = user.account, canonical_name(command.mailbox)
+    special = _special_use(command.uses)
     now = user.services.clock.now()
-    made = await user.write(lambda tx: mailboxes.create(tx, account, name, now))
+    made = await user.write(lambda tx: mailboxes.create(tx, account, name, now, special=special))
     user.tell(made[-1].modseq)
     return completed("CREATE", untagged=_renamed(user, command.mailbox, name))
+
+
+def _special_use(uses: Sequence[str]) -> SpecialUse | None:
+    """The use a new mailbox is to have: one at most, and one that there is. Raises UnknownUse."""
+    known = {use.value.lower(): use for use in SpecialUse}
+    found = [known.get(name.lower()) for name in uses]
+    if None in found or len(found) > 1:
+        raise UnknownUse("A mailbox can be one of " + ", ".join(use.value for use in SpecialUse))
+    return found[0] if found else None
 
 
 def _renamed(user: User, given: str, name: str, *, always: bool = False) -> bytes:

@@ -14,6 +14,7 @@ from posthouse.protocol.imap.commands import (
     AppendNext,
     Authenticate,
     Command,
+    Create,
     Enable,
     Expunge,
     Fetch,
@@ -148,6 +149,20 @@ def _resync(parser: Parser) -> Resync:
         parser.expect(b")")
     parser.expect(b")")
     return Resync(uidvalidity, modseq, known, samples)
+
+
+def create(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    mailbox = parser.mailbox()
+    if not parser.skip(b" "):
+        return Create(mailbox)
+    parser.expect(b"(")
+    if parser.word() != "USE":
+        raise SyntaxProblem("Unknown parameter")
+    parser.space()
+    uses = parser.listed(parser.attribute)
+    parser.expect(b")")
+    return Create(mailbox, tuple(dict.fromkeys(uses)))
 
 
 def rename(parser: Parser, uid: bool) -> Command:

@@ -85,6 +85,8 @@ class Select(NamedTuple):
 
 class Create(NamedTuple):
     mailbox: str
+    uses: tuple[str, ...] = ()
+    """Special uses, as the client spells them (RFC 6154 §3)."""
 
 
 class Delete(NamedTuple):

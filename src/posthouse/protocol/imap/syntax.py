@@ -237,6 +237,11 @@ class Parser:
             raise SyntaxProblem(f"There is no flag {text} that a client can set")
         return known
 
+    def attribute(self) -> str:
+        """`\\Sent` and its like, as the client spells it."""
+        self.expect(b"\\")
+        return "\\" + self.atom().decode("ascii")
+
     def flag_list(self) -> tuple[str, ...]:
         return tuple(self.listed(self.flag))
 
