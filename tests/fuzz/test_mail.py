@@ -64,7 +64,8 @@ def test_chunks_of_any_size_come_to_the_same_as_the_whole(data: bytes, sizes: li
 @given(OCTETS)
 def test_what_fetch_returns_is_well_formed_and_its_sizes_are_those_of_the_octets(data: bytes) -> None:
     root = scan(data)
-    for written in (imapform.envelope(HeaderIndex(root.header)), imapform.bodystructure(root), imapform.body(root)):
+    envelope = imapform.envelope(HeaderIndex(root.header))
+    for written in (envelope, imapform.bodystructure(root), imapform.body(root)):
         assert balanced(written)
     assert ranges(root, parse_section("")) == [(0, len(data))]
     for numbers, part in leaves(root):

@@ -51,7 +51,10 @@ def test_what_is_there_stays_as_it_is(submission: Submission) -> None:
 
 
 def test_blind_copies_stay_blind(submission: Submission) -> None:
-    head = b"From: alice@north.test\r\nBcc: eve@east.test,\r\n mallory@east.test\r\nTo: bob@south.test\r\nBCC: x@y.test\r\n\r\n"
+    head = (
+        b"From: alice@north.test\r\nBcc: eve@east.test,\r\n mallory@east.test\r\n"
+        b"To: bob@south.test\r\nBCC: x@y.test\r\n\r\n"
+    )
 
     prepared = submission.prepare(head, ALICE)
 
