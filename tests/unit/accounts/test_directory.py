@@ -57,7 +57,7 @@ async def test_a_change_by_another_process_is_noticed(
     if not world.database.immediate:
         # It is noticed with the next look at the generation.
         async with asyncio.timeout(10):
-            while not (await heard(world.directory.recall("dora", question)))[0]:
+            while not (await heard(world.directory.recall("dora", question)))[0]:  # noqa: ASYNC110 (a poll)
                 await asyncio.sleep(0.01)
     assert await heard(world.directory.recall("dora", question)) == (True,)
 

@@ -60,13 +60,21 @@ class World:
         await self.change(lambda tx: alias.add(tx, address, targets, now=self.clock.now(), kind=kind))
 
     def resolve(self, address: str) -> Resolution:
+        """On SQLite, which answers at once."""
         resolution = self.router.resolve(parse_address(address))
         assert isinstance(resolution, Resolution), "an SQLite database answers at once"
         return resolution
 
     def finals(self, address: str) -> list[str]:
-        """Where mail to `address` goes, as text."""
+        """Where mail to `address` goes, as text; on SQLite."""
         return [str(final.address) for final in self.resolve(address).finals]
+
+    async def leads_to(self, address: str) -> list[str]:
+        """The same on either database, sorted."""
+        resolution = self.router.resolve(parse_address(address))
+        if not isinstance(resolution, Resolution):
+            resolution = await resolution
+        return sorted(str(final.address) for final in resolution.finals)
 
 
 @asynccontextmanager

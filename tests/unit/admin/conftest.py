@@ -1,3 +1,3 @@
-from tests.unit.accounts.conftest import empty, world
+from tests.unit.accounts.conftest import database_url, empty, engine, world
 
-__all__ = ["empty", "world"]
+__all__ = ["database_url", "empty", "engine", "world"]

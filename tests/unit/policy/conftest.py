@@ -1,3 +1,4 @@
 from tests.unit.accounts.conftest import empty, world
+from tests.unit.routing.conftest import database_url
 
-__all__ = ["empty", "world"]
+__all__ = ["database_url", "empty", "world"]
