@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -96,3 +97,18 @@ async def test_a_uid_search_by_number_says_no_expunge(server: Server, client: Cl
         await other.do("EXPUNGE")
     assert (await client.do("UID SEARCH NOT (OR 2 3)"))[:-1] == ["* SEARCH 2 6"]
     assert (await client.do("UID SEARCH ALL"))[:-1] == ["* SEARCH 2 3 4 6", "* 1 EXPUNGE"]
+
+
+async def test_a_search_by_age(server: Server) -> None:
+    async with Client(server) as client:
+        # given a message of an hour ago and one of now
+        stamp = time.strftime("%d-%b-%Y %H:%M:%S +0000", time.gmtime(time.time() - 3600))
+        for date in (f'"{stamp}" ', ""):
+            await client.do(f"APPEND INBOX {date}{{{len(LETTER)}+}}\r\n{LETTER.decode()}")
+        await client.do("SELECT INBOX")
+        # RFC 5032 §3
+        assert (await client.do("SEARCH OLDER 3000"))[0] == "* SEARCH 1"
+        assert (await client.do("SEARCH YOUNGER 3000"))[0] == "* SEARCH 2"
+        assert (await client.do("SEARCH YOUNGER 4000"))[0] == "* SEARCH 1 2"
+        assert (await client.do("SEARCH OLDER 4000"))[0] == "* SEARCH"
+        assert (await client.do("SEARCH OR OLDER 3000 2 NOT YOUNGER 3000"))[0] == "* SEARCH 1"

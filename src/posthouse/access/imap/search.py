@@ -251,6 +251,11 @@ class Search:
                 return lambda subject: view.sizes[subject.index] < octets
             case searching.ModSeq(modseq):
                 return lambda subject: view.modseqs[subject.index] >= modseq
+            case searching.Age(seconds, older):
+                edge = self._user.services.clock.now() - seconds
+                if older:
+                    return lambda subject: bool(subject.row[1] <= edge)
+                return lambda subject: bool(subject.row[1] >= edge)
             case searching.InternalDate(how, date):
                 return lambda subject: _compare(_day_of(subject.row[1]), how, date)
             case searching.SentDate(how, date):
@@ -284,7 +289,7 @@ def need(key: SearchKey) -> Need:
             return max(need(one), need(other))
         case searching.Not(inner):
             return need(inner)
-        case searching.InternalDate():
+        case searching.InternalDate() | searching.Age():
             return Need.DATE
         case searching.SentDate() | searching.InHeader():
             return Need.HEAD

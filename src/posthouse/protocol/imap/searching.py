@@ -73,6 +73,13 @@ class InternalDate(NamedTuple):
     date: datetime.date
 
 
+class Age(NamedTuple):
+    """Seconds since the internal date (RFC 5032 §3): at least so many, or no more."""
+
+    seconds: int
+    older: bool
+
+
 class SentDate(NamedTuple):
     """The Date field, without time and zone."""
 
@@ -112,7 +119,7 @@ class InText(NamedTuple):
 
 
 SearchKey: TypeAlias = (
-    All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SentDate | Larger | Smaller
+    All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | Age | SentDate | Larger | Smaller
     | ModSeq | InHeader | InBody | InText
 )  # fmt: skip
 
@@ -237,6 +244,16 @@ def _in_field(name: str) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: InHeader(name, keys._text())
 
 
+def _age(*, older: bool) -> Callable[[Keys, int], SearchKey]:
+    def read(keys: Keys, depth: int) -> SearchKey:
+        seconds = keys._parser.number64()
+        if seconds == 0:
+            raise SyntaxProblem("An age is one second at least")
+        return Age(seconds, older)
+
+    return read
+
+
 def _internal(how: Day) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: InternalDate(how, keys._parser.date())
 
@@ -256,6 +273,7 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "LARGER": lambda keys, depth: Larger(keys._parser.number64()),
     "MODSEQ": Keys._modseq,
     "NOT": Keys._not,
+    "OLDER": _age(older=True),
     "ON": _internal(Day.ON),
     "OR": Keys._or,
     "SENTBEFORE": _sent(Day.BEFORE),
@@ -268,4 +286,5 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "TO": _in_field("to"),
     "UID": lambda keys, depth: Uids(keys._parser.sequence_set()),
     "UNKEYWORD": Keys._not_keyword,
+    "YOUNGER": _age(older=False),
 }
