@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import binary, resync, sections
 from posthouse.access.imap.binary import Decoding
+from posthouse.access.imap.objects import email_id
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, UNKNOWN_ENCODING, User, completed
 from posthouse.db import DatabaseError
@@ -224,6 +225,10 @@ def _item_column(
         return [b"UID %d" % view.uids[index] for index in indexes]
     if item is Item.MODSEQ:
         return [b"MODSEQ (%d)" % view.modseqs[index] for index in indexes]
+    if item is Item.EMAILID:
+        return [b"EMAILID (%b)" % email_id(view.emails[index]).encode() for index in indexes]
+    if item is Item.THREADID:
+        return [b"THREADID NIL"] * len(indexes)
     if item is Item.SIZE:
         return [b"RFC822.SIZE %d" % view.sizes[index] for index in indexes]
     if item is Item.INTERNALDATE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from posthouse.access.imap import resync
+from posthouse.access.imap.objects import mailbox_id
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.observe import log
@@ -39,7 +40,8 @@ async def select(user: User, command: commands.Select) -> Result:
         since = view.mailbox
         view.apply(await user.read(lambda reader: snapshot.delta(reader, account, since)))
     selected = user.selected = Selected(view, command.read_only, recent_from, user.enabled)
-    said = selected.greeting() + _renamed(user, command.mailbox, name, always=True)
+    said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
+    said += _renamed(user, command.mailbox, name, always=True)
     if command.resync is not None:
         said += await resync.since_known(user, selected, command.resync)
     name, code = ("EXAMINE", "READ-ONLY") if command.read_only else ("SELECT", "READ-WRITE")
@@ -59,7 +61,12 @@ async def create(user: User, command: commands.Create) -> Result:
     now = user.services.clock.now()
     made = await user.write(lambda tx: mailboxes.create(tx, account, name, now, special=special))
     user.tell(made[-1].modseq)
-    return completed("CREATE", untagged=_renamed(user, command.mailbox, name))
+    return completed("CREATE", _mailbox_id(made[-1].id), _renamed(user, command.mailbox, name))
+
+
+def _mailbox_id(id: int) -> str:
+    """MAILBOXID as a response code, and as STATUS has it (RFC 8474 §4)."""
+    return f"MAILBOXID ({mailbox_id(id)})"
 
 
 def _special_use(uses: Sequence[str]) -> SpecialUse | None:
@@ -140,5 +147,8 @@ def status_line(user: User, numbers: mailboxes.Status, items: Iterable[str]) -> 
         "HIGHESTMODSEQ": numbers.mailbox.modseq,  # RFC 7162 §3.1.7
         "SIZE": numbers.size,  # RFC 8438 §3
     }
-    text = " ".join(f"{item} {values[item]}" for item in items)
+    words = [
+        _mailbox_id(numbers.mailbox.id) if item == "MAILBOXID" else f"{item} {values[item]}" for item in items
+    ]
+    text = " ".join(words)
     return b"* STATUS %b (%b)\r\n" % (mailbox_octets(numbers.mailbox.name, user.enabled), text.encode())

@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, results
+from posthouse.access.imap.objects import email_id
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
 from posthouse.access.imap.state import User, completed
 from posthouse.access.imap.text import body_contains, fold, header_text
@@ -251,6 +252,9 @@ class Search:
                 return lambda subject: view.sizes[subject.index] < octets
             case searching.ModSeq(modseq):
                 return lambda subject: view.modseqs[subject.index] >= modseq
+            case searching.ObjectId(name, id):
+                sought = id if name == "EMAILID" else ""
+                return lambda subject: email_id(view.emails[subject.index]) == sought
             case searching.Age(seconds, older):
                 edge = self._user.services.clock.now() - seconds
                 if older:

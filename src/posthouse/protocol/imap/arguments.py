@@ -175,7 +175,17 @@ def rename(parser: Parser, uid: bool) -> Command:
 _SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
 STATUS_ITEMS = frozenset(
-    ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ")
+    {
+        "MESSAGES",
+        "RECENT",
+        "UIDNEXT",
+        "UIDVALIDITY",
+        "UNSEEN",
+        "DELETED",  # RFC 9051 §6.3.11
+        "SIZE",  # RFC 8438 §2
+        "HIGHESTMODSEQ",  # RFC 7162 §3.1.7
+        "MAILBOXID",  # RFC 8474 §4.3
+    }
 )
 
 

@@ -23,6 +23,8 @@ class Item(Enum):
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
     MODSEQ = "MODSEQ"  # RFC 7162 §3.1.4.2
+    EMAILID = "EMAILID"  # RFC 8474 §5.3
+    THREADID = "THREADID"
 
 
 class Text(Enum):

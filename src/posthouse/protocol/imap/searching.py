@@ -101,6 +101,13 @@ class ModSeq(NamedTuple):
     modseq: int
 
 
+class ObjectId(NamedTuple):
+    """A message by its EMAILID or THREADID (RFC 8474 §6); the case of `id` counts."""
+
+    name: str
+    id: str
+
+
 class InHeader(NamedTuple):
     """A header field that contains `text`; empty `text`: the field is there. `name` in lower case."""
 
@@ -120,7 +127,7 @@ class InText(NamedTuple):
 
 SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | Age | SentDate | Larger | Smaller
-    | ModSeq | InHeader | InBody | InText
+    | ModSeq | ObjectId | InHeader | InBody | InText
 )  # fmt: skip
 
 
@@ -244,6 +251,10 @@ def _in_field(name: str) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: InHeader(name, keys._text())
 
 
+def _object_id(name: str) -> Callable[[Keys, int], SearchKey]:
+    return lambda keys, depth: ObjectId(name, keys._parser.atom().decode("ascii"))
+
+
 def _age(*, older: bool) -> Callable[[Keys, int], SearchKey]:
     def read(keys: Keys, depth: int) -> SearchKey:
         seconds = keys._parser.number64()
@@ -267,6 +278,7 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "BEFORE": _internal(Day.BEFORE),
     "BODY": lambda keys, depth: InBody(keys._text()),
     "CC": _in_field("cc"),
+    "EMAILID": _object_id("EMAILID"),
     "FROM": _in_field("from"),
     "HEADER": Keys._header,
     "KEYWORD": Keys._keyword,
@@ -283,6 +295,7 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "SMALLER": lambda keys, depth: Smaller(keys._parser.number64()),
     "SUBJECT": _in_field("subject"),
     "TEXT": lambda keys, depth: InText(keys._text()),
+    "THREADID": _object_id("THREADID"),
     "TO": _in_field("to"),
     "UID": lambda keys, depth: Uids(keys._parser.sequence_set()),
     "UNKEYWORD": Keys._not_keyword,
