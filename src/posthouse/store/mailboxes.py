@@ -119,6 +119,8 @@ class Status(NamedTuple):
     recent: int
     size: int
     """Octets of all messages."""
+    deleted_size: int
+    """Octets of those that are \\Deleted (RFC 9208 §4.1.4)."""
 
 
 def canonical_name(name: str) -> str:
@@ -353,11 +355,12 @@ def unsubscribe(tx: Tx, account: AccountId, name: str) -> None:
 
 _COUNTS = (
     "count(*), COALESCE(sum(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END), 0),"
-    " COALESCE(sum(CASE WHEN flags & 8 = 0 THEN 0 ELSE 1 END), 0), COALESCE(sum(size), 0)"
+    " COALESCE(sum(CASE WHEN flags & 8 = 0 THEN 0 ELSE 1 END), 0), COALESCE(sum(size), 0),"
+    " COALESCE(sum(CASE WHEN flags & 8 = 0 THEN 0 ELSE size END), 0)"
 )
 
 
-_NONE = (0, 0, 0, 0)
+_NONE = (0, 0, 0, 0, 0)
 
 
 def status(reader: Tx | Reader, account: AccountId, name: str) -> Status:
@@ -379,7 +382,7 @@ def status(reader: Tx | Reader, account: AccountId, name: str) -> Status:
 def _status(
     reader: Tx | Reader, account: AccountId, mailbox: Mailbox, recent: int, counts: Iterable[int]
 ) -> Status:
-    messages, unseen, deleted, size = map(int, counts)
+    messages, unseen, deleted, size, deleted_size = map(int, counts)
     fresh = 0
     if messages and recent < mailbox.uidnext:
         row = reader.one(
@@ -387,7 +390,7 @@ def _status(
             (account, mailbox.id, recent),
         )
         fresh = 0 if row is None else row[0]
-    return Status(mailbox, messages, unseen, deleted, fresh, size)
+    return Status(mailbox, messages, unseen, deleted, fresh, size, deleted_size)
 
 
 def statuses(reader: Tx | Reader, account: AccountId) -> dict[str, Status]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.imap import fetch, listing, mailboxes, messages, search, sort
+from posthouse.access.imap import fetch, listing, mailboxes, messages, quota, search, sort
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, User, completed
@@ -53,6 +53,8 @@ _HANDLERS: dict[type, Handler] = {
     commands.Subscribe: mailboxes.subscribe,
     commands.Unsubscribe: mailboxes.unsubscribe,
     commands.Status: mailboxes.status,
+    commands.GetQuota: quota.get_quota,
+    commands.GetQuotaRoot: quota.get_quota_root,
     commands.List: listing.list_mailboxes,
     commands.Lsub: listing.list_subscribed,
     commands.Close: messages.close,

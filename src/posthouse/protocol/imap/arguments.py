@@ -18,6 +18,7 @@ from posthouse.protocol.imap.commands import (
     Enable,
     Expunge,
     Fetch,
+    GetQuota,
     How,
     Id,
     List,
@@ -182,6 +183,7 @@ STATUS_ITEMS = frozenset(
         "UIDVALIDITY",
         "UNSEEN",
         "DELETED",  # RFC 9051 §6.3.11
+        "DELETED-STORAGE",  # RFC 9208 §4.1.4
         "SIZE",  # RFC 8438 §2
         "HIGHESTMODSEQ",  # RFC 7162 §3.1.7
         "MAILBOXID",  # RFC 8474 §4.3
@@ -249,6 +251,11 @@ def _status_items(parser: Parser) -> tuple[str, ...]:
         if item not in STATUS_ITEMS:
             raise SyntaxProblem(f"Unknown STATUS item {item}")
     return items
+
+
+def get_quota(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    return GetQuota(parser.text())
 
 
 def append(parser: Parser, uid: bool) -> Command:

@@ -131,6 +131,18 @@ class Status(NamedTuple):
     items: tuple[str, ...]
 
 
+class GetQuota(NamedTuple):
+    """GETQUOTA (RFC 9208 §4.2.1)."""
+
+    root: str
+
+
+class GetQuotaRoot(NamedTuple):
+    """GETQUOTAROOT (RFC 9208 §4.2.2)."""
+
+    mailbox: str
+
+
 class Append(NamedTuple):
     """The message of an APPEND is about to come, in `Literal` events and an `AppendEnd`."""
 
@@ -251,7 +263,8 @@ class Idle(NamedTuple):
 
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Enable | Namespace
-    | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | Append | AppendNext
+    | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | GetQuota
+    | GetQuotaRoot | Append | AppendNext
     | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
 
