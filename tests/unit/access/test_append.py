@@ -30,6 +30,15 @@ async def test_all_are_stored_with_what_belongs_to_each(server: Server) -> None:
         assert (await client.do("SEARCH SUBJECT one"))[0] == "* SEARCH 1 3"
 
 
+async def test_the_largest_message_is_told(server: Server) -> None:
+    # RFC 7889: the same for every mailbox, so CAPABILITY says it
+    limit = server.services.message_size_limit
+    async with Client(server) as client:
+        assert f"APPENDLIMIT={limit}" in (await client.do("CAPABILITY"))[0].split()
+        assert (await client.do("STATUS Sent (APPENDLIMIT)"))[0] == f'* STATUS "Sent" (APPENDLIMIT {limit})'
+        assert (await client.do(f"APPEND Sent {{{limit + 1}}}"))[-1].startswith("NO [TOOBIG]")
+
+
 async def test_one_that_is_refused_takes_the_others_with_it(server: Server) -> None:
     refused = [
         (f"{literal(ONE)} {literal('')}", "NO [CANNOT]"),

@@ -144,6 +144,7 @@ def status_line(user: User, numbers: mailboxes.Status, items: Iterable[str]) -> 
         "UIDVALIDITY": numbers.mailbox.uidvalidity,
         "UNSEEN": numbers.unseen,
         "DELETED": numbers.deleted,
+        "APPENDLIMIT": user.services.message_size_limit,
         "DELETED-STORAGE": numbers.deleted_size,
         "HIGHESTMODSEQ": numbers.mailbox.modseq,  # RFC 7162 §3.1.7
         "SIZE": numbers.size,  # RFC 8438 §3

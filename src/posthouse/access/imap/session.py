@@ -94,7 +94,9 @@ class ImapSession:
     """The driver of one connection. `core` goes to the pump beside it."""
 
     def __init__(self, services: Services, *, tls_available: bool) -> None:
-        self.core = ServerSession(services.hostname, tls_available=tls_available)
+        self.core = ServerSession(
+            services.hostname, tls_available=tls_available, append_limit=services.message_size_limit
+        )
         self._services = services
         self._pump: Pump | None = None
         self._user: User | None = None

@@ -183,6 +183,7 @@ STATUS_ITEMS = frozenset(
         "UIDVALIDITY",
         "UNSEEN",
         "DELETED",  # RFC 9051 §6.3.11
+        "APPENDLIMIT",  # RFC 7889 §3.1
         "DELETED-STORAGE",  # RFC 9208 §4.1.4
         "SIZE",  # RFC 8438 §2
         "HIGHESTMODSEQ",  # RFC 7162 §3.1.7

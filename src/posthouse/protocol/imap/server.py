@@ -99,6 +99,7 @@ class ServerSession:
 
     `tls_available`: STARTTLS is offered. `secure`: the connection is encrypted already (IMAPS).
     `plaintext_login`: passwords are taken without encryption too (loopback).
+    `append_limit`: octets of a message at most, as CAPABILITY tells; the driver refuses what is larger.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class ServerSession:
         tls_available: bool = False,
         secure: bool = False,
         plaintext_login: bool = False,
+        append_limit: int = 0,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.state = State.NOT_AUTHENTICATED
@@ -119,6 +121,7 @@ class ServerSession:
         self._tls_available = tls_available
         self._secure = secure
         self._plaintext_login = plaintext_login
+        self._append_limit = append_limit
         self._limits = limits
         self._lines = LineBuffer()
         self._framer = Framer(self._lines, limits.command_before_login)
@@ -391,6 +394,8 @@ class ServerSession:
     def capabilities(self) -> str:
         """What CAPABILITY says now."""
         names = list(CAPABILITIES)
+        if self._append_limit:
+            names.append(f"APPENDLIMIT={self._append_limit}")  # RFC 7889 §2
         if self.state is State.NOT_AUTHENTICATED:
             if self._tls_available and not self._secure:
                 names.append("STARTTLS")

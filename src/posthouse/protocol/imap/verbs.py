@@ -76,7 +76,7 @@ VERBS = (
     Verb("LIST", _AFTER, arguments.listing, "RFC 3501 §6.3.8, RFC 5258 §3",
          "CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE"),
     Verb("LSUB", _AFTER, arguments.lsub, "RFC 3501 §6.3.9"),
-    Verb("STATUS", _AFTER, arguments.status, "RFC 3501 §6.3.10, RFC 8438 §2", "STATUS=SIZE"),
+    Verb("STATUS", _AFTER, arguments.status, "RFC 3501 §6.3.10, RFC 7889 §3.1, RFC 8438 §2", "STATUS=SIZE"),
     Verb("GETQUOTA", _AFTER, arguments.get_quota, "RFC 9208 §4.2.1", "QUOTA QUOTA=RES-STORAGE"),
     Verb("GETQUOTAROOT", _AFTER, arguments.one_mailbox(GetQuotaRoot), "RFC 9208 §4.2.2"),
     Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11, RFC 3502 §6.3.11", "MULTIAPPEND"),
