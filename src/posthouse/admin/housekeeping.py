@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from posthouse.admin.accounts import clear_away
-from posthouse.db.blobs import collect
+from posthouse.db.blobs import collect_remembered, collect_unnamed
 from posthouse.db.leases import take
 from posthouse.journey import record
 from posthouse.store import content, removal
@@ -23,13 +23,24 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 """Between two rounds."""
+THOROUGH_SECONDS = 6 * 3600.0
+"""Between two rounds that look at every object in the blob store."""
 LEASE = "housekeeping"
 
 
 async def keep_house(
-    database: Database, blobs: Blobs, contents: Contents, clock: Clock, journey_retention: float
+    database: Database,
+    blobs: Blobs,
+    contents: Contents,
+    clock: Clock,
+    *,
+    journey_retention: float,
+    thorough: bool,
 ) -> bool:
-    """One round; False where another process does it. `journey_retention`: seconds. Raises DatabaseError."""
+    """One round; False where another process does it. `journey_retention`: seconds.
+
+    Raises DatabaseError, and OSError from the spool directory.
+    """
     if not await database.write([], partial(_is_mine, database.holder)):
         return False
     before = clock.now() - journey_retention
@@ -40,7 +51,9 @@ async def keep_house(
         sweep = partial(removal.sweep, contents=contents, account=account)
         while await database.write([account], sweep, long=True) >= removal.BATCH:
             pass
-    await collect(database, blobs, clock.now(), content.named)
+    await collect_remembered(database, blobs)
+    if thorough:
+        await collect_unnamed(database, blobs, clock.now(), content.named)
     return True
 
 

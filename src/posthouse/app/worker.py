@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from posthouse.admin import housekeeping
@@ -101,7 +102,7 @@ class Worker:
     async def _keep_house(self) -> None:
         """What each worker does for itself, and what only one does for all."""
         road = self.road
-        last = 0.0
+        last = thorough = -inf
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             road.refusals.flush()
@@ -109,9 +110,18 @@ class Worker:
             if now - last < housekeeping.SECONDS:
                 continue
             last = now
-            retention = road.config.journey.retention
             try:
-                await housekeeping.keep_house(road.database, road.blobs, road.contents, road.clock, retention)
+                due = now - thorough >= housekeeping.THOROUGH_SECONDS
+                done = await housekeeping.keep_house(
+                    road.database,
+                    road.blobs,
+                    road.contents,
+                    road.clock,
+                    journey_retention=road.config.journey.retention,
+                    thorough=due,
+                )
+                if done and due:
+                    thorough = now
             except (DatabaseError, OSError) as error:
                 _log.warning("housekeeping has to wait", reason=str(error))
 

@@ -1,11 +1,11 @@
 """Blobs: large bodies as immutable objects with unique names, durable before the row that names them.
 
     spool file (in `spool_directory`) ── store ── object ── row commits
-    row deleted ── discard, in the same transaction ── collect ── object deleted
+    row deleted ── discard, in the same transaction ── collect_remembered ── object deleted
 
 An object is never shared between two acceptances, so a deleted row's object has no other use. One that
 was stored but whose transaction never committed is found by its age: nobody commits a name after
-`ABANDONED_SECONDS`, and `collect` deletes unnamed objects only after twice that.
+`ABANDONED_SECONDS`, and `collect_unnamed` deletes unnamed objects only after twice that.
 """
 
 from __future__ import annotations
@@ -183,15 +183,8 @@ def discard(tx: Tx, name: str, now: float) -> None:
     tx.run("INSERT INTO blob_garbage (name, since) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, now))
 
 
-async def collect(
-    database: Database, blobs: Blobs, now: float, named: Callable[[Reader, Sequence[str]], set[str]]
-) -> int:
-    """Delete remembered objects, and unnamed ones older than 48 h; how many. For the holder of the lease.
-
-    Files that a crash left in the spool directory go at the same age; they do not count.
-    named: which of these names a row still has (the store knows).
-    """
-    await asyncio.to_thread(_sweep, blobs.spool_directory, now - UNNAMED_SECONDS)
+async def collect_remembered(database: Database, blobs: Blobs) -> int:
+    """Delete the objects whose row was deleted; how many. For the holder of the lease."""
     deleted = 0
     while garbage := [
         str(name)
@@ -206,6 +199,20 @@ async def collect(
         rows = [(name,) for name in garbage]
         await database.write([], partial(_forget, rows=rows))
         deleted += len(garbage)
+    return deleted
+
+
+async def collect_unnamed(
+    database: Database, blobs: Blobs, now: float, named: Callable[[Reader, Sequence[str]], set[str]]
+) -> int:
+    """Delete the objects older than 48 h that no row names; how many. For the holder of the lease, now
+    and then: it looks at every object there is.
+
+    Files that a crash left in the spool directory go at the same age; they do not count.
+    named: which of these names a row still has (the store knows).
+    """
+    await asyncio.to_thread(_sweep, blobs.spool_directory, now - UNNAMED_SECONDS)
+    deleted = 0
     old = await blobs.names_before(now - UNNAMED_SECONDS)
     for start in range(0, len(old), COLLECT):
         some = old[start : start + COLLECT]

@@ -9,7 +9,7 @@ import pytest
 
 from posthouse.db import DatabaseAway, DatabaseError
 from posthouse.db import blobs as blobs_module
-from posthouse.db.blobs import collect, discard, moment_of, open_blobs
+from posthouse.db.blobs import collect_remembered, collect_unnamed, discard, moment_of, open_blobs
 from tests.databases import KEY, SECRET, object_store
 
 DAY = 24 * 3600.0
@@ -96,11 +96,12 @@ async def test_the_collector_deletes_remembered_blobs_and_old_unnamed_ones(blobs
         return {named}.intersection(names)
 
     # when it is collected soon, only the remembered one goes;
-    assert await collect(database, blobs, stored + 1.9 * DAY, in_use) == 1
+    assert await collect_remembered(database, blobs) == 1
+    assert await collect_unnamed(database, blobs, stored + 1.9 * DAY, in_use) == 0
     assert set(await blobs.names_before(stored + 1)) == {named, unnamed}
     assert await database.read(lambda reader: reader.all("SELECT name FROM blob_garbage")) == []
     # after 48 hours the unnamed one goes too.
-    assert await collect(database, blobs, stored + 2.1 * DAY, in_use) == 1
+    assert await collect_unnamed(database, blobs, stored + 2.1 * DAY, in_use) == 1
     assert await blobs.names_before(stored + 1) == [named]
 
 
@@ -113,7 +114,7 @@ async def test_what_a_crash_left_in_the_spool_goes_after_48_hours(blobs, databas
     os.utime(left, (now - 2.1 * DAY,) * 2)
 
     # when the collector comes by,
-    await collect(database, blobs, now, lambda reader, names: set())
+    await collect_unnamed(database, blobs, now, lambda reader, names: set())
 
     # then only the first is gone.
     assert [path.name for path in blobs.spool_directory.iterdir()] == ["arriving"]
@@ -128,7 +129,7 @@ async def test_a_blob_of_a_transaction_that_failed_is_not_remembered(blobs, data
 
     with pytest.raises(ValueError):
         await database.write([], fails)
-    assert await collect(database, blobs, moment_of(name), lambda reader, names: set()) == 0
+    assert await collect_remembered(database, blobs) == 0
     assert await blobs.read(name, 0, 1) == b"x"
 
 
