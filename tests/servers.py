@@ -224,7 +224,8 @@ class ServeProcess:
 
     def kill_worker(self, index: int = 0) -> int:
         """kill -9 of one worker; its pid."""
-        pid = self.workers()[index]
+        # The kernel's list of children leaves one out now and then while others come and go (proc(5)).
+        pid = until(lambda: self.workers()[index : index + 1], what="a worker")[0]
         os.kill(pid, signal.SIGKILL)
         return pid
 
