@@ -25,12 +25,6 @@ def take(tx: Tx, name: str, holder: int, seconds: float = LEASE_SECONDS) -> bool
     )
 
 
-def holds(tx: Tx, name: str, holder: int) -> bool:
-    """Whether the lease is `holder`'s at this moment."""
-    row = tx.one("SELECT expires FROM lease WHERE name = ? AND holder = ?", (name, holder))
-    return row is not None and float(row[0]) > tx.now()
-
-
 def give_up(tx: Tx, name: str, holder: int) -> None:
     """Let others have it at once."""
     tx.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))

@@ -88,12 +88,6 @@ class Connection(asyncio.Protocol):
         return f"{os.getpid()}.{self.number}"
 
     @property
-    def local_address(self) -> tuple[str, int]:
-        """The address and port of ours that the client reached; ("local", 0) for a Unix socket."""
-        name = self._transport.get_extra_info("sockname")
-        return (name[0], name[1]) if isinstance(name, tuple) else ("local", 0)
-
-    @property
     def socket(self) -> Any:
         """The transport's socket, for options (`setsockopt`) only."""
         return self._transport.get_extra_info("socket")
