@@ -19,60 +19,35 @@ Every bound is in `Limits`. What a literal may do to the end of a command is in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.arguments import append_next
-from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.events import (
+    BAD_CREDENTIALS,
+    TRY_LATER,
+    AppendAbort,
+    AppendEnd,
+    Connected,
+    Event,
+    IdleEnd,
+    Literal,
+    Result,
+)
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
 from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
+from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
-from posthouse.protocol.imap.verbs import CAPABILITIES, Head, State, read_head
+from posthouse.protocol.imap.verbs import Head, State, read_head
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 
+__all__ = [
+    "BAD_CREDENTIALS", "TRY_LATER", "AppendAbort", "AppendEnd", "Connected", "Event", "IdleEnd", "Limits",
+    "Literal", "Result", "ServerSession",
+]  # fmt: skip
 
-class Connected(NamedTuple):
-    """A client has connected."""
-
-
-class Literal(NamedTuple):
-    """A piece of the message of an APPEND."""
-
-    octets: bytes
-
-
-class AppendEnd(NamedTuple):
-    """The message of an APPEND is complete."""
-
-
-class AppendAbort(NamedTuple):
-    """The message of an APPEND is not to be stored."""
-
-
-class IdleEnd(NamedTuple):
-    """DONE."""
-
-
-Event: TypeAlias = Command | Connected | Literal | AppendEnd | AppendAbort | IdleEnd
-
-
-class Result(NamedTuple):
-    """How a command ended: the status response, and what is to be said before it."""
-
-    status: str
-    """OK, NO or BAD; BYE ends the session."""
-    text: str
-    code: str = ""
-    """A response code without its brackets: `TRYCREATE`, `APPENDUID 1 2` …"""
-    untagged: bytes = b""
-    """Whole untagged responses, each with its CRLF."""
-
-
-BAD_CREDENTIALS = Result("NO", "Login name or password is wrong", "AUTHENTICATIONFAILED")  # RFC 5530 §3
-TRY_LATER = Result("NO", "Temporary problem, try again later", "UNAVAILABLE")
 _AFTER_MESSAGE = Result("BAD", "Too much after the message")
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
 
@@ -117,11 +92,11 @@ class ServerSession:
         self.closing = False
         self.wants_tls = False
         self.timeout = limits.login
+        self.tls_available = tls_available
+        self.secure = secure
+        self.append_limit = append_limit
         self._hostname = hostname
-        self._tls_available = tls_available
-        self._secure = secure
         self._plaintext_login = plaintext_login
-        self._append_limit = append_limit
         self._limits = limits
         self._lines = LineBuffer()
         self._framer = Framer(self._lines, limits.command_before_login)
@@ -188,7 +163,7 @@ class ServerSession:
             result = decision or _failed(type(event).__name__)
             self._move_on(event, result.status == "OK")
             if isinstance(event, commands.Login) and result.status == "OK":
-                result = result._replace(code=f"CAPABILITY {self.capabilities()}")
+                result = result._replace(code=f"CAPABILITY {capabilities(self)}")
             self._finish(result)
         if self._draining and self._at_rest():
             self._bye("Server is shutting down", "UNAVAILABLE")
@@ -202,7 +177,7 @@ class ServerSession:
     def tls_started(self, info: str) -> None:
         """The TLS handshake is done. What came in clear before it is forgotten (RFC 3501 §6.2.1)."""
         self.wants_tls = False
-        self._secure = True
+        self.secure = True
         self._lines.clear()
 
     def time_out(self) -> None:
@@ -376,11 +351,17 @@ class ServerSession:
             return self._fail("APPEND needs a message, as a literal")
         if commands.turns_on_condstore(command):
             self.enabled.enable("CONDSTORE")
-        own = _OWN.get(type(command))
-        if own is None:
-            self._event = command
+        answer = ANSWERS.get(type(command))
+        if answer is not None:
+            result = answer(self, command)
+            self._output.append(result.untagged)
+            self._finish(result)
+        elif isinstance(command, commands.Login):
+            self._on_login(command)
+        elif isinstance(command, commands.Authenticate):
+            self._on_authenticate(command)
         else:
-            own(self, command)
+            self._event = command
 
     def _wrong_state(self, head: Head) -> Result:
         if self.state is State.NOT_AUTHENTICATED:
@@ -389,65 +370,21 @@ class ServerSession:
             return Result("BAD", f"{head.verb.name}: select a mailbox first")
         return Result("BAD", f"{head.verb.name}: you have logged in already")
 
-    # Commands that the session answers itself
+    # Logging in
 
-    def capabilities(self) -> str:
-        """What CAPABILITY says now."""
-        names = list(CAPABILITIES)
-        if self._append_limit:
-            names.append(f"APPENDLIMIT={self._append_limit}")  # RFC 7889 §2
-        if self.state is State.NOT_AUTHENTICATED:
-            if self._tls_available and not self._secure:
-                names.append("STARTTLS")
-            if self._secure or self._plaintext_login:
-                names += [f"AUTH={mechanism}" for mechanism in sasl.SERVER_MECHANISMS]
-            else:
-                names.append("LOGINDISABLED")
-        return " ".join(names)
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether a password may be said on this connection."""
+        return self.secure or self._plaintext_login
 
-    def _on_capability(self, command: Command) -> None:
-        self._output.append(f"* CAPABILITY {self.capabilities()}\r\n".encode())
-        self._finish(Result("OK", "CAPABILITY completed"))
-
-    def _on_logout(self, command: Command) -> None:
-        self._output.append(b"* BYE Logging out\r\n")
-        self._finish(Result("OK", "LOGOUT completed"))
-        self.closing = True
-
-    def _on_id(self, command: Command) -> None:
-        # No version and no system: that would only help those who look for a hole (RFC 2971 §4).
-        self._output.append(b'* ID ("name" "Posthouse")\r\n')
-        self._finish(Result("OK", "ID completed"))
-
-    def _on_namespace(self, command: Command) -> None:
-        self._output.append(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
-        self._finish(Result("OK", "NAMESPACE completed"))
-
-    def _on_enable(self, command: Command) -> None:
-        assert isinstance(command, commands.Enable)
-        # RFC 5161 §3.1: extensions that need no enabling, or that we do not know, are passed over.
-        names = map(self.enabled.enable, dict.fromkeys(command.capabilities))
-        self._output.append(" ".join(["* ENABLED", *filter(None, names)]).encode() + b"\r\n")
-        self._finish(Result("OK", "ENABLE completed"))
-
-    def _on_starttls(self, command: Command) -> None:
-        if self._secure:
-            self._fail("TLS is active already")
-        elif not self._tls_available:
-            self._fail("TLS is not available")
-        else:
-            self._finish(Result("OK", "Begin TLS negotiation now"))
-            self.wants_tls = True
-
-    def _on_login(self, command: Command) -> None:
-        if self._secure or self._plaintext_login:
+    def _on_login(self, command: commands.Login) -> None:
+        if self.takes_passwords:
             self._event = command
         else:
             self._finish(_NEEDS_TLS)
 
-    def _on_authenticate(self, command: Command) -> None:
-        assert isinstance(command, commands.Authenticate)
-        if not (self._secure or self._plaintext_login):
+    def _on_authenticate(self, command: commands.Authenticate) -> None:
+        if not (self.takes_passwords):
             return self._finish(_NEEDS_TLS)
         mechanism = sasl.SERVER_MECHANISMS.get(command.mechanism)
         if mechanism is None:
@@ -481,7 +418,7 @@ class ServerSession:
         if decision is not None:
             self._bye(decision.text, decision.code)
         else:
-            greeting = f"* OK [CAPABILITY {self.capabilities()}] {self._hostname} Posthouse ready\r\n"
+            greeting = f"* OK [CAPABILITY {capabilities(self)}] {self._hostname} Posthouse ready\r\n"
             self._output.append(greeting.encode())
 
     def _answer_append(self, decision: Result | None) -> None:
@@ -544,15 +481,3 @@ def _failed(name: str) -> Result:
 def _status(tag: bytes, status: str, code: str, text: str) -> bytes:
     line = f"{status} [{code}] {text}" if code else f"{status} {text}"
     return tag + b" " + line.encode("utf-8", "replace") + b"\r\n"
-
-
-_OWN: dict[type, Callable[[ServerSession, Command], None]] = {
-    commands.Capability: ServerSession._on_capability,
-    commands.Logout: ServerSession._on_logout,
-    commands.Id: ServerSession._on_id,
-    commands.Namespace: ServerSession._on_namespace,
-    commands.Enable: ServerSession._on_enable,
-    commands.StartTls: ServerSession._on_starttls,
-    commands.Login: ServerSession._on_login,
-    commands.Authenticate: ServerSession._on_authenticate,
-}

@@ -1,0 +1,78 @@
+"""The commands that a session answers itself: they concern no mailbox, only what client and server agreed on.
+
+One function per command, from the session and the command to its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from posthouse.protocol import sasl
+from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.commands import Command
+from posthouse.protocol.imap.events import Result
+from posthouse.protocol.imap.verbs import CAPABILITIES, State
+
+if TYPE_CHECKING:
+    from posthouse.protocol.imap.server import ServerSession
+
+
+def capabilities(session: ServerSession) -> str:
+    """What CAPABILITY says now."""
+    names = list(CAPABILITIES)
+    if session.append_limit:
+        names.append(f"APPENDLIMIT={session.append_limit}")  # RFC 7889 §2
+    if session.state is State.NOT_AUTHENTICATED:
+        if session.tls_available and not session.secure:
+            names.append("STARTTLS")
+        if session.takes_passwords:
+            names += [f"AUTH={mechanism}" for mechanism in sasl.SERVER_MECHANISMS]
+        else:
+            names.append("LOGINDISABLED")
+    return " ".join(names)
+
+
+def _capability(session: ServerSession, command: Command) -> Result:
+    return Result("OK", "CAPABILITY completed", "", f"* CAPABILITY {capabilities(session)}\r\n".encode())
+
+
+def _logout(session: ServerSession, command: Command) -> Result:
+    session.closing = True
+    return Result("OK", "LOGOUT completed", "", b"* BYE Logging out\r\n")
+
+
+def _id(session: ServerSession, command: Command) -> Result:
+    # No version and no system: that would only help those who look for a hole (RFC 2971 §4).
+    return Result("OK", "ID completed", "", b'* ID ("name" "Posthouse")\r\n')
+
+
+def _namespace(session: ServerSession, command: Command) -> Result:
+    return Result("OK", "NAMESPACE completed", "", b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+
+
+def _enable(session: ServerSession, command: Command) -> Result:
+    assert isinstance(command, commands.Enable)
+    # RFC 5161 §3.1: extensions that need no enabling, or that we do not know, are passed over.
+    names = map(session.enabled.enable, dict.fromkeys(command.capabilities))
+    said = " ".join(["* ENABLED", *filter(None, names)]).encode() + b"\r\n"
+    return Result("OK", "ENABLE completed", "", said)
+
+
+def _starttls(session: ServerSession, command: Command) -> Result:
+    if session.secure:
+        return Result("BAD", "TLS is active already")
+    if not session.tls_available:
+        return Result("BAD", "TLS is not available")
+    session.wants_tls = True
+    return Result("OK", "Begin TLS negotiation now")
+
+
+ANSWERS: dict[type, Callable[[ServerSession, Command], Result]] = {
+    commands.Capability: _capability,
+    commands.Logout: _logout,
+    commands.Id: _id,
+    commands.Namespace: _namespace,
+    commands.Enable: _enable,
+    commands.StartTls: _starttls,
+}
