@@ -42,6 +42,8 @@ class Services:
     hostname: str
     auth_allow_cleartext: bool = False
     """Passwords without TLS are taken from everybody, not only from this machine."""
+    pop3_lock_session: bool = False
+    """A POP3 maildrop has one session at a time."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def later(self, work: Coroutine[Any, Any, object]) -> None:

@@ -77,6 +77,7 @@ class Doors:
             mailbox_size_limit=config.accounts.mailbox_size_limit,
             hostname=config.hostname,
             auth_allow_cleartext=config.accounts.auth_allow_cleartext,
+            pop3_lock_session=config.pop3.lock_session,
         )
         for name in self._names:
             if name in SMTP_ROLES:

@@ -174,6 +174,14 @@ class Accounts(Table):
     )
 
 
+class Pop3(Table):
+    """POP3."""
+
+    lock_session: Switch = Field(
+        False, description="one session at a time for each mailbox; others are told [IN-USE]"
+    )
+
+
 class Dns(Table):
     """Name servers."""
 
@@ -330,6 +338,7 @@ class Config(Table):
     database: Database = Field(default_factory=Database)
     smtp: Smtp = Field(default_factory=Smtp)
     accounts: Accounts = Field(default_factory=Accounts)
+    pop3: Pop3 = Field(default_factory=Pop3)
     dns: Dns = Field(default_factory=Dns)
     outbound: Outbound = Field(default_factory=Outbound)
     queue: Queue = Field(default_factory=Queue)

@@ -96,10 +96,12 @@ class Server:
         client.login(login, "secret")
         return client
 
-    def pop3(self) -> poplib.POP3:
+    def pop3(self, login: str = "bob", password: str = "secret") -> poplib.POP3:
+        """A session; not yet logged in where the password is empty."""
         client = poplib.POP3("127.0.0.1", self.pop3_port, timeout=20)
-        client.user("bob")
-        client.pass_("secret")
+        if password:
+            client.user(login)
+            client.pass_(password)
         return client
 
     async def run(self, session: Callable[[], T]) -> T:
@@ -109,6 +111,7 @@ class Server:
 
 async def authenticate(login: str, password: str, client: str) -> Authenticated | Reply:
     accounts = {"bob": 1, "eve": 2}
+    login = login.removesuffix("@example.org")
     if login not in accounts or password != "secret":
         return AUTH_INVALID
     return Authenticated(AccountId(accounts[login]), f"{login}@example.org", "", False)
@@ -154,7 +157,7 @@ async def serving(directory: Path) -> AsyncIterator[Server]:
         listener = Listener(
             protocol,
             [listening],
-            lambda make=make: make(services, tls_available=False),  # type: ignore[misc]
+            lambda make=make: make(server.services, tls_available=False),  # type: ignore[misc]
         )
         await listener.start()
         server.listeners.append(listener)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import poplib
 
 import pytest
 
+from posthouse.access.pop3.lock import MaildropLock
+from posthouse.mail.envelope import AccountId
 from tests.unit.access.conftest import PREFIX, Server
 
 DOTS = b"Subject: dots\r\n\r\n.\r\n..two\r\nlast\r\n.end without a line ending"
@@ -93,3 +96,131 @@ async def test_a_wrong_password_is_refused(server: Server) -> None:
         client.quit()
 
     await server.run(session)
+
+
+async def test_the_login_name_chooses_a_mailbox(server: Server) -> None:
+    # given letters in INBOX and in a mailbox deep down
+    await server.deliver(DOTS)
+
+    def make() -> None:
+        client = server.imap()
+        client.create('"Lists/Slow food"')
+        client.logout()
+
+    await server.run(make)
+    await server.deliver(b"Subject: deep\r\n\r\n", "Lists/Slow food")
+
+    def session() -> None:
+        # when it is named after the address, then that mailbox is the maildrop, and QUIT deletes from it
+        client = server.pop3("bob@example.org/Lists/Slow food")
+        assert client.retr(1)[1][-2:] == [b"Subject: deep", b""]
+        name = client.uidl(1).split()[2]
+        client.dele(1)
+        client.quit()
+        again = server.pop3("bob@example.org/Lists/Slow food")
+        assert again.stat() == (0, 0)
+        again.quit()
+        inbox = server.pop3("bob@example.org/inbox")
+        assert inbox.stat()[0] == 1
+        assert inbox.uidl(1).split()[2] != name
+        inbox.quit()
+
+    await server.run(session)
+
+
+@pytest.mark.parametrize("missing", ["Nowhere", "/", "a//b", "\u2028"])
+async def test_a_mailbox_that_there_is_not_is_no_maildrop(server: Server, missing: str) -> None:
+    await server.deliver(DOTS)
+
+    def session() -> None:
+        client = server.pop3("bob@example.org", password="")
+        client.user(f"bob@example.org/{missing}")
+        with pytest.raises(poplib.error_proto, match=r"\[SYS/PERM\]"):
+            client.pass_("secret")
+        # the session goes on
+        client.user("bob@example.org/")
+        client.pass_("secret")
+        assert client.stat()[0] == 1
+        client.quit()
+
+    await server.run(session)
+
+
+async def test_utf8_is_announced(server: Server) -> None:
+    """RFC 6856 §2: a header in UTF-8 comes as it was received."""
+    await server.deliver("Subject: 驛站\r\n\r\n".encode())
+
+    def session() -> None:
+        client = server.pop3(password="")
+        assert client.capa()["UTF8"] == ["USER"]
+        assert client.utf8().startswith(b"+OK")
+        client.user("bob")
+        client.pass_("secret")
+        assert "Subject: 驛站".encode() in client.retr(1)[1]
+        client.quit()
+
+    await server.run(session)
+
+
+class TestOneSessionAtATime:
+    """`pop3.lock_session` (RFC 1939 §4)."""
+
+    @pytest.fixture
+    def locking(self, server: Server) -> Server:
+        server.services = dataclasses.replace(server.services, pop3_lock_session=True)
+        return server
+
+    async def test_a_second_session_has_to_wait_for_the_end_of_the_first(self, locking: Server) -> None:
+        def session() -> None:
+            first, second = locking.pop3(), locking.pop3(password="")
+            second.user("bob")
+            with pytest.raises(poplib.error_proto, match=r"\[IN-USE\]"):
+                second.pass_("secret")
+            second.quit()
+            # another mailbox, another account: other maildrops
+            locking.pop3("bob@example.org/Sent").quit()
+            locking.pop3("eve").quit()
+            first.quit()
+
+        await locking.run(session)
+        await self.opens(locking)
+
+    async def test_a_broken_connection_lets_the_next_one_in(self, locking: Server) -> None:
+        await locking.run(lambda: locking.pop3().close())
+        await self.opens(locking)
+
+    async def opens(self, server: Server) -> None:
+        """It does, within a moment: the lock is let go after the connection's end."""
+
+        def attempt() -> bool:
+            client = server.pop3(password="")
+            client.user("bob")
+            try:
+                client.pass_("secret")
+            except poplib.error_proto as refused:
+                if b"[IN-USE]" in refused.args[0]:
+                    return False
+                raise
+            finally:
+                client.close()
+            return True
+
+        while not await server.run(attempt):
+            pass
+
+    async def test_who_is_gone_without_a_word_loses_it_by_the_databases_clock(self, locking: Server) -> None:
+        # given a lock whose holder does not renew it any more
+        lock = MaildropLock(locking.database, AccountId(1), 7)
+        assert await lock.take()
+        other = MaildropLock(locking.database, AccountId(1), 7)
+        assert not await other.take()
+        # when its time is over
+        await locking.database.write([], lambda tx: tx.run("UPDATE lease SET expires = expires - 15"))
+        # then another may have it, and the first does not give away what is not its own any more
+        assert await other.take()
+        await lock.release()
+        third = MaildropLock(locking.database, AccountId(1), 7)
+        assert not await third.take()
+        await other.release()
+        assert await third.take()
+        await third.release()

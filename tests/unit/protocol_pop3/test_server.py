@@ -98,3 +98,27 @@ def test_a_client_that_leaves_without_quit_deletes_nothing() -> None:
     core.receive_eof()
     assert core.next_event() is None
     assert core.closing
+
+
+def test_utf8_comes_after_tls_and_before_the_login() -> None:
+    """RFC 6856 §2.1."""
+    core = ServerSession("h", tls_available=True)
+    core.next_event()
+    core.answer(None)
+    core.take_output()
+    core.receive(b"UTF8\r\nSTLS\r\n")
+    assert core.next_event() is None
+    assert core.take_output() == b"+OK UTF-8 it is\r\n-ERR STLS comes before UTF8\r\n"
+    assert not core.wants_tls
+    core = opened()
+    core.receive(b"UTF8\r\n")
+    assert core.next_event() is None
+    assert core.take_output() == b"-ERR UTF8 is not allowed in the TRANSACTION state\r\n"
+
+
+def test_a_login_name_may_hold_spaces() -> None:
+    core = ServerSession("h", plaintext_login=True)
+    core.next_event()
+    core.answer(None)
+    core.receive(b"USER a@b.test/Slow food \r\nPASS x\r\n")
+    assert core.next_event() == Login("a@b.test/Slow food", "x")

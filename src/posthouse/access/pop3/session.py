@@ -1,9 +1,14 @@
-"""POP3 over the store: the maildrop is INBOX (RFC 1939).
+"""POP3 over the store: the maildrop is INBOX, or the mailbox that the login name chooses (RFC 1939).
 
-The maildrop is what INBOX held at login; messages that come later are of the next session. Octets are
-removed at QUIT only, and there in one transaction with \\Seen for what was retrieved, so that IMAP
-clients of the same account see what was read. A unique-id is made of UIDVALIDITY and UID, which never
-change for a message.
+`alice@example.org` opens INBOX, `alice@example.org/Lists/Python` that mailbox: a domain has no slash, so
+what follows it is a name. The maildrop is what the mailbox held at login; messages that come later are
+of the next session. Octets are removed at QUIT only, and there in one transaction with \\Seen for what
+was retrieved, so that IMAP clients of the same account see what was read. A unique-id is made of
+UIDVALIDITY and UID, which never change for a message.
+
+With `pop3.lock_session` a maildrop has one session at a time, on whatever host: a lease that a session
+which is gone loses after some seconds. Without, several may be open at once (RFC 1939 §4 would have
+one): messages never change under a session, and what another removed is told when it is asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from posthouse.access.pop3.lock import MaildropLock
 from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
@@ -22,6 +28,8 @@ from posthouse.net.session import Stream
 from posthouse.observe import log
 from posthouse.protocol.pop3.server import (
     BAD_CREDENTIALS,
+    IN_USE,
+    NO_SUCH_MAILBOX,
     NOT_REMOVED,
     TRY_LATER,
     Connected,
@@ -37,12 +45,12 @@ from posthouse.protocol.pop3.server import (
 from posthouse.store import changes, mailboxes, read, snapshot
 from posthouse.store.changes import Action
 from posthouse.store.flags import Flag
-from posthouse.store.mailboxes import INBOX, MailboxError
+from posthouse.store.mailboxes import INBOX, BadMailboxName, MailboxError, MailboxNotFound
 from posthouse.store.snapshot import Snapshot
 from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
-    from posthouse.db import Reader, Tx
+    from posthouse.db import Tx
     from posthouse.net.pump import Pump
     from posthouse.store.read import Message
 
@@ -66,6 +74,7 @@ class Pop3Session:
         self._account = AccountId(0)
         self._view: Snapshot | None = None
         self._retrieved: set[int] = set()
+        self._lock: MaildropLock | None = None
 
     # What the pump calls
 
@@ -90,29 +99,52 @@ class Pop3Session:
 
     def closed(self, reason: str) -> None:
         """The connection has ended; without QUIT nothing is removed (RFC 1939 §3)."""
+        self._unlock()
 
     # Events
 
     async def _login(self, event: Login) -> Maildrop | Refusal:
-        outcome = await self._services.authenticate(event.login, event.password, self._client)
+        login, name = split_login(event.login)
+        outcome = await self._services.authenticate(login, event.password, self._client)
         if not isinstance(outcome, Authenticated):
             return (TRY_LATER if outcome.transient else BAD_CREDENTIALS)._replace(text=outcome.text)
         self._account = account = AccountId(outcome.account)
-
-        def take(reader: Reader) -> Snapshot | None:
-            inbox = mailboxes.find(reader, account, INBOX)
-            return None if inbox is None else snapshot.take(reader, account, inbox.id)
-
         try:
-            view = await self._services.database.read(take)
+            maildrop = await self._open(account, name)
+        except MailboxNotFound:  # deleted this moment
+            maildrop = NO_SUCH_MAILBOX
         except DatabaseError as problem:
             _log.warning("the database is away", reason=str(problem))
-            return TRY_LATER
+            maildrop = TRY_LATER
+        if isinstance(maildrop, Refusal):
+            self._unlock()
+        return maildrop
+
+    async def _open(self, account: AccountId, name: str) -> Maildrop | Refusal:
+        """Lock the maildrop, where that is asked for, then look what is in it. Raises DatabaseError."""
+        services = self._services
+        try:
+            name = mailboxes.canonical_name(name)
+        except BadMailboxName:
+            return NO_SUCH_MAILBOX
+        found = await services.database.read(lambda reader: mailboxes.find(reader, account, name), point=True)
+        if found is None:
+            return Maildrop((), ()) if name == INBOX else NO_SUCH_MAILBOX
+        mailbox = found.id
+        if services.pop3_lock_session:
+            lock = MaildropLock(services.database, account, mailbox)
+            if not await lock.take():
+                return IN_USE
+            self._lock = lock
+        view = await services.database.read(lambda reader: snapshot.take(reader, account, mailbox))
         self._view = view
-        if view is None:
-            return Maildrop((), ())
         uidvalidity = view.mailbox.uidvalidity
         return Maildrop(view.sizes, [f"{uidvalidity:x}.{uid}" for uid in view.uids])
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            self._services.later(lock.release())
 
     async def _retrieve(self, event: Retrieve) -> Stream | Refusal:
         view, services, account = self._view, self._services, self._account
@@ -160,6 +192,14 @@ class Pop3Session:
         if modseq:
             self._services.notifier.changed(account, modseq)
         return None
+
+
+def split_login(login: str) -> tuple[str, str]:
+    """Login name and mailbox of what the client gave as its name: `alice@example.org/Lists/Python`."""
+    at = login.find("@")
+    slash = login.find("/", at) if at > 0 and not login.startswith('"') else -1
+    name = "" if slash < 0 else login[slash + 1 :]
+    return (login, INBOX) if slash < 0 else (login[:slash], name or INBOX)
 
 
 async def _written(writer: ResponseWriter, message: Message) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The POP3 server core: octets in, events out; answers in, octets out (RFC 1939, 2449, 2595, 5034).
+"""The POP3 server core: octets in, events out; answers in, octets out (RFC 1939, 2449, 2595, 5034, 6856).
 
 The core knows a maildrop by the sizes and unique-ids of its messages, which the answer to `Login`
 brings; STAT, DELE, RSET, NOOP and the like it answers itself. What remains are five events:
@@ -76,6 +76,8 @@ class Refusal(NamedTuple):
 
 BAD_CREDENTIALS = Refusal("Login name or password is wrong", "AUTH")  # RFC 3206 §4
 TRY_LATER = Refusal("Temporary problem, try again later", "SYS/TEMP")  # RFC 3206 §4
+NO_SUCH_MAILBOX = Refusal("There is no such mailbox", "SYS/PERM")
+IN_USE = Refusal("Another session has the maildrop open", "IN-USE")  # RFC 2449 §8.1.2
 NOT_REMOVED = Refusal("Some deleted messages were not removed", "SYS/TEMP")  # RFC 1939 §6
 
 
@@ -170,6 +172,7 @@ class ServerSession:
         self._draining = False
         self._errors = 0
         self._user: str | None = None
+        self._utf8 = False
         self._exchange: sasl.ServerMechanism | None = None
         self._sizes: Sequence[int] = ()
         self._unique_ids: Sequence[str] = ()
@@ -306,7 +309,7 @@ class ServerSession:
 
     def _on_user(self, arguments: list[str]) -> None:
         if self._login_allowed():
-            self._user = arguments[0]
+            self._user = arguments[0].strip(" ")
             self._ok("Send the password")
 
     def _on_pass(self, arguments: list[str]) -> None:
@@ -352,8 +355,15 @@ class ServerSession:
             return self._bad("TLS is active already")
         if not self._tls_available:
             return self._bad("TLS is not available")
+        if self._utf8:  # RFC 6856 §2.1
+            return self._bad("STLS comes before UTF8")
         self._ok("Begin TLS negotiation now")
         self.wants_tls = True
+
+    def _on_utf8(self, arguments: list[str]) -> None:
+        # Messages are sent as they were received, so that nothing else changes with it.
+        self._utf8 = True
+        self._ok("UTF-8 it is")
 
     def _answer_connected(self, decision: Maildrop | Refusal | None) -> None:
         if isinstance(decision, Refusal):

@@ -1,8 +1,8 @@
 """The commands of POP3: one table, from which dispatch, CAPA and the documentation are made.
 
 A row says in which states the command is allowed, how many arguments it takes, which line of CAPA
-announces it and where it is specified. `PASS` takes the rest of its line as one argument, for a
-password may hold spaces (RFC 1939 §7).
+announces it and where it is specified. `USER` and `PASS` take the rest of their line as one argument:
+a password may hold spaces (RFC 1939 §7), and so may the mailbox that a login name chooses.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _DURING = (State.TRANSACTION,)
 _ALWAYS = (State.AUTHORIZATION, State.TRANSACTION)
 
 VERBS = (
-    Verb("USER", _BEFORE, 1, 1, "USER", "RFC 1939 §7"),
+    Verb("USER", _BEFORE, 1, REST_OF_LINE, "USER", "RFC 1939 §7"),
     Verb("PASS", _BEFORE, 1, REST_OF_LINE, "USER", "RFC 1939 §7"),
     Verb("AUTH", _BEFORE, 0, 2, "SASL", "RFC 5034 §4"),
     Verb("STLS", _BEFORE, 0, 0, "STLS", "RFC 2595 §4"),
+    Verb("UTF8", _BEFORE, 0, 0, "UTF8 USER", "RFC 6856 §2.1"),
     Verb("STAT", _DURING, 0, 0, "", "RFC 1939 §5"),
     Verb("LIST", _DURING, 0, 1, "", "RFC 1939 §5"),
     Verb("RETR", _DURING, 1, 1, "", "RFC 1939 §5"),
