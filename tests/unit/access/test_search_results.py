@@ -33,6 +33,13 @@ CASES = [
     # RFC 4731 §3.1: where nothing is found there is only the count
     ("SEARCH RETURN (MIN MAX ALL COUNT) DRAFT", '(TAG "{tag}") COUNT 0'),
     ("UID SEARCH RETURN (ALL) DRAFT", '(TAG "{tag}") UID'),
+    # RFC 9394 §3.1: a page, counted from the first or from the last, whichever way it is written
+    ("UID SEARCH RETURN (PARTIAL 2:3) ALL", '(TAG "{tag}") UID PARTIAL (2:3 3:4)'),
+    ("UID SEARCH RETURN (PARTIAL 3:2 COUNT MAX) ALL", '(TAG "{tag}") UID MAX 6 COUNT 4 PARTIAL (3:2 3:4)'),
+    ("SEARCH RETURN (PARTIAL -1:-3) ALL", '(TAG "{tag}") PARTIAL (-1:-3 2:4)'),
+    ("SEARCH RETURN (PARTIAL -2:-100) ALL", '(TAG "{tag}") PARTIAL (-2:-100 1:3)'),
+    ("SEARCH RETURN (PARTIAL 5:9) ALL", '(TAG "{tag}") PARTIAL (5:9 NIL)'),
+    ("SEARCH RETURN (PARTIAL -5:-9) ALL", '(TAG "{tag}") PARTIAL (-5:-9 NIL)'),
 ]
 
 
@@ -51,6 +58,10 @@ SAVES = [
     ("(SAVE MIN MAX)", "3", "4"),
     ("(SAVE MIN COUNT)", "ALL", "2:4,6"),
     ("(SAVE MIN MAX)", "DRAFT", ""),
+    # RFC 9394 §3.2
+    ("(SAVE PARTIAL 2:3)", "ALL", "3:4"),
+    ("(SAVE MIN PARTIAL -1:-1)", "ALL", "2,6"),
+    ("(SAVE PARTIAL 2:3 COUNT)", "ALL", "2:4,6"),
 ]
 
 
@@ -112,3 +123,19 @@ async def test_a_search_by_age(server: Server) -> None:
         assert (await client.do("SEARCH YOUNGER 4000"))[0] == "* SEARCH 1 2"
         assert (await client.do("SEARCH OLDER 4000"))[0] == "* SEARCH"
         assert (await client.do("SEARCH OR OLDER 3000 2 NOT YOUNGER 3000"))[0] == "* SEARCH 1"
+
+
+async def test_a_page_of_messages_is_fetched(client: Client) -> None:
+    # RFC 9394 §3.3: places among the messages that are there and, with CHANGEDSINCE, have changed
+    assert await client.do("UID FETCH 1:* (UID) (PARTIAL 2:3)") == [
+        "* 2 FETCH (UID 3)",
+        "* 3 FETCH (UID 4)",
+        "OK FETCH completed",
+    ]
+    lines = await client.do("UID FETCH 2,6,10:20 (UID) (PARTIAL -1:-1)")
+    assert lines == ["* 4 FETCH (UID 6)", "OK FETCH completed"]
+    first = (await client.do("STATUS INBOX (HIGHESTMODSEQ)"))[0].split()[-1].rstrip(")")
+    await client.do("UID STORE 3,6 +FLAGS.SILENT (\\Seen)")
+    lines = await client.do(f"UID FETCH 1:* (UID) (PARTIAL 2:9 CHANGEDSINCE {first})")
+    assert [line.split()[1] for line in lines[:-1]] == ["4"]
+    assert await client.do("UID FETCH 1:* (UID) (PARTIAL 9:12)") == ["OK FETCH completed"]

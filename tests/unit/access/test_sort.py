@@ -69,6 +69,10 @@ SORTS = [
     ("SORT (TO REVERSE DATE) UTF-8 ALL", "4 5 2 3 1"),
     ("SORT (CC) US-ASCII ALL", "1 3 4 5 2"),
     ("SORT (REVERSE SIZE) UTF-8 1:3", "1 2 3"),
+    # RFC 5957 §3: the display name, or the whole address where there is none
+    ("SORT (DISPLAYFROM) UTF-8 ALL", "5 3 2 4 1"),
+    ("SORT (REVERSE DISPLAYFROM) UTF-8 ALL", "1 4 2 3 5"),
+    ("SORT (DISPLAYTO) UTF-8 ALL", "4 5 2 3 1"),
     ("UID SORT (DATE) UTF-8 UNSEEN", "6 3 2 5"),
     ("SORT (DATE) UTF-8 DRAFT", ""),
 ]
@@ -85,6 +89,10 @@ async def test_a_sort_returns_what_is_asked_for(client: Client) -> None:
     # RFC 5267 §3.1: the first and the last as sorted
     lines = await client.do("SORT RETURN (MIN MAX COUNT) (DATE) UTF-8 ALL")
     assert lines[0] == f'* ESEARCH (TAG "{client.tag}") MIN 5 MAX 4 COUNT 5'
+    lines = await client.do("SORT RETURN (PARTIAL 2:3) (DATE) UTF-8 ALL")
+    assert lines[0] == f'* ESEARCH (TAG "{client.tag}") PARTIAL (2:3 2:3)'
+    lines = await client.do("SORT RETURN (PARTIAL -1:-2) (DATE) UTF-8 ALL")
+    assert lines[0] == f'* ESEARCH (TAG "{client.tag}") PARTIAL (-1:-2 1,4)'
     await client.do("SORT RETURN (SAVE) (DATE) UTF-8 UNSEEN")
     assert (await client.do("SEARCH $"))[0] == "* SEARCH 1 2 4 5"
     lines = await client.do("SORT (DATE) UTF-8 MODSEQ 1")

@@ -14,6 +14,16 @@ from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
 FILES = sorted((Path(__file__).parents[2] / "transcripts").glob("imap_*.txt"))
 
 
+def announced() -> dict[str, str]:
+    """What stands for $CAPABILITIES and $LOGGEDIN."""
+    lines = (FILES[0].parent / "capabilities.txt").read_text("utf-8").splitlines()
+    names = [line for line in lines if not line.startswith("#")]
+    return {
+        "$CAPABILITIES": " ".join(name for name in names if not name.startswith("login: ")),
+        "$LOGGEDIN": " ".join(name.removeprefix("login: ") for name in names if name.startswith("login: ")),
+    }
+
+
 def decide(text: str, event: Any) -> Result | None:
     if text == "none":
         return None
@@ -37,6 +47,8 @@ def test_dialogue(path: Path, cut: Cut) -> None:
         core.answer(Result("OK", "Welcome"))
         core.take_output()
     lines = load(path)
+    for name, meaning in announced().items():
+        lines = [line._replace(text=line.text.replace(name, meaning)) for line in lines]
     if cut.__name__ == "octet_by_octet":
         lines = split_literals(lines)
     Player(core, lines, decide).play(cut)

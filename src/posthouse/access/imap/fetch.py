@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from posthouse.access.imap import binary, resync, sections
 from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.objects import email_id
+from posthouse.access.imap.results import part
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, UNKNOWN_ENCODING, User, completed
 from posthouse.db import DatabaseError
@@ -107,6 +108,9 @@ async def _lines(
                 yield await resync.vanished(user, selected, command.changed_since, uids)
             changed = resync.changed_since(selected, runs, command.changed_since)
             runs = [(first, last + 1) for first, last in ranges_of(changed)]
+        if command.partial is not None:
+            some = part(list(indexes_of(runs)), command.partial)
+            runs = [(first, last + 1) for first, last in ranges_of(some)]
         marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.syntax import quoted
+
+T = TypeVar("T")
 
 
 def response(
@@ -34,19 +37,38 @@ def response(
         items.append(b"COUNT %d" % len(numbers))
     if numbers and Return.ALL in command.returns:
         items.append(b"ALL " + write_sequence_set(numbers))
+    if command.partial is not None:  # RFC 9394 §3.1
+        place = b"%d:%d" % command.partial
+        items.append(
+            b"PARTIAL (%b %b)" % (place, write_sequence_set(part(numbers, command.partial)) or b"NIL")
+        )
     if modseq:
         items.append(b"MODSEQ %d" % modseq)
     return b" ".join(items) + b"\r\n"
 
 
-def ends(found: Sequence[int], returns: frozenset[Return]) -> Sequence[int]:
-    """What of the messages found is returned: the first or last, where only they are asked for, else all.
+def part(found: Sequence[T], partial: tuple[int, int]) -> Sequence[T]:
+    """Those of `found` at the places that PARTIAL names (RFC 9394 §3.1)."""
+    low, high = sorted(map(abs, partial))
+    if partial[0] > 0:
+        return found[low - 1 : high]
+    return found[max(len(found) - high, 0) : max(len(found) - low + 1, 0)]
 
-    They are also what `$` stands for from then on (RFC 5182 §2.4).
+
+def returned(
+    found: Sequence[int], returns: frozenset[Return], partial: tuple[int, int] | None
+) -> Sequence[int]:
+    """What of the messages found is returned: first, last or a part, if only they are asked for; else all.
+
+    They are also what `$` stands for from then on (RFC 5182 §2.4, RFC 9394 §3.2).
     """
-    if not returns & {Return.MIN, Return.MAX} or returns & {Return.ALL, Return.COUNT}:
+    if not returns & {Return.MIN, Return.MAX, Return.PARTIAL} or returns & {Return.ALL, Return.COUNT}:
         return found
-    one = found[:1] if Return.MIN in returns else []
-    if Return.MAX in returns and (len(found) > 1 or not one):
-        return [*one, *found[-1:]]
-    return one
+    some: list[int] = []
+    if Return.MIN in returns:
+        some += found[:1]
+    if partial is not None:
+        some += part(found, partial)
+    if Return.MAX in returns:
+        some += found[-1:]
+    return list(dict.fromkeys(some))

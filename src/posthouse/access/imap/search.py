@@ -127,7 +127,7 @@ async def answer(
     selected = user.open
     uids = selected.view.uids
     if command.returns is not None and _saves(command):
-        selected.saved = ranges_of(sorted(uids[index] for index in results.ends(indexes, command.returns)))
+        selected.saved = ranges_of(sorted(uids[index] for index in _returned(indexes, command)))
     numbers = [uids[index] for index in indexes] if command.uid else [index + 1 for index in indexes]
     said = results.response(name, command, numbers, _modseq(selected, indexes, command))
     return completed(name, untagged=said + await news(user, command))
@@ -142,8 +142,13 @@ def _modseq(selected: Selected, found: list[int], command: commands.Search | com
     """The greatest modseq of what is returned, where it was sought (RFC 7162 §3.1.5, §3.1.10); else 0."""
     if not searching.seeks_modseq(command.key):
         return 0
-    returned = results.ends(found, command.returns) if command.returns else found
-    return max((selected.view.modseqs[index] for index in returned), default=0)
+    return max((selected.view.modseqs[index] for index in _returned(found, command)), default=0)
+
+
+def _returned(found: list[int], command: commands.Search | commands.Sort) -> Sequence[int]:
+    if command.returns is None:
+        return found
+    return results.returned(found, command.returns, command.partial)
 
 
 class Search:

@@ -184,6 +184,11 @@ class ImapSession:
         self._user = User(self._services, AccountId(outcome.account), self.core.enabled)
         return completed("LOGIN")
 
+    async def _unauthenticate(self, event: commands.Unauthenticate, user: User) -> Result:
+        """UNAUTHENTICATE (RFC 8437): nothing of the user stays."""
+        self._user = None
+        return completed("UNAUTHENTICATE")
+
     async def _noop(self, event: Any, user: User) -> Result:
         return completed(type(event).__name__.upper(), untagged=await user.news(expunges=True))
 
@@ -257,6 +262,7 @@ class ImapSession:
 
 
 _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] = {
+    commands.Unauthenticate: ImapSession._unauthenticate,
     commands.Noop: ImapSession._noop,
     commands.Check: ImapSession._noop,
     commands.Append: ImapSession._append,

@@ -41,8 +41,8 @@ _DATE, _SUBJECT, _FROM, _TO, _CC, _IN_REPLY_TO, _MESSAGE_ID = 0, 1, 2, 5, 6, 8, 
 _ADDRESSES = {By.FROM: _FROM, By.TO: _TO, By.CC: _CC}
 _NO_ENVELOPE = b"(%b)" % b" ".join([b"NIL"] * 10)
 _MOST_REFERENCES = 200
-_MAILBOX = 2
-"""Where the local part stands in an address."""
+_NAME, _MAILBOX, _HOST = 0, 2, 3
+"""Where display name, local part and domain stand in an address."""
 
 
 async def sort(user: User, command: commands.Sort) -> Result:
@@ -128,11 +128,29 @@ def _address(field: int) -> Callable[[bytes, float], str]:
     return maker
 
 
+def _display(field: int) -> Callable[[bytes, float], str]:
+    """The first address as it is shown to a reader (RFC 5957 §3)."""
+
+    def maker(envelope: bytes, arrived: float) -> str:
+        addresses = _parsed(envelope)[field]
+        if not isinstance(addresses, list) or not addresses or not isinstance(addresses[0], list):
+            return ""
+        name, mailbox, host = (addresses[0][place] for place in (_NAME, _MAILBOX, _HOST))
+        if not name:
+            # a group has no domain, and its name where others have the local part
+            name = b"@".join([part for part in (mailbox, host) if isinstance(part, bytes)])
+        return fold(field_value_text(name))
+
+    return maker
+
+
 _MAKERS: dict[By, Callable[[bytes, float], Any]] = {
     By.ARRIVAL: lambda envelope, arrived: arrived,
     By.DATE: _sent,
     By.SUBJECT: _subject,
     **{by: _address(field) for by, field in _ADDRESSES.items()},
+    By.DISPLAYFROM: _display(_FROM),
+    By.DISPLAYTO: _display(_TO),
 }
 
 

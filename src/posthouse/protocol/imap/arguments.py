@@ -26,19 +26,13 @@ from posthouse.protocol.imap.commands import (
     Lsub,
     Rename,
     Resync,
-    Return,
-    Search,
     Select,
-    Sort,
     Status,
     Store,
-    Thread,
 )
 from posthouse.protocol.imap.fetching import parse_fetch_items
-from posthouse.protocol.imap.searching import Keys, SearchKey
 from posthouse.protocol.imap.sequence import SequenceSet
-from posthouse.protocol.imap.sorting import parse_algorithm, parse_criteria
-from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
+from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
 
 Reader: TypeAlias = Callable[[Parser, bool], Command]
 
@@ -290,52 +284,6 @@ def expunge(parser: Parser, uid: bool) -> Command:
     return Expunge(parser.sequence_set())
 
 
-def search(parser: Parser, uid: bool) -> Command:
-    parser.space()
-    returns = _returns(parser)
-    charset = "UTF-8" if parser.enabled.utf8 else "US-ASCII"
-    if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
-        parser.position += 8
-        charset = parser.astring().decode("ascii", "replace")
-        parser.space()
-    return Search(Keys(parser, charset).all_of(), uid, returns, read_tag(parser.data))
-
-
-def sort(parser: Parser, uid: bool) -> Command:
-    parser.space()
-    returns = _returns(parser)
-    criteria = parse_criteria(parser)
-    parser.space()
-    return Sort(criteria, _in_charset(parser), uid, returns, read_tag(parser.data))
-
-
-def thread(parser: Parser, uid: bool) -> Command:
-    parser.space()
-    algorithm = parse_algorithm(parser)
-    parser.space()
-    return Thread(algorithm, _in_charset(parser), uid)
-
-
-def _in_charset(parser: Parser) -> SearchKey:
-    charset = parser.astring().decode("ascii", "replace")
-    parser.space()
-    return Keys(parser, charset).all_of()
-
-
-def _returns(parser: Parser) -> frozenset[Return] | None:
-    """`RETURN (MIN COUNT)` and the space behind it; an empty list asks for ALL (RFC 4731 §3.1)."""
-    if parser.data[parser.position : parser.position + 7].upper() != b"RETURN ":
-        return None
-    parser.position += 7
-    options = []
-    for name in parser.listed(parser.word):
-        if name not in Return.__members__:
-            raise SyntaxProblem(f"Unknown return option {name}")
-        options.append(Return[name])
-    parser.space()
-    return frozenset(options or (Return.ALL,))
-
-
 def fetch(parser: Parser, uid: bool) -> Command:
     parser.space()
     numbers = parser.sequence_set()
@@ -352,6 +300,9 @@ def fetch(parser: Parser, uid: bool) -> Command:
             command = command._replace(changed_since=parser.number64())
         elif name == "VANISHED" and uid and parser.enabled.qresync:
             command = command._replace(vanished=True)
+        elif name == "PARTIAL" and uid:  # RFC 9394 §3.3
+            parser.space()
+            command = command._replace(partial=parser.partial_range())
         else:
             raise SyntaxProblem(f"Unknown modifier {name}")
 

@@ -54,6 +54,10 @@ class Login(NamedTuple):
     password: str
 
 
+class Unauthenticate(NamedTuple):
+    """UNAUTHENTICATE (RFC 8437): log out, and stay."""
+
+
 class Enable(NamedTuple):
     """ENABLE (RFC 5161); answered by the session."""
 
@@ -185,6 +189,7 @@ class Return(Enum):
     MAX = "MAX"
     COUNT = "COUNT"
     ALL = "ALL"
+    PARTIAL = "PARTIAL"  # RFC 9394 §3.1
     SAVE = "SAVE"
 
 
@@ -195,6 +200,8 @@ class Search(NamedTuple):
     """None: asked without RETURN, and answered with SEARCH."""
     tag: bytes
     """What ESEARCH refers to."""
+    partial: tuple[int, int] | None = None
+    """Which of the findings PARTIAL returns: places from 1 on, or from -1 back."""
 
 
 class Sort(NamedTuple):
@@ -205,6 +212,7 @@ class Sort(NamedTuple):
     uid: bool
     returns: frozenset[Return] | None
     tag: bytes
+    partial: tuple[int, int] | None = None
 
 
 class Thread(NamedTuple):
@@ -223,6 +231,8 @@ class Fetch(NamedTuple):
     """Only messages with a greater modseq (RFC 7162 §3.1.4.1)."""
     vanished: bool = False
     """Tell also which were expunged since (§3.2.6)."""
+    partial: tuple[int, int] | None = None
+    """Only these of the messages (RFC 9394 §3.3), as in `Search`."""
 
 
 class How(Enum):
@@ -262,9 +272,9 @@ class Idle(NamedTuple):
 
 
 Command: TypeAlias = (
-    Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Enable | Namespace
-    | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status | GetQuota
-    | GetQuotaRoot | Append | AppendNext
+    Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate
+    | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status
+    | GetQuota | GetQuotaRoot | Append | AppendNext
     | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
 

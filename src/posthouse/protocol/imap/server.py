@@ -162,7 +162,7 @@ class ServerSession:
         elif not isinstance(event, Literal):
             result = decision or _failed(type(event).__name__)
             self._move_on(event, result.status == "OK")
-            if isinstance(event, commands.Login) and result.status == "OK":
+            if isinstance(event, commands.Login | commands.Unauthenticate) and result.status == "OK":
                 result = result._replace(code=f"CAPABILITY {capabilities(self)}")
             self._finish(result)
         if self._draining and self._at_rest():
@@ -441,6 +441,12 @@ class ServerSession:
             self.state = State.AUTHENTICATED
             self.timeout = self._limits.idle
             self._framer.limit = self._limits.command
+        elif isinstance(event, commands.Unauthenticate) and ok:
+            # RFC 8437 §3: as after STARTTLS, what was turned on is off again
+            self.state = State.NOT_AUTHENTICATED
+            self.enabled = Enabled()
+            self.timeout = self._limits.login
+            self._framer.limit = self._limits.command_before_login
         elif isinstance(event, commands.Select):
             # RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox selected.
             self.state = State.SELECTED if ok else State.AUTHENTICATED

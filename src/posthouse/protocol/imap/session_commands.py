@@ -30,6 +30,8 @@ def capabilities(session: ServerSession) -> str:
             names += [f"AUTH={mechanism}" for mechanism in sasl.SERVER_MECHANISMS]
         else:
             names.append("LOGINDISABLED")
+    else:
+        names.append("UNAUTHENTICATE")  # RFC 8437 §2: it says something only to who is logged in
     return " ".join(names)
 
 

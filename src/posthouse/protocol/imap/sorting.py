@@ -16,6 +16,8 @@ class By(Enum):
     ARRIVAL = "ARRIVAL"
     CC = "CC"
     DATE = "DATE"
+    DISPLAYFROM = "DISPLAYFROM"  # RFC 5957 §3
+    DISPLAYTO = "DISPLAYTO"
     FROM = "FROM"
     SIZE = "SIZE"
     SUBJECT = "SUBJECT"

@@ -28,6 +28,7 @@ _QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]|\\["\\])*)"')
 _ESCAPE = re.compile(rb'\\(["\\])')
 _LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
+_PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})")
 _SEQUENCE = re.compile(rb"[0-9*:,]+")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
 _DATE = re.compile(rb'"?([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})"?(?=[ )\r]|$)')
@@ -202,6 +203,14 @@ class Parser:
         if numbers == SAVED or any(STAR in bounds for bounds in numbers.ranges):
             raise SyntaxProblem("Expected a set of numbers")
         return numbers
+
+    def partial_range(self) -> tuple[int, int]:
+        """`partial-range` of RFC 9394 §4: places counted from the first, or with minus from the last."""
+        found = self._match(_PARTIAL, "a range such as 1:100 or -1:-100")
+        if found[1] != found[3]:
+            raise SyntaxProblem("A range counts from one end")
+        first, last = int(found[2]), int(found[4])
+        return (-first, -last) if found[1] else (first, last)
 
     def date(self) -> datetime.date:
         """`date` of RFC 3501 §9: a day without time or zone."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Flag, auto
 from typing import NamedTuple
 
-from posthouse.protocol.imap import arguments
+from posthouse.protocol.imap import arguments, search_arguments
 from posthouse.protocol.imap.commands import (
     Capability,
     Check,
@@ -25,6 +25,7 @@ from posthouse.protocol.imap.commands import (
     Noop,
     StartTls,
     Subscribe,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 )
@@ -64,6 +65,7 @@ VERBS = (
     Verb("STARTTLS", _BEFORE, arguments.nothing(StartTls), "RFC 3501 §6.2.1"),
     Verb("AUTHENTICATE", _BEFORE, arguments.authenticate, "RFC 3501 §6.2.2", "SASL-IR"),
     Verb("LOGIN", _BEFORE, arguments.login, "RFC 3501 §6.2.3"),
+    Verb("UNAUTHENTICATE", _AFTER, arguments.nothing(Unauthenticate), "RFC 8437 §2"),
     Verb("ENABLE", _AFTER, arguments.enable, "RFC 5161 §3.1", "ENABLE"),
     Verb("NAMESPACE", _AFTER, arguments.nothing(Namespace), "RFC 2342 §5", "NAMESPACE"),
     Verb("SELECT", _AFTER, arguments.select, "RFC 3501 §6.3.1, RFC 7162 §3.2.5", "CONDSTORE QRESYNC"),
@@ -85,10 +87,12 @@ VERBS = (
     Verb("CLOSE", _IN, arguments.nothing(Close), "RFC 3501 §6.4.2"),
     Verb("UNSELECT", _IN, arguments.nothing(Unselect), "RFC 3691 §2", "UNSELECT"),
     Verb("EXPUNGE", _IN, arguments.expunge, "RFC 3501 §6.4.3, RFC 4315 §2.1", "UIDPLUS", True),
-    Verb("SEARCH", _IN, arguments.search, "RFC 3501 §6.4.4, RFC 4731 §3, RFC 5182 §2",
-         "ESEARCH SEARCHRES", True),
-    Verb("SORT", _IN, arguments.sort, "RFC 5256 §3, RFC 5267 §3", "SORT ESORT", True),
-    Verb("THREAD", _IN, arguments.thread, "RFC 5256 §3", "THREAD=ORDEREDSUBJECT THREAD=REFERENCES", True),
+    Verb("SEARCH", _IN, search_arguments.search, "RFC 3501 §6.4.4, RFC 4731 §3, RFC 5182 §2, RFC 9394 §3",
+         "ESEARCH SEARCHRES PARTIAL", True),
+    Verb("SORT", _IN, search_arguments.sort, "RFC 5256 §3, RFC 5267 §3, RFC 5957 §3",
+         "SORT SORT=DISPLAY ESORT", True),
+    Verb("THREAD", _IN, search_arguments.thread, "RFC 5256 §3",
+         "THREAD=ORDEREDSUBJECT THREAD=REFERENCES", True),
     Verb("FETCH", _IN, arguments.fetch, "RFC 3501 §6.4.5, RFC 3516 §4, RFC 7162 §3.1.4", "BINARY", True),
     Verb("STORE", _IN, arguments.store, "RFC 3501 §6.4.6, RFC 7162 §3.1.3", "", True),
     Verb("COPY", _IN, arguments.to_mailbox(Copy), "RFC 3501 §6.4.7", "", True),

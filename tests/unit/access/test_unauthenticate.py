@@ -1,0 +1,26 @@
+"""UNAUTHENTICATE: another user on the same connection sees nothing of the first (RFC 8437)."""
+
+from __future__ import annotations
+
+from tests.unit.access.conftest import Server
+from tests.unit.access.test_sessions import LETTER, Client
+
+
+async def test_the_next_user_begins_anew(server: Server) -> None:
+    await server.deliver(LETTER)
+    async with Client(server) as client:
+        # given a user who has opened a mailbox and turned on IMAP4rev2
+        assert "UNAUTHENTICATE" in (await client.do("CAPABILITY"))[0].split()
+        await client.do("ENABLE IMAP4rev2")
+        assert "* 1 EXISTS" in await client.do("SELECT INBOX")
+        # when the connection is given to another
+        assert (await client.do("UNAUTHENTICATE"))[-1].startswith("OK [CAPABILITY ")
+        assert (await client.do("SELECT INBOX"))[-1] == "BAD SELECT: log in first"
+        assert (await client.do("LOGIN eve secret"))[-1].startswith("OK ")
+        # then he has his own mail, and speaks IMAP4rev1
+        lines = await client.do("SELECT INBOX")
+        assert "* 0 EXISTS" in lines
+        assert "* 0 RECENT" in lines
+        # and what happens to the first is not said any more
+        await server.deliver(LETTER)
+        assert await client.do("NOOP") == ["OK NOOP completed"]
