@@ -1,7 +1,7 @@
 # make demo    a letter between two domains on this machine, with everything around it
 # make test    everything the tests need, and the tests
 # make check   ruff, mypy --strict, the architecture test
-# make bench   Posthouse beside Postfix
+# make bench   Posthouse beside Postfix and Dovecot
 # make docs    the pages that are made from the program
 # make lock    requirements/*.txt from pyproject.toml
 
@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 
 # Debian packages of the programs that tests and benchmarks drive.
 TEST_PACKAGES  := curl fetchmail isync libnet-ssleay-perl libsasl2-modules mutt swaks
-BENCH_PACKAGES := postfix
+BENCH_PACKAGES := dovecot-imapd dovecot-lmtpd postfix
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -1,7 +1,8 @@
-"""`python -m bench`: Posthouse and Postfix in turn, several rounds, medians and ratios.
+"""`python -m bench`: Posthouse and Postfix, or Dovecot, in turn, several rounds, medians and ratios.
 
 python -m bench                     all
-python -m bench deliver relay       only these (deliver, relay, mx, memory, start, million)
+python -m bench deliver relay       only these (start, memory, deliver, relay, mx, million)
+python -m bench imap                IMAP beside Dovecot (imap, imap-large, imap-million)
 python -m bench --rounds 5
 """
 
@@ -18,7 +19,9 @@ from bench import report, suites
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench", description="Posthouse beside Postfix, on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Posthouse beside Postfix and Dovecot, on this machine."
+    )
     parser.add_argument("suite", nargs="*", help=f"{', '.join(suites.SUITES)}; all if none is named")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turn (default 3)")
     parser.add_argument(
@@ -30,7 +33,8 @@ def main() -> int:
     missing = [name for name in ("smtp-source", "smtp-sink", "postfix") if shutil.which(name) is None]
     if missing:
         print(
-            f"bench: {', '.join(missing)} not found; `make bench` installs Postfix as root", file=sys.stderr
+            f"bench: {', '.join(missing)} not found; `make bench` installs Postfix and Dovecot as root",
+            file=sys.stderr,
         )
         return 69
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is then ended as well

@@ -41,17 +41,19 @@ class Peer(Protocol):
 
 class Posthouse:
     name = "posthouse"
+    delivery = "SMTP"
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes], seconds_to_greeting: float) -> None:
         self.folder = folder
         self.process = process
         self.seconds_to_greeting = seconds_to_greeting
-        self.port = _listener(folder, "smtp")
+        self.port = self.delivery_port = _listener(folder, "smtp")
+        self.imap_port = _listener(folder, "imap")
 
     @functools.cached_property
     def _mailbox(self) -> imaplib.IMAP4:
         """Logged in once: checking a password costs as much as accepting hundreds of letters."""
-        imap = imaplib.IMAP4("127.0.0.1", _listener(self.folder, "imap"))
+        imap = imaplib.IMAP4("127.0.0.1", self.imap_port)
         imap.login(RECIPIENT, PASSWORD)
         return imap
 
@@ -77,20 +79,41 @@ def posthouse(
     users: Sequence[str] = (RECIPIENT,),
 ) -> Iterator[Posthouse]:
     """A Posthouse with these accounts; all to other domains goes to `relayhost`, or by MX look-up."""
-    run = [sys.executable, "-m", "posthouse"]
+    install(folder, relayhost, nameserver, workers, users)
+    with serving(folder) as server:
+        yield server
+
+
+_RUN = (sys.executable, "-m", "posthouse")
+
+
+def install(
+    folder: Path,
+    relayhost: str = "",
+    nameserver: str = "",
+    workers: int = 0,
+    users: Sequence[str] = (RECIPIENT,),
+) -> None:
+    """Make the folder of a Posthouse, to be started by `serving`."""
     config = folder / "posthouse.toml"
     _quietly(
-        [*run, "init", str(folder), "--hostname", "mail.bench.test", "--domain", DOMAIN, "--password-stdin"]
+        [*_RUN, "init", str(folder), "--hostname", "mail.bench.test", "--domain", DOMAIN, "--password-stdin"]
     )
     nameservers = json.dumps([nameserver] if nameserver else [])
     config.write_text(_TOML.format(workers=workers, relayhost=relayhost, nameservers=nameservers))
     for user in users:
-        _quietly([*run, "account", "add", user, "--password-stdin", "--config", str(config)])
+        _quietly([*_RUN, "account", "add", user, "--password-stdin", "--config", str(config)])
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Posthouse]:
+    """The Posthouse of a folder, while it runs."""
     listeners = folder / "data" / "run" / "listeners.json"
     listeners.unlink(missing_ok=True)
     started = time.monotonic()
+    command = [*_RUN, "serve", "--config", str(folder / "posthouse.toml")]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*run, "serve", "--config", str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         while not listeners.exists():
             if process.poll() is not None or time.monotonic() > started + 30:

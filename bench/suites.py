@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from bench import report
+from bench import mailboxes, million, report
 from bench.figures import REUSED, SINGLE, Figure, deliver, floor, relay, spread
+from bench.letters import Kind
 from bench.load import Sink
 from bench.names import Names, why_not
 from bench.peers import DOMAIN, RECIPIENT, Peer, Posthouse, postfix, posthouse
@@ -136,6 +137,17 @@ def run_million(folder: Path, rounds: int) -> Iterator[str]:
     )
 
 
+def run_imap(folder: Path, rounds: int) -> Iterator[str]:
+    """IMAP beside Dovecot: 10,000 messages of text, and as many with attachments among them."""
+    yield from mailboxes.run(folder / "text", rounds, 10_000, Kind.TEXT)
+    yield from mailboxes.run(folder / "mixed", rounds, 10_000, Kind.MIXED)
+
+
+def run_imap_large(folder: Path, rounds: int) -> Iterator[str]:
+    """The same with 100,000 messages."""
+    yield from mailboxes.run(folder / "text", rounds, 100_000, Kind.TEXT)
+
+
 SUITES: dict[str, Callable[[Path, int], Iterator[str]]] = {
     "start": run_start,
     "memory": run_memory,
@@ -143,4 +155,7 @@ SUITES: dict[str, Callable[[Path, int], Iterator[str]]] = {
     "relay": run_relay,
     "mx": run_mx,
     "million": run_million,
+    "imap": run_imap,
+    "imap-large": run_imap_large,
+    "imap-million": million.run,
 }
