@@ -27,7 +27,7 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"{99999999+}\r\n", b"{9999999999999999999}\r\n", b"~{3}", b"~{3+}\r\nabc", b"{x}",
     b"(PARTIAL -1:-5)", b"RETURN (PARTIAL 1:5 SAVE)",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
-    b"AGJvYgBzZWNyZXQ=", b"PLAIN",
+    b"SAVEDON", b"SAVEDATE", b"AGJvYgBzZWNyZXQ=", b"PLAIN",
     b"LOGIN", b"=", b"*\r\n", b"DONE\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff",
 ]  # fmt: skip
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.accounts import usage
 from posthouse.store import content, mailboxes
 from posthouse.store.deposit import AccountGone, Deposited, Missing, NoMailbox, deposit
-from posthouse.store.flags import Flag, keyword_text, with_keywords, without_keywords
+from posthouse.store.flags import ALL_FLAGS, Flag, keyword_text, with_keywords, without_keywords
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 from posthouse.store.removal import bury, release_emails
-from posthouse.store.uids import ALL, Ranges, conditions, ranges_of
+from posthouse.store.uids import ALL, Ranges, conditions, listed, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -51,9 +51,27 @@ class Copied(NamedTuple):
     """COPYUID (RFC 9051 §7.1): `sources[i]` lies in the target as `targets[i]`."""
 
     modseq: int
+    """Of the account of the target."""
     uidvalidity: int
     sources: list[int]
     targets: list[int]
+    left: int = 0
+    """After a move, the modseq of the account that they left."""
+
+
+class Terms(NamedTuple):
+    """How copies come into a mailbox."""
+
+    now: float
+    """When, seconds since 1970 (RFC 8514)."""
+    limit: int
+    """Quota as in `deposit`."""
+    account: AccountId | None = None
+    """Whose mailbox the target is, where it is somebody else's; it is then among the keys of the write."""
+    flags: int = ALL_FLAGS
+    """Flags that are kept; others are dropped (RFC 4314 §4)."""
+    keywords: bool = True
+    """Keywords are kept."""
 
 
 class AppendTarget(MailboxNotFound):
@@ -195,20 +213,20 @@ def expunge(
     """
     found = _opened(tx, account, mailbox)
     deleted = f" AND flags & {Flag.DELETED} <> 0" if deleted_only else ""
-    gone: list[tuple[int, int]] = []
+    gone: list[tuple[int, int, int]] = []
     for condition, some in conditions(ranges):
         gone += tx.all(
             f"DELETE FROM placement WHERE account = ? AND mailbox = ? AND {condition}{deleted}"
-            " RETURNING uid, email",
+            " RETURNING uid, email, size",
             (account, mailbox, *some),
         )
     if not gone:
         return Expunged(found.modseq, [])
-    modseq = usage.advance(tx, account)
-    uids = sorted(uid for uid, _ in gone)
+    modseq = usage.advance(tx, account, sum(size for _, _, size in gone))
+    uids = sorted(uid for uid, _, _ in gone)
     bury(tx, account, mailbox, modseq, uids)
     _reach(tx, account, mailbox, modseq)
-    release_emails(tx, contents, account, [email for _, email in gone])
+    release_emails(tx, contents, account, [email for _, email, _ in gone])
     return Expunged(modseq, uids)
 
 
@@ -216,17 +234,63 @@ def _reach(tx: Tx, account: AccountId, mailbox: int, modseq: int) -> None:
     tx.run("UPDATE mailbox SET modseq = ? WHERE account = ? AND id = ?", (modseq, account, mailbox))
 
 
-def copy(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str) -> Copied:
+def copy(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str, terms: Terms) -> Copied:
     """Put the messages also into `target`, by ascending UID, with flags, keywords and internal date.
 
-    A message in two mailboxes is stored, and counted against the quota, once. Raises `MailboxNotFound`,
-    `AppendTarget`.
+    Each copy counts against the quota of the target's account, though the content is stored once. Raises
+    `MailboxNotFound`, `AppendTarget`, `QuotaExceeded`.
     """
+    return _copy(tx, account, mailbox, ranges, target, terms, moving=False)[1]
+
+
+def move(
+    tx: Tx,
+    account: AccountId,
+    mailbox: int,
+    ranges: Ranges,
+    target: str,
+    terms: Terms,
+    contents: content.Contents,
+) -> Copied:
+    """The same, and out of the mailbox they were in (RFC 6851 §3). Within one mailbox they get new UIDs."""
+    rows, moved = _copy(tx, account, mailbox, ranges, target, terms, moving=True)
+    if not rows:
+        return moved
+    elsewhere = terms.account not in (None, account)
+    left = usage.advance(tx, account, sum(row[2] for row in rows)) if elsewhere else moved.modseq
+    for condition, some in conditions(ranges_of(moved.sources)):
+        tx.run(
+            f"DELETE FROM placement WHERE account = ? AND mailbox = ? AND {condition}",
+            (account, mailbox, *some),
+        )
+    bury(tx, account, mailbox, left, moved.sources)
+    _reach(tx, account, mailbox, left)
+    if elsewhere:
+        release_emails(tx, contents, account, [row[1] for row in rows])
+    return moved._replace(left=left)
+
+
+_Row: TypeAlias = tuple[int, int, int, int, str]
+"""UID, email, size, flags, keywords."""
+
+
+def _copy(
+    tx: Tx,
+    account: AccountId,
+    mailbox: int,
+    ranges: Ranges,
+    target: str,
+    terms: Terms,
+    *,
+    moving: bool,
+) -> tuple[list[_Row], Copied]:
+    """The messages of `ranges`, and what became of their copies. Who moves within an account pays nothing."""
     _opened(tx, account, mailbox)
-    into = mailboxes.find(tx, account, target)
+    owner = account if terms.account is None else terms.account
+    into = mailboxes.find(tx, owner, target)
     if into is None:
         raise AppendTarget(f"There is no mailbox {target}")
-    rows: list[tuple[int, int, int, int, str]] = []
+    rows: list[_Row] = []
     for condition, some in conditions(ranges):
         rows += tx.all(
             "SELECT uid, email, size, flags, keywords FROM placement"
@@ -234,41 +298,65 @@ def copy(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str) 
             (account, mailbox, *some),
         )
     if not rows:
-        return Copied(into.modseq, into.uidvalidity, [], [])
+        return rows, Copied(into.modseq, into.uidvalidity, [], [])
     rows.sort()
-    modseq = usage.advance(tx, account)
+    if moving and owner == account:
+        modseq = usage.advance(tx, account)
+    else:
+        modseq = _charge(tx, owner, sum(row[2] for row in rows), terms.limit)
+    if owner != account:
+        _adopt(tx, account, owner, [row[1] for row in rows])
     first = into.uidnext
     tx.run(
         "UPDATE mailbox SET uidnext = ?, modseq = ? WHERE account = ? AND id = ?",
-        (first + len(rows), modseq, account, into.id),
+        (first + len(rows), modseq, owner, into.id),
     )
     tx.many(
-        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(account, into.id, uid, *rest, modseq) for uid, (_, *rest) in enumerate(rows, first)],
+        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq, saved)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                owner,
+                into.id,
+                uid,
+                email,
+                size,
+                flags & terms.flags,
+                words if terms.keywords else "",
+                modseq,
+                int(terms.now),
+            )
+            for uid, (_, email, size, flags, words) in enumerate(rows, first)
+        ],
     )
     sources = [row[0] for row in rows]
-    return Copied(modseq, into.uidvalidity, sources, list(range(first, first + len(rows))))
+    return rows, Copied(modseq, into.uidvalidity, sources, list(range(first, first + len(rows))))
 
 
-def move(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str) -> Copied:
-    """The same, and out of the mailbox they were in (RFC 6851 §3). Within one mailbox they get new UIDs."""
-    moved = copy(tx, account, mailbox, ranges, target)
-    if moved.sources:
-        for condition, some in conditions(ranges_of(moved.sources)):
-            tx.run(
-                f"DELETE FROM placement WHERE account = ? AND mailbox = ? AND {condition}",
-                (account, mailbox, *some),
-            )
-        bury(tx, account, mailbox, moved.modseq, moved.sources)
-        _reach(tx, account, mailbox, moved.modseq)
-    return moved
+def _charge(tx: Tx, account: AccountId, octets: int, limit: int) -> int:
+    modseq = usage.charge(tx, account, octets, limit)
+    if modseq is None:
+        if not usage.exists(tx, account):
+            raise usage.NoSuchAccount(account)
+        raise QuotaExceeded("The quota would be exceeded")
+    return modseq
+
+
+def _adopt(tx: Tx, account: AccountId, owner: AccountId, emails: Sequence[int]) -> None:
+    """Give `owner` emails of `account`. An id is never given twice, so one that is there is the same mail."""
+    for condition, some in listed(sorted(set(emails)), "id"):
+        tx.run(
+            "INSERT INTO email (account, id, content, arrived, size, envelope, bodystructure, prefix)"
+            " SELECT CAST(? AS BIGINT), id, content, arrived, size, envelope, bodystructure, prefix"
+            f" FROM email WHERE account = ? AND {condition} ON CONFLICT (account, id) DO NOTHING",
+            (owner, account, *some),
+        )
 
 
 def append(
-    tx: Tx, account: AccountId, mailbox: str, messages: Sequence[NewMessage], limit: int
+    tx: Tx, account: AccountId, mailbox: str, messages: Sequence[NewMessage], limit: int, now: float
 ) -> list[Deposited]:
-    """Append messages, all or none (RFC 9051 §6.3.12, RFC 3502); `limit` as in `deposit`.
+    """Append messages, all or none (RFC 9051 §6.3.12, RFC 3502); `limit` and `now` as in `Terms`.
 
     Raises `AppendTarget`, `QuotaExceeded`, `NoSuchAccount`; the exception undoes what went before.
     """
@@ -289,6 +377,7 @@ def append(
             message.flags,
             message.keywords,
             Missing.REFUSE,
+            now,
         )
         if isinstance(result, NoMailbox):
             raise AppendTarget(f"There is no mailbox {mailbox}")

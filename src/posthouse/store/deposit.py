@@ -65,12 +65,14 @@ def deposit(
     flags: int = 0,
     keywords: str = "",
     missing: Missing = Missing.TO_INBOX,
+    saved: float | None = None,
 ) -> DepositResult:
     """Put a copy into `mailbox` (canonical name, `mailboxes.canonical_name`).
 
     `email_id` is unique within the account. `size` counts prefix and content, in octets; it is what
     the quota is charged. `limit` is the quota of accounts without one of their own (0: none).
-    `arrived` is the internal date. `keywords` as of `flags.keyword_text`.
+    `arrived` is the internal date. `keywords` as of `flags.keyword_text`. `saved` is now where that is
+    another moment than `arrived` (RFC 8514).
     """
     if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
         return NoMailbox()
@@ -89,9 +91,19 @@ def deposit(
         (account, email_id, content_id, prefix, arrived, size, envelope, bodystructure),
     )
     tx.run(
-        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (account, mailbox_id, uid, email_id, size, flags, keywords, modseq),
+        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq, saved)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            account,
+            mailbox_id,
+            uid,
+            email_id,
+            size,
+            flags,
+            keywords,
+            modseq,
+            int(arrived if saved is None else saved),
+        ),
     )
     return Deposited(mailbox, uidvalidity, uid, modseq)
 

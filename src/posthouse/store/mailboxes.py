@@ -265,7 +265,7 @@ def rename(tx: Tx, account: AccountId, old: str, new: str, now: float) -> list[M
         raise MailboxExists(f"Mailbox {new} exists already")
     if old == INBOX:
         made = create(tx, account, new, now)
-        _move_everything(tx, account, made[-1])
+        _move_everything(tx, account, made[-1], now)
         return made[:-1]
     if new.startswith(old + SEPARATOR):
         raise BadMailboxName("A mailbox cannot become its own child")
@@ -292,14 +292,14 @@ def rename(tx: Tx, account: AccountId, old: str, new: str, now: float) -> list[M
     return made
 
 
-def _move_everything(tx: Tx, account: AccountId, target: Mailbox) -> None:
+def _move_everything(tx: Tx, account: AccountId, target: Mailbox, now: float) -> None:
     """Messages of INBOX, with their UIDs, into the new mailbox `target`."""
     inbox = find(tx, account, INBOX)
     assert inbox is not None
     modseq = usage.advance(tx, account)
     tx.run(
-        "UPDATE placement SET mailbox = ?, modseq = ? WHERE account = ? AND mailbox = ?",
-        (target.id, modseq, account, inbox.id),
+        "UPDATE placement SET mailbox = ?, modseq = ?, saved = ? WHERE account = ? AND mailbox = ?",
+        (target.id, modseq, int(now), account, inbox.id),
     )
     tx.run(
         "UPDATE mailbox SET uidnext = ?, recent = ?, modseq = ? WHERE account = ? AND id = ?",

@@ -1,7 +1,7 @@
 """Removal: messages leave the store, in batches, and what only they referred to goes with them.
 
-An email goes with its last placement, content with its last email (`Contents.release`). The octets come
-back to the account in the same transaction, so used never differs from what is there.
+An email goes with its last placement, content with its last email (`Contents.release`). The octets of
+each placement come back to the account in the same transaction, so used never differs from what is there.
 """
 
 from __future__ import annotations
@@ -26,21 +26,19 @@ _DELETED = f"{SEPARATOR}%"
 
 
 def release_emails(tx: Tx, contents: Contents, account: AccountId, emails: Sequence[int]) -> None:
-    """Remove those of `emails` that lie in no mailbox now, credit their octets, release their content."""
-    octets = 0
+    """Remove those of `emails` that lie in no mailbox now, and release their content."""
     unused: list[int] = []
     for condition, some in listed(sorted(set(emails)), "id"):
-        for content, size in tx.all(
-            f"DELETE FROM email WHERE account = ? AND {condition}"
-            " AND NOT EXISTS"
-            " (SELECT 1 FROM placement p WHERE p.account = email.account AND p.email = email.id)"
-            " RETURNING content, size",
-            (account, *some),
-        ):
-            unused.append(content)
-            octets += size
-    if octets:
-        usage.credit(tx, account, octets)
+        unused += (
+            content
+            for (content,) in tx.all(
+                f"DELETE FROM email WHERE account = ? AND {condition}"
+                " AND NOT EXISTS"
+                " (SELECT 1 FROM placement p WHERE p.account = email.account AND p.email = email.id)"
+                " RETURNING content",
+                (account, *some),
+            )
+        )
     contents.release(tx, unused)
 
 
@@ -63,7 +61,7 @@ def sweep(tx: Tx, contents: Contents, account: AccountId, limit: int = BATCH) ->
 def _take(tx: Tx, contents: Contents, account: AccountId, mailbox: int, limit: int) -> int:
     """Remove up to `limit` messages of a mailbox that nobody can see any more."""
     rows = tx.all(
-        "SELECT uid, email FROM placement WHERE account = ? AND mailbox = ? ORDER BY uid LIMIT ?",
+        "SELECT uid, email, size FROM placement WHERE account = ? AND mailbox = ? ORDER BY uid LIMIT ?",
         (account, mailbox, limit),
     )
     if rows:
@@ -71,7 +69,8 @@ def _take(tx: Tx, contents: Contents, account: AccountId, mailbox: int, limit: i
             "DELETE FROM placement WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ?",
             (account, mailbox, rows[0][0], rows[-1][0]),
         )
-        release_emails(tx, contents, account, [email for _, email in rows])
+        usage.credit(tx, account, sum(size for _, _, size in rows))
+        release_emails(tx, contents, account, [email for _, email, _ in rows])
     return len(rows)
 
 
@@ -97,7 +96,10 @@ def remove_all(tx: Tx, contents: Contents, account: AccountId, limit: int = BATC
     )
     if sweep(tx, contents, account, limit) >= limit:
         return True
-    tx.run("DELETE FROM subscription WHERE account = ?", (account,))
+    for table in ("subscription", "thread_key", "metadata", "acl"):
+        tx.run(f"DELETE FROM {table} WHERE account = ?", (account,))
+    tx.run("DELETE FROM acl WHERE grantee = ?", (account,))
+    tx.run("DELETE FROM metadata WHERE reader = ?", (account,))
     return False
 
 

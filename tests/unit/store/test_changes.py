@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.mail.envelope import AccountId
 from posthouse.store import changes, mailboxes, removal, snapshot
-from posthouse.store.changes import Action, AppendTarget, NewMessage, QuotaExceeded
+from posthouse.store.changes import Action, AppendTarget, NewMessage, QuotaExceeded, Terms
 from posthouse.store.flags import BadKeyword, Flag, keyword_text
 from posthouse.store.mailboxes import MailboxNotFound
+from posthouse.store.read import Column, fetch
 from posthouse.store.uids import ALL, conditions, ranges_of
+
+TERMS = Terms(now=5_000_000.0, limit=0)
 
 
 @pytest.fixture
@@ -124,25 +127,85 @@ def test_expunge_of_nothing_changes_nothing(filled: Any) -> None:
     assert store.mailbox(account) == before
 
 
-def test_copy_gives_new_uids_in_order_and_costs_no_quota(filled: Any) -> None:
+def test_copy_gives_new_uids_in_order_and_each_copy_counts(filled: Any) -> None:
     # given
     store, account, mailbox = filled
     changes.store(store.tx, account, mailbox, [(4, 4)], Action.SET, Flag.SEEN, ["$Junk"])
     store.deposit(account, "Archive")
     # when: lone UIDs and ranges out of order
-    copied = changes.copy(store.tx, account, mailbox, [(4, 5), (1, 1), (99, 99)], "Archive")
+    copied = changes.copy(store.tx, account, mailbox, [(4, 5), (1, 1), (99, 99)], "Archive", TERMS)
     # then
     assert (copied.sources, copied.targets) == ([1, 4, 5], [2, 3, 4])
     archive = store.mailbox(account, "Archive")
     assert (copied.uidvalidity, archive.uidnext, archive.modseq) == (archive.uidvalidity, 5, copied.modseq)
     view = snapshot.take(store.tx, account, archive.id)
     assert (view.flags[2], view.keywords[2]) == (Flag.SEEN, "$Junk")
-    assert store.used(account) == 600
+    assert store.used(account) == 900
+
+
+def test_a_copy_that_does_not_fit_is_refused_and_a_move_always_fits(filled: Any) -> None:
+    store, account, mailbox = filled
+    with pytest.raises(QuotaExceeded) as caught:
+        changes.copy(store.tx, account, mailbox, ALL, "Archive", TERMS._replace(limit=999))
+    assert caught.value.code == "OVERQUOTA"
+    assert store.used(account) == 500
+    assert store.mailbox(account, "Archive").uidnext == 1
+    full = TERMS._replace(limit=400)
+    changes.move(store.tx, account, mailbox, ALL, "Archive", full, store.contents)
+    assert store.used(account) == 500
+
+
+def test_a_copy_into_another_account_is_charged_there_and_shares_the_content(filled: Any) -> None:
+    # given
+    store, account, mailbox = filled
+    other = store.account(2)
+    terms = TERMS._replace(account=other, flags=Flag.SEEN, keywords=False)
+    changes.store(store.tx, account, mailbox, [(1, 1)], Action.SET, Flag.SEEN | Flag.DELETED, ["$Junk"])
+    contents = store.number("SELECT count(*) FROM content")
+    # when: twice, so that the second finds the first
+    changes.copy(store.tx, account, mailbox, [(1, 2)], "INBOX", terms)
+    copied = changes.copy(store.tx, account, mailbox, [(1, 1)], "INBOX", terms)
+    # then
+    assert copied.targets == [3]
+    assert (store.used(account), store.used(other)) == (500, 300)
+    assert store.number("SELECT count(*) FROM content") == contents
+    view = snapshot.take(store.tx, other, store.mailbox(other).id)
+    assert (list(view.flags), view.keywords) == ([Flag.SEEN, 0, Flag.SEEN], ["", "", ""])
+    # when the first account lets go of its own, the other keeps what it has
+    changes.expunge(store.tx, store.contents, account, mailbox, deleted_only=False)
+    assert (store.used(account), store.used(other)) == (0, 300)
+    assert store.number("SELECT count(*) FROM content") == 2
+
+
+def test_a_move_into_another_account_is_charged_there_and_credited_here(filled: Any) -> None:
+    store, account, mailbox = filled
+    other = store.account(2)
+    view = snapshot.take(store.tx, account, mailbox)
+    terms = TERMS._replace(account=other)
+    moved = changes.move(store.tx, account, mailbox, [(2, 3)], "INBOX", terms, store.contents)
+    assert (store.used(account), store.used(other)) == (300, 200)
+    assert view.apply(snapshot.delta(store.tx, account, view.mailbox)).expunged == [2, 3]
+    assert moved.left == store.mailbox(account).modseq
+    assert moved.modseq == store.mailbox(other).modseq
+    assert store.number("SELECT count(*) FROM email WHERE account = ?", account) == 3
+    with pytest.raises(QuotaExceeded):
+        changes.move(store.tx, account, mailbox, ALL, "INBOX", terms._replace(limit=499), store.contents)
+    assert store.used(account) == 300
+
+
+def test_when_a_message_came_into_a_mailbox_is_kept(filled: Any) -> None:
+    store, account, mailbox = filled
+    changes.copy(store.tx, account, mailbox, [(1, 1)], "Archive", TERMS._replace(now=88.9))
+    changes.append(store.tx, account, "Archive", [_message(900)], 0, 99.0)
+    archive = store.mailbox(account, "Archive").id
+    wanted = (Column.UID, Column.ARRIVED, Column.SAVED)
+    assert fetch(store.tx, account, archive, ALL, wanted) == [(1, 1234.5, 88), (2, 77.0, 99)]
+    assert fetch(store.tx, account, mailbox, [(1, 1)], wanted) == [(1, 1234.5, 1234)]
 
 
 def test_a_message_in_two_mailboxes_goes_with_the_second(filled: Any) -> None:
     store, account, mailbox = filled
-    changes.copy(store.tx, account, mailbox, [(1, 1)], "Archive")
+    changes.copy(store.tx, account, mailbox, [(1, 1)], "Archive", TERMS)
     changes.expunge(store.tx, store.contents, account, mailbox, deleted_only=False)
     assert (store.used(account), store.number("SELECT count(*) FROM content")) == (100, 1)
     archive = store.mailbox(account, "Archive").id
@@ -153,14 +216,14 @@ def test_a_message_in_two_mailboxes_goes_with_the_second(filled: Any) -> None:
 def test_copying_into_nowhere_says_that_it_can_be_created(filled: Any) -> None:
     store, account, mailbox = filled
     with pytest.raises(AppendTarget) as caught:
-        changes.copy(store.tx, account, mailbox, ALL, "nowhere")
+        changes.copy(store.tx, account, mailbox, ALL, "nowhere", TERMS)
     assert caught.value.code == "TRYCREATE"
 
 
 def test_move_leaves_nothing_behind(filled: Any) -> None:
     store, account, mailbox = filled
     view = snapshot.take(store.tx, account, mailbox)
-    moved = changes.move(store.tx, account, mailbox, [(2, 3)], "Trash")
+    moved = changes.move(store.tx, account, mailbox, [(2, 3)], "Trash", TERMS, store.contents)
     assert (moved.sources, moved.targets) == ([2, 3], [1, 2])
     applied = view.apply(snapshot.delta(store.tx, account, view.mailbox))
     assert applied.expunged == [2, 3]
@@ -171,7 +234,7 @@ def test_move_leaves_nothing_behind(filled: Any) -> None:
 
 def test_move_within_a_mailbox_gives_new_uids_and_loses_nothing(filled: Any) -> None:
     store, account, mailbox = filled
-    moved = changes.move(store.tx, account, mailbox, ALL, "INBOX")
+    moved = changes.move(store.tx, account, mailbox, ALL, "INBOX", TERMS, store.contents)
     assert moved.targets == [6, 7, 8, 9, 10]
     assert list(snapshot.take(store.tx, account, mailbox).uids) == moved.targets
 
@@ -183,7 +246,7 @@ def test_another_accounts_mailbox_is_not_there(filled: Any) -> None:
     for attempt in (
         lambda: changes.store(store.tx, other, mailbox, ALL, Action.ADD, 1),
         lambda: changes.expunge(store.tx, store.contents, other, mailbox),
-        lambda: changes.copy(store.tx, other, mailbox, ALL, "INBOX"),
+        lambda: changes.copy(store.tx, other, mailbox, ALL, "INBOX", TERMS),
         lambda: changes.claim_recent(store.tx, other, mailbox),
         lambda: snapshot.take(store.tx, other, mailbox),
     ):
@@ -198,7 +261,7 @@ def _message(id: int, size: int = 10, **changed: Any) -> NewMessage:
 
 def test_append_keeps_flags_keywords_and_internal_date(filled: Any) -> None:
     store, account, _ = filled
-    done = changes.append(store.tx, account, "Sent", [_message(900), _message(901)], 0)
+    done = changes.append(store.tx, account, "Sent", [_message(900), _message(901)], 0, 1.0)
     assert [result.uid for result in done] == [1, 2]
     view = snapshot.take(store.tx, account, store.mailbox(account, "Sent").id)
     assert view.entry(1)._replace(modseq=0) == (2, 901, 10, Flag.SEEN, "$Junk", 0)
@@ -208,13 +271,13 @@ def test_append_keeps_flags_keywords_and_internal_date(filled: Any) -> None:
 def test_append_that_cannot_be_done_says_why(filled: Any) -> None:
     store, account, _ = filled
     with pytest.raises(AppendTarget):
-        changes.append(store.tx, account, "nowhere", [_message(900)], 0)
+        changes.append(store.tx, account, "nowhere", [_message(900)], 0, 1.0)
     with pytest.raises(QuotaExceeded):
-        changes.append(store.tx, account, "Sent", [_message(900)], 505)
+        changes.append(store.tx, account, "Sent", [_message(900)], 505, 1.0)
     assert store.number("SELECT count(*) FROM content WHERE id = 900") == 0
     store.tx.run("INSERT INTO mailbox (account, id, name, uidvalidity) VALUES (9, 1, 'Sent', 1)")
     with pytest.raises(NoSuchAccount):
-        changes.append(store.tx, AccountId(9), "Sent", [_message(900)], 0)
+        changes.append(store.tx, AccountId(9), "Sent", [_message(900)], 0, 1.0)
 
 
 def test_tombstones_are_bounded_and_it_is_known_from_when(filled: Any, monkeypatch: Any) -> None:
@@ -261,7 +324,7 @@ def test_a_change_of_one_account_leaves_the_others_as_they_are(filled: Any) -> N
     before = store.tx.all("SELECT id, used, modseq, uidvalidity FROM account WHERE id > 1")
     # when
     changes.store(store.tx, account, mailbox, ALL, Action.ADD, Flag.DELETED)
-    changes.copy(store.tx, account, mailbox, ALL, "Archive")
+    changes.copy(store.tx, account, mailbox, ALL, "Archive", TERMS)
     changes.expunge(store.tx, store.contents, account, mailbox)
     mailboxes.create(store.tx, account, "new", 3e6)
     mailboxes.delete(store.tx, account, "Archive")

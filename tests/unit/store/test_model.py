@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthouse.store import changes, mailboxes, removal, snapshot
-from posthouse.store.changes import Action
+from posthouse.store.changes import Action, QuotaExceeded, Terms
 from posthouse.store.deposit import Deposited
 from posthouse.store.flags import Flag
 from posthouse.store.snapshot import Entry, Snapshot
@@ -72,7 +73,7 @@ class Run:
 
     @property
     def used(self) -> int:
-        kept = {message[0] for box in self.boxes.values() for message in box.messages.values()}
+        kept = [message[0] for box in self.boxes.values() for message in box.messages.values()]
         return sum(self.sizes[email] for email in kept)
 
     def deposit(self, name: str, size: int) -> None:
@@ -110,9 +111,17 @@ class Run:
 
     def copy(self, name: str, ranges: Any, target: str, *, move: bool = False) -> None:
         sources = self.boxes[name].among(ranges)
-        targets = [self.boxes[target].add(self.boxes[name].messages[uid]) for uid in sources]
-        function = changes.move if move else changes.copy
-        done = function(self.store.tx, self.account, self.id(name), ranges, target)
+        messages = [self.boxes[name].messages[uid] for uid in sources]
+        arguments = (self.store.tx, self.account, self.id(name), ranges, target, Terms(5e6, 0))
+        if move:
+            done = changes.move(*arguments, self.store.contents)
+        elif self.used + sum(self.sizes[message[0]] for message in messages) > QUOTA:
+            with pytest.raises(QuotaExceeded):
+                changes.copy(*arguments)
+            return
+        else:
+            done = changes.copy(*arguments)
+        targets = [self.boxes[target].add(message) for message in messages]
         assert (done.sources, done.targets) == (sources, targets)
         if move:
             for uid in sources:

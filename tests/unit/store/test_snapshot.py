@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from posthouse.store import changes, mailboxes, snapshot
-from posthouse.store.changes import Action
+from posthouse.store.changes import Action, Terms
+
+TERMS = Terms(now=5_000_000.0, limit=0)
 
 
 @pytest.mark.parametrize("step", [1, 2, 5, 20])
@@ -91,8 +93,8 @@ def test_no_query_of_a_session_scans_a_table(store: Any) -> None:
         store.deposit(account)
         changes.store(store.tx, account, mailbox, [(1, 2)], Action.ADD, 9, ["word"])
         changes.store(store.tx, account, mailbox, [(1, 1), (3, 3)], Action.SET, 1, unchanged_since=10**6)
-        changes.copy(store.tx, account, mailbox, [(1, 2)], "Archive")
-        changes.move(store.tx, account, mailbox, [(1, 1)], "Trash")
+        changes.copy(store.tx, account, mailbox, [(1, 2)], "Archive", TERMS)
+        changes.move(store.tx, account, mailbox, [(1, 1)], "Trash", TERMS, store.contents)
         changes.expunge(store.tx, store.contents, account, mailbox)
         snapshot.delta(store.tx, account, view.mailbox)
         mailboxes.statuses(store.tx, account)

@@ -123,8 +123,9 @@ class Appending:
             return self._failure
         user, services, messages = self._user, self._user.services, self._messages
         account, mailbox, limit = user.account, self._mailbox, services.mailbox_size_limit
+        now = services.clock.now()
         done = await user.write(
-            lambda tx: changes.append(tx, account, mailbox, messages, limit), long=len(messages) > _MANY
+            lambda tx: changes.append(tx, account, mailbox, messages, limit, now), long=len(messages) > _MANY
         )
         user.tell(done[-1].modseq)
         uids = write_sequence_set(one.uid for one in done).decode()

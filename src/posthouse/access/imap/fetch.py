@@ -73,6 +73,8 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     wanted = [item for item in items if isinstance(item, Section | Binary)]
     bodies = Item.BODY in items or not all(map(_is_plain, wanted))
     columns = [_STORED[item] for item in items if isinstance(item, Item) and item in _STORED]
+    if Item.SAVEDATE in items:
+        columns += [Column.SAVED, Column.ARRIVED]
     if wanted or bodies:
         columns += [Column.PREFIX, Column.HEAD]
     if bodies:
@@ -119,7 +121,7 @@ async def _lines(
                 continue
             ranges = _ranges(selected, indexes)
             look_up = user.read if len(indexes) <= _FEW else user.read_much
-            rows = await look_up(_query(user, selected, ranges, wanted.columns))
+            rows = await look_up(_query(selected, ranges, wanted.columns))
             if len(rows) < len(indexes):
                 missing = True
                 indexes = _still_there(selected, rows)
@@ -129,7 +131,7 @@ async def _lines(
             else:
                 yield _join(indexes, _columns(selected, wanted, indexes, rows))
         if marking is not None:
-            user.tell((await marking).modseq)
+            user.tell((await marking).modseq, selected.account)
         said = await user.news(expunges=uid)
         result = EXPUNGED if missing and not uid else completed("FETCH")
         if user.decoding.unknown:
@@ -148,9 +150,9 @@ def _uids_named(selected: Selected, command: commands.Fetch) -> Ranges:
 
 
 def _query(
-    user: User, selected: Selected, ranges: Ranges, columns: tuple[Column, ...]
+    selected: Selected, ranges: Ranges, columns: tuple[Column, ...]
 ) -> Callable[[Reader], list[tuple[Any, ...]]]:
-    return lambda reader: read.fetch(reader, user.account, selected.mailbox, ranges, columns)
+    return lambda reader: read.fetch(reader, selected.account, selected.mailbox, ranges, columns)
 
 
 def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[changes.Stored] | None:
@@ -159,7 +161,7 @@ def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[cha
     uids = [view.uids[index] for index in indexes_of(runs) if not view.flags[index] & Flag.SEEN]
     if not uids:
         return None
-    ranges, account, mailbox = ranges_of(uids), user.account, selected.mailbox
+    ranges, account, mailbox = ranges_of(uids), selected.account, selected.mailbox
     return user.services.database.write(
         [account],
         lambda tx: changes.store(tx, account, mailbox, ranges, Action.ADD, Flag.SEEN),
@@ -233,6 +235,9 @@ def _item_column(
         return [b"EMAILID (%b)" % email_id(view.emails[index]).encode() for index in indexes]
     if item is Item.THREADID:
         return [b"THREADID NIL"] * len(indexes)
+    if item is Item.SAVEDATE:
+        pairs = zip(by_column[Column.SAVED], by_column[Column.ARRIVED], strict=True) if by_column else ()
+        return [b'SAVEDATE "%b"' % imap_datetime(saved or arrived).encode() for saved, arrived in pairs]
     if item is Item.SIZE:
         return [b"RFC822.SIZE %d" % view.sizes[index] for index in indexes]
     if item is Item.INTERNALDATE:

@@ -39,7 +39,7 @@ async def select(user: User, command: commands.Select) -> Result:
         # What came in between was claimed with the rest: let it be seen here, and now.
         since = view.mailbox
         view.apply(await user.read(lambda reader: snapshot.delta(reader, account, since)))
-    selected = user.selected = Selected(view, command.read_only, recent_from, user.enabled)
+    selected = user.selected = Selected(account, view, command.read_only, recent_from, user.enabled)
     said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
     said += _renamed(user, command.mailbox, name, always=True)
     if command.resync is not None:

@@ -12,7 +12,7 @@ from posthouse.protocol.imap.commands import How
 from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.server import Result
 from posthouse.store import changes
-from posthouse.store.changes import Action
+from posthouse.store.changes import Action, Terms
 from posthouse.store.flags import keyword_text, with_keywords, without_keywords
 from posthouse.store.mailboxes import canonical_name
 from posthouse.store.uids import ALL, Ranges
@@ -36,7 +36,7 @@ async def store(user: User, command: commands.Store) -> Result:
     if not ranges:
         return completed("STORE", untagged=await user.news(expunges=command.uid))
     bits, words = flags.split(command.flags)
-    action, account, mailbox = _ACTIONS[command.how], user.account, selected.mailbox
+    action, account, mailbox = _ACTIONS[command.how], selected.account, selected.mailbox
     stored = await user.write(
         lambda tx: changes.store(
             tx, account, mailbox, ranges, action, bits, words, unchanged_since=command.unchanged_since
@@ -80,13 +80,18 @@ async def copy(user: User, command: commands.Copy) -> Result:
     """COPY (RFC 3501 §6.4.7), answered with COPYUID (RFC 4315 §3)."""
     selected = user.open
     ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
-    target, account, mailbox = canonical_name(command.mailbox), user.account, selected.mailbox
+    target, account, mailbox = canonical_name(command.mailbox), selected.account, selected.mailbox
+    terms = _terms(user)
     copied = await user.write(
-        lambda tx: changes.copy(tx, account, mailbox, ranges, target), long=_many(ranges)
+        lambda tx: changes.copy(tx, account, mailbox, ranges, target, terms), long=_many(ranges)
     )
     if copied.sources:
         user.tell(copied.modseq)
     return completed("COPY", _copyuid(copied), await user.news(expunges=True))
+
+
+def _terms(user: User) -> Terms:
+    return Terms(user.services.clock.now(), user.services.mailbox_size_limit)
 
 
 async def move(user: User, command: commands.Move) -> Result:
@@ -95,9 +100,10 @@ async def move(user: User, command: commands.Move) -> Result:
     ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
     if selected.read_only:
         return READ_ONLY
-    target, account, mailbox = canonical_name(command.mailbox), user.account, selected.mailbox
+    target, account, mailbox = canonical_name(command.mailbox), selected.account, selected.mailbox
+    terms, contents = _terms(user), user.services.contents
     moved = await user.write(
-        lambda tx: changes.move(tx, account, mailbox, ranges, target), long=_many(ranges)
+        lambda tx: changes.move(tx, account, mailbox, ranges, target, terms, contents), long=_many(ranges)
     )
     if not moved.sources:
         return completed("MOVE", untagged=await user.news(expunges=True))
@@ -141,7 +147,7 @@ async def close(user: User, command: commands.Close) -> Result:
 
 async def remove_deleted(user: User, ranges: Ranges) -> bool:
     """Remove the messages in `ranges` that are \\Deleted; whether there were any."""
-    account, mailbox, contents = user.account, user.open.mailbox, user.services.contents
+    account, mailbox, contents = user.open.account, user.open.mailbox, user.services.contents
     gone = await user.write(lambda tx: changes.expunge(tx, contents, account, mailbox, ranges), long=True)
     if gone.uids:
         user.tell(gone.modseq)

@@ -43,7 +43,7 @@ def changed_since(selected: Selected, runs: Runs, modseq: int) -> list[int]:
 
 async def vanished(user: User, selected: Selected, modseq: int, uids: Ranges) -> bytes:
     """VANISHED (EARLIER) for those of `uids` that were expunged after `modseq`, if any."""
-    account, view = user.account, selected.view
+    account, view = selected.account, selected.view
     mailbox = view.mailbox
 
     def query(reader: Reader) -> Ranges:

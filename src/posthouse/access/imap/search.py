@@ -46,8 +46,8 @@ class Need(IntEnum):
 
 
 _COLUMNS: dict[Need, tuple[Column, ...]] = {
-    Need.DATE: (Column.UID, Column.ARRIVED),
-    Need.HEAD: (Column.UID, Column.ARRIVED, Column.PREFIX, Column.HEAD),
+    Need.DATE: (Column.UID, Column.ARRIVED, Column.SAVED),
+    Need.HEAD: (Column.UID, Column.ARRIVED, Column.PREFIX, Column.HEAD, Column.SAVED),
     Need.BODY: (
         Column.UID,
         Column.ARRIVED,
@@ -56,6 +56,7 @@ _COLUMNS: dict[Need, tuple[Column, ...]] = {
         Column.CONTENT_SIZE,
         Column.BLOB,
         Column.BODY,
+        Column.SAVED,
     ),
 }
 _BATCH = {Need.DATE: 2000, Need.HEAD: 200, Need.BODY: 50}
@@ -188,10 +189,10 @@ class Search:
     async def _subjects(self, indexes: Sequence[int], wanted: Need) -> list[Subject]:
         view, user = self._selected.view, self._user
         ranges: Ranges = ranges_of(view.uids[index] for index in indexes)
-        columns, mailbox = _COLUMNS[wanted], self._selected.mailbox
+        columns, account, mailbox = _COLUMNS[wanted], self._selected.account, self._selected.mailbox
 
         def query(reader: Reader) -> list[tuple[Any, ...]]:
-            return read.fetch(reader, user.account, mailbox, ranges, columns)
+            return read.fetch(reader, account, mailbox, ranges, columns)
 
         subjects = []
         for row in await user.read_much(query):
@@ -267,6 +268,8 @@ class Search:
                 return lambda subject: bool(subject.row[1] >= edge)
             case searching.InternalDate(how, date):
                 return lambda subject: _compare(_day_of(subject.row[1]), how, date)
+            case searching.SavedDate(how, date):
+                return lambda subject: _compare(_day_of(subject.row[-1] or subject.row[1]), how, date)
             case searching.SentDate(how, date):
                 return lambda subject: _compare(_sent_day(subject.header), how, date)
             case searching.InHeader(name, text):
@@ -298,7 +301,7 @@ def need(key: SearchKey) -> Need:
             return max(need(one), need(other))
         case searching.Not(inner):
             return need(inner)
-        case searching.InternalDate() | searching.Age():
+        case searching.InternalDate() | searching.SavedDate() | searching.Age():
             return Need.DATE
         case searching.SentDate() | searching.InHeader():
             return Need.HEAD

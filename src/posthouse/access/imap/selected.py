@@ -24,6 +24,7 @@ from posthouse.store.uids import Ranges, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.access.imap.state import User
+    from posthouse.mail.envelope import AccountId
 
 Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
@@ -50,11 +51,15 @@ class Selected:
 
     __slots__ = (
         "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
-        "read_only", "saved", "view",
+        "account", "read_only", "saved", "view",
     )  # fmt: skip
 
-    def __init__(self, view: Snapshot, read_only: bool, recent_from: int, enabled: Enabled) -> None:
+    def __init__(
+        self, account: AccountId, view: Snapshot, read_only: bool, recent_from: int, enabled: Enabled
+    ) -> None:
         """UIDs from `recent_from` on are recent to this session; `enabled`: what its client understands."""
+        self.account = account
+        """Whose mailbox it is."""
         self.view = view
         self._enabled = enabled
         self._modseq_told = enabled.condstore
@@ -157,16 +162,16 @@ class Selected:
         What came of `own` alone is not said. Raises MailboxNotFound.
         """
         async with self._lock:
-            since = self.view.mailbox
-            delta = await user.read(lambda reader: snapshot.delta(reader, user.account, since))
+            since, account = self.view.mailbox, self.account
+            delta = await user.read(lambda reader: snapshot.delta(reader, account, since))
             if not delta.complete:
-                fresh = await user.read_much(lambda reader: snapshot.take(reader, user.account, since.id))
+                fresh = await user.read_much(lambda reader: snapshot.take(reader, account, since.id))
                 delta = self._difference(fresh)
             said = self._apply(delta, expunges, own)
             claims = not self.read_only and not self._enabled.rev2
             if delta.new and claims and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
-                mailbox, account = since.id, user.account
+                mailbox = since.id
                 user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
             return said
 

@@ -77,7 +77,7 @@ async def _columns(
 
     def make(reader: Reader) -> dict[int, tuple[Any, ...]]:
         made = {}
-        for uid, arrived, envelope in _rows(reader, user, selected, uids, (Column.ARRIVED, Column.ENVELOPE)):
+        for uid, arrived, envelope in _rows(reader, selected, uids, (Column.ARRIVED, Column.ENVELOPE)):
             made[uid] = tuple([maker(envelope, arrived) for maker in makers.values()])
         return made
 
@@ -90,11 +90,11 @@ async def _columns(
 
 
 def _rows(
-    reader: Reader, user: User, selected: Selected, uids: list[int], columns: tuple[Column, ...]
+    reader: Reader, selected: Selected, uids: list[int], columns: tuple[Column, ...]
 ) -> Iterator[tuple[Any, ...]]:
     for start in range(0, len(uids), _BATCH):
         ranges = ranges_of(uids[start : start + _BATCH])
-        yield from read.fetch(reader, user.account, selected.mailbox, ranges, (Column.UID, *columns))
+        yield from read.fetch(reader, selected.account, selected.mailbox, ranges, (Column.UID, *columns))
 
 
 def _sent(envelope: bytes, arrived: float) -> float:
@@ -210,7 +210,7 @@ async def thread(user: User, command: commands.Thread) -> Result:
 
     def make(reader: Reader) -> bytes:
         columns = (Column.ARRIVED, Column.ENVELOPE, *((Column.HEAD,) if by_references else ()))
-        known = [_known(numbers[uid], *row) for uid, *row in _rows(reader, user, selected, uids, columns)]
+        known = [_known(numbers[uid], *row) for uid, *row in _rows(reader, selected, uids, columns)]
         return threads.write(threads.by_references(known) if by_references else threads.by_subject(known))
 
     said = await user.read_much(make)

@@ -47,13 +47,13 @@ class User:
         """What `fn` finds, read by another thread."""
         return await self.services.database.read(fn)
 
-    async def write(self, closure: Callable[[Tx], T], *, long: bool = False) -> T:
-        """What `closure` returns once it is durable."""
-        return await self.services.database.write([self.account], closure, long=long)
+    async def write(self, closure: Callable[[Tx], T], *others: AccountId, long: bool = False) -> T:
+        """What `closure` returns once it is durable. It may touch the accounts `others` too."""
+        return await self.services.database.write([self.account, *others], closure, long=long)
 
-    def tell(self, modseq: int) -> None:
-        """Let other sessions know of a change."""
-        self.services.notifier.changed(self.account, modseq)
+    def tell(self, modseq: int, account: AccountId | None = None) -> None:
+        """Let other sessions know of a change: in this account, or another."""
+        self.services.notifier.changed(self.account if account is None else account, modseq)
 
     async def news(self, *, expunges: bool) -> bytes:
         """Untagged responses for what has changed in the selected mailbox, nothing where none is."""

@@ -25,6 +25,7 @@ class Item(Enum):
     MODSEQ = "MODSEQ"  # RFC 7162 §3.1.4.2
     EMAILID = "EMAILID"  # RFC 8474 §5.3
     THREADID = "THREADID"
+    SAVEDATE = "SAVEDATE"  # RFC 8514 §4.2
 
 
 class Text(Enum):

@@ -73,6 +73,13 @@ class InternalDate(NamedTuple):
     date: datetime.date
 
 
+class SavedDate(NamedTuple):
+    """The day on which the message came into the mailbox (RFC 8514 §4.3)."""
+
+    how: Day
+    date: datetime.date
+
+
 class Age(NamedTuple):
     """Seconds since the internal date (RFC 5032 §3): at least so many, or no more."""
 
@@ -126,8 +133,8 @@ class InText(NamedTuple):
 
 
 SearchKey: TypeAlias = (
-    All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | Age | SentDate | Larger | Smaller
-    | ModSeq | ObjectId | InHeader | InBody | InText
+    All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SavedDate | Age | SentDate | Larger
+    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText
 )  # fmt: skip
 
 
@@ -162,6 +169,7 @@ _FIXED: dict[str, SearchKey] = {
     "DRAFT": HasFlag("\\Draft"),
     "FLAGGED": HasFlag("\\Flagged"),
     "RECENT": HasFlag("\\Recent"),
+    "SAVEDATESUPPORTED": All(),  # RFC 8514 §4.3: of every mailbox
     "SEEN": HasFlag("\\Seen"),
     "UNANSWERED": Not(HasFlag("\\Answered")),
     "UNDELETED": Not(HasFlag("\\Deleted")),
@@ -269,6 +277,10 @@ def _internal(how: Day) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: InternalDate(how, keys._parser.date())
 
 
+def _saved(how: Day) -> Callable[[Keys, int], SearchKey]:
+    return lambda keys, depth: SavedDate(how, keys._parser.date())
+
+
 def _sent(how: Day) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: SentDate(how, keys._parser.date())
 
@@ -288,6 +300,9 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "OLDER": _age(older=True),
     "ON": _internal(Day.ON),
     "OR": Keys._or,
+    "SAVEDBEFORE": _saved(Day.BEFORE),
+    "SAVEDON": _saved(Day.ON),
+    "SAVEDSINCE": _saved(Day.SINCE),
     "SENTBEFORE": _sent(Day.BEFORE),
     "SENTON": _sent(Day.ON),
     "SENTSINCE": _sent(Day.SINCE),

@@ -107,6 +107,7 @@ CAPABILITIES = (
     "IMAP4rev2",  # RFC 9051
     "LITERAL+",  # RFC 7888
     "OBJECTID",  # RFC 8474
+    "SAVEDATE",  # RFC 8514
     "WITHIN",  # RFC 5032
     *dict.fromkeys(name for verb in VERBS for name in verb.capability.split()),
 )
