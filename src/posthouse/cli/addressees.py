@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posthouse.mail import mailboxes, words
+from posthouse.mail import charset, mailboxes, words
 from posthouse.mail.address import Address, AddressError, parse_address
 from posthouse.mail.header import unfold
 
@@ -18,7 +18,7 @@ def read_addresses(text: bytes, origin: str = "") -> list[tuple[str, Address]]:
         if entry.local is None or entry.domain is None:  # a group's name or end
             continue
         local, domain = entry.local.decode("utf-8", "replace"), entry.domain.decode("utf-8", "replace")
-        name = words.decode(words.eight_bit(entry.name or b""))
+        name = words.decode(charset.eight_bit(entry.name or b""))
         found.append((name, qualified(local, domain or origin, may_quote=may_quote)))
     return found
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import idna
 
-from posthouse.mail import mailboxes, words
+from posthouse.mail import charset, mailboxes, words
 from posthouse.mail.header import unfold
 
 LOCAL_LIMIT = 64
@@ -253,5 +253,5 @@ def parse_mailbox_list(header_value: str) -> list[tuple[str, Address]]:
         address = parse_address(
             f"{local if _is_dot_atom(local) else _quote(local)}@{domain}" if domain else local
         )
-        found.append((words.decode(words.eight_bit(mailbox.name or b"")), address))
+        found.append((words.decode(charset.eight_bit(mailbox.name or b"")), address))
     return found

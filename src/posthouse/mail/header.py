@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from posthouse.mail import words
+from posthouse.mail import charset, words
 
 USUAL = (
     "Bcc", "Cc", "Date", "Delivered-To", "From", "In-Reply-To", "Message-ID", "Received", "Reply-To",
@@ -99,7 +99,7 @@ def unfold(value: bytes) -> bytes:
 
 def field_value_text(raw: bytes) -> str:
     """What a value says: encoded words decoded, other 8-bit octets read as UTF-8 or Windows-1252."""
-    return words.decode(words.eight_bit(raw))
+    return words.decode(charset.eight_bit(raw))
 
 
 def remove_fields(head: bytes, names: Iterable[str]) -> bytes:

@@ -1,7 +1,4 @@
-"""Encoded words (RFC 2047): text beyond ASCII in header fields, read tolerantly and written properly.
-
-Unknown or dangerous charsets are not looked up: the octets are then taken as UTF-8 or Windows-1252.
-"""
+"""Encoded words (RFC 2047): text beyond ASCII in header fields, read tolerantly and written properly."""
 
 from __future__ import annotations
 
@@ -9,37 +6,14 @@ import base64
 import binascii
 import quopri
 import re
-from encodings.aliases import aliases
+
+from posthouse.mail import charset
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([BbQq])\?([^?\s]*)\?=")
 _BETWEEN = re.compile(r"[ \t\r\n]+\Z")
 
-# Not a charset of text, or quadratic in time.
-_REFUSED = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
-_CHARSETS = {name for pair in aliases.items() for name in pair} | {"utf_8", "utf_8_sig", "utf_16", "utf_32"}
-_CHARSETS -= {name for name, codec in aliases.items() if codec.endswith("_codec")} | _REFUSED
-
 _LINE = 75
 """Characters of one encoded word at most (RFC 2047 §2)."""
-
-
-def eight_bit(octets: bytes) -> str:
-    """Octets of unknown charset as text: UTF-8 if they are, Windows-1252 if not. Never fails."""
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("cp1252", "replace")
-
-
-def decode_octets(octets: bytes, charset: str) -> str:
-    """Text in a charset named by mail; an unknown one is taken as `eight_bit` does. Never fails."""
-    name = charset.lower().replace("-", "_").replace(" ", "_")
-    if name not in _CHARSETS:
-        return eight_bit(octets)
-    try:
-        return octets.decode(name, "replace")
-    except (LookupError, UnicodeError, ValueError):
-        return eight_bit(octets)
 
 
 def decode(text: str) -> str:
@@ -78,12 +52,12 @@ def _join(run: list[tuple[str, bytes]]) -> str:
     pieces: list[str] = []
     position = 0
     while position < len(run):
-        charset = run[position][0].lower()
+        name = run[position][0].lower()
         octets = bytearray()
-        while position < len(run) and run[position][0].lower() == charset:
+        while position < len(run) and run[position][0].lower() == name:
             octets += run[position][1]
             position += 1
-        pieces.append(decode_octets(bytes(octets), charset))
+        pieces.append(charset.decode(bytes(octets), name))
     return "".join(pieces)
 
 

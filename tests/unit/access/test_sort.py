@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.access.imap import sort
-from posthouse.access.imap.text import fold
+from posthouse.mail.casefold import fold
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import envelope
 from tests.unit.access.conftest import Server

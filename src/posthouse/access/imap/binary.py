@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from posthouse.access.imap.sections import NIL, Structures
-from posthouse.access.imap.transfer import IDENTITY, KNOWN, cut, decode
 from posthouse.mail.content import CHUNK
 from posthouse.mail.mime import Part
 from posthouse.mail.section import find_part
+from posthouse.mail.transfer import IDENTITY, KNOWN, cut, decode
 from posthouse.protocol.imap.fetching import Binary
 from posthouse.store.read import Message
 

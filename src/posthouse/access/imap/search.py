@@ -20,8 +20,10 @@ from posthouse.access.imap import flags, results
 from posthouse.access.imap.objects import email_id
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
 from posthouse.access.imap.state import User, completed
-from posthouse.access.imap.text import body_contains, fold, header_text
+from posthouse.mail.casefold import Finder, fold
 from posthouse.mail.header import HeaderIndex, field_value_text
+from posthouse.mail.mime import Part
+from posthouse.mail.text import header_text, read_body_text
 from posthouse.protocol.imap import commands, searching
 from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.searching import Day, SearchKey
@@ -229,7 +231,7 @@ class Search:
         assert subject.message is not None
         email = self._selected.view.emails[subject.index]
         root = await self._user.structures.of(email, subject.message)
-        return await body_contains(subject.message, root, sought)
+        return await _body_contains(subject.message, root, sought)
 
     def _test(self, key: SearchKey) -> Callable[[Subject], bool]:
         """A key that needs no body, as a function."""
@@ -290,6 +292,14 @@ class Search:
             return lambda subject: bool(view.flags[subject.index] & bit)
         word = flag.lower()
         return lambda subject: word in view.keywords[subject.index].lower().split()
+
+
+async def _body_contains(message: Message, root: Part, sought: str) -> bool:
+    finder = Finder([sought])
+    async for piece in read_body_text(message, root):
+        if not finder.feed(piece, False):
+            return True
+    return not finder.feed("", True)
 
 
 def need(key: SearchKey) -> Need:

@@ -15,7 +15,7 @@ from posthouse.access.imap import search, threads
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.access.imap.subjects import base_subject
-from posthouse.access.imap.text import fold
+from posthouse.mail.casefold import fold
 from posthouse.mail.dates import parse_date
 from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.protocol.imap import commands

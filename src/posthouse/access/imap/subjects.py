@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from posthouse.access.imap.text import fold
+from posthouse.mail.casefold import fold
 
 _BLOB = re.compile(r"\[[^\[\]]*\]\s*")
 _LEADER = re.compile(r"(?:\[[^\[\]]*\]\s*)*(?:re|fwd?)\s*(?:\[[^\[\]]*\]\s*)?:\s*", re.IGNORECASE)

@@ -29,6 +29,21 @@ def cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
     return octets[:end], octets[end:]
 
 
+class Decoding:
+    """One transfer encoding undone piece by piece."""
+
+    __slots__ = ("_encoding", "_rest")
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._rest = b""
+
+    def decode(self, octets: bytes, last: bool) -> bytes:
+        """What can be decoded now; the rest comes with the next piece."""
+        ready, self._rest = cut(self._rest + octets, self._encoding, last)
+        return decode(ready, self._encoding)
+
+
 def decode(octets: bytes, encoding: str) -> bytes:
     """Octets without their transfer encoding; those of an unknown one, and of none, as they are."""
     if encoding == "quoted-printable":

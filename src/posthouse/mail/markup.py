@@ -1,0 +1,96 @@
+"""HTML as text: what a reader would see of it, piece by piece, in time that grows with its length only.
+
+This is no parser of HTML and builds no tree, so that nothing hostile in it can grow or nest: tags go,
+those within a line without a trace and all others for a line end; scripts, style sheets and comments go
+with what is in them; character references become characters; the text in place of an image stays.
+A library would want the whole document in memory and read it in code that is not memory-safe.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+_HELD = 8 * 1024
+"""Characters of an unfinished tag that wait for its end; what is longer is taken as text."""
+
+_QUOTED = r"(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+>"
+_REST = f"(?:{_QUOTED}|[^<>]*+>)"
+# No attempt goes beyond the next "<", so all of them together read the text once or twice.
+_IMAGE = re.compile(r"<img\b(?>[^<>]*?\salt\s*+=\s*+(?:\"([^\"<]*+)\"|'([^'<]*+)'))[^<>]*+>", re.IGNORECASE)
+_INLINE = re.compile(
+    r"</?(?:a|abbr|acronym|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|o:p|q|s|samp|small|span"
+    r"|strike|strong|sub|sup|tt|u|var|wbr)(?=[\s/>])" + _REST,
+    re.IGNORECASE,
+)
+_TAG = re.compile("<[a-zA-Z/!?]" + _REST)
+_SURELY_TAG = re.compile("<" + _QUOTED)
+_UNSEEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.IGNORECASE)
+_ENDS = {
+    "": re.compile(r"--!?>"),
+    "script": re.compile(r"</script[^<>]*+>", re.IGNORECASE),
+    "style": re.compile(r"</style[^<>]*+>", re.IGNORECASE),
+    "template": re.compile(r"</template[^<>]*+>", re.IGNORECASE),
+}
+_LONGEST_END = 64
+_LONGEST_REFERENCE = 40
+
+
+class Markup:
+    """The text of one HTML document."""
+
+    __slots__ = ("_held", "_until")
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._until: re.Pattern[str] | None = None
+
+    def feed(self, text: str, last: bool) -> str:
+        """What the next piece says, as far as it is certain."""
+        data = self._held + text
+        seen: list[str] = []
+        position = 0
+        while True:
+            if self._until is not None:
+                end = self._until.search(data, position)
+                if end is None:
+                    position = max(position, len(data) - _LONGEST_END)
+                    break
+                self._until = None
+                position = end.end()
+            unseen = _UNSEEN.search(data, position)
+            if unseen is None:
+                break
+            seen.append(data[position : unseen.start()])
+            self._until = _ENDS[(unseen[1] or "").lower()]
+            position = unseen.end()
+        if self._until is None:
+            cut = len(data) if last else _certain(data, position)
+            seen.append(data[position:cut])
+            position = cut
+        self._held = "" if last else data[position:]
+        return _without_tags("".join(seen))
+
+
+def _certain(data: str, position: int) -> int:
+    """Where to cut so that no tag, and no character reference, lies on both sides."""
+    opening = data.rfind("<", max(position, len(data) - _HELD))
+    if opening >= 0 and _SURELY_TAG.match(data, opening) is None:
+        return opening
+    reference = data.rfind("&", max(position, len(data) - _LONGEST_REFERENCE))
+    if reference >= 0 and data.find(";", reference) < 0:
+        return reference
+    return len(data)
+
+
+def _without_tags(text: str) -> str:
+    if "<" in text:
+        if "<img" in text or "<IMG" in text:
+            text = _IMAGE.sub(r" \1\2 ", text)
+        text = _TAG.sub("\n", _INLINE.sub("", text))
+    return html.unescape(text) if "&" in text else text
+
+
+def to_text(document: str) -> str:
+    """What a whole document says."""
+    return Markup().feed(document, True)
