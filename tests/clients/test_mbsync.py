@@ -138,20 +138,57 @@ def test_new_letters_and_new_folders_go_both_ways(synchronise, home: Path, alice
     assert subjects(home, "Reise/2026") == ["from there"]
 
 
-def test_500_messages_and_then_nothing_more_to_do(synchronise, home: Path, alice: Person) -> None:
+def test_a_conflict_loses_no_letter_and_no_flag(synchronise, home: Path, alice: Person) -> None:
+    """What one side deletes and the other changes; both are offline meanwhile."""
+    alice.given(["one", "two", "three"])
+    synchronise()
+
+    here = maildir(home)
+    for key, letter in list(here.items()):
+        if letter["Subject"] == "one":
+            here.remove(key)
+        elif letter["Subject"] == "two":
+            letter.set_flags("F")
+            letter.set_subdir("cur")
+            here[key] = letter
+    with alice.imap() as client:
+        client.store("1", "+FLAGS", r"\Flagged")
+        client.store("2", "+FLAGS", r"\Answered")
+        client.store("3", "+FLAGS", r"\Deleted")
+        client.expunge()
+    alice.given(["four"])
+    here.add(b"From: carol@south.test\nSubject: five\n\nx\n")
+    synchronise()
+    synchronise()
+
+    assert sorted(alice.subjects()) == subjects(home) == ["five", "four", "two"]
+    flags = dict(zip(alice.subjects(), alice.flags(), strict=True))
+    assert flags["two"] == {"\\Flagged", "\\Answered"}
+    assert {letter.get_flags() for letter in maildir(home) if letter["Subject"] == "two"} == {"FR"}
+
+
+def test_5000_messages_both_ways_and_then_nothing_more_to_do(synchronise, home: Path, alice: Person) -> None:
+    # given 4,000 messages there, appended without waiting for each answer, and 1,000 here
     with alice.imap() as client:
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for number in range(500):
-            octets = f"Subject: {number}\r\n\r\n{'x' * 60}\r\n".encode()
-            assert client.append("INBOX", "", None, octets)[0] == "OK"  # type: ignore[arg-type]
+        for start in range(0, 4000, 500):
+            letters = [f"Subject: {number}\r\n\r\n{'x' * 60}\r\n" for number in range(start, start + 500)]
+            text = "".join(f" {{{len(letter)}+}}\r\n{letter}" for letter in letters)
+            client.send(f"{client._new_tag().decode()} APPEND INBOX{text}\r\n".encode())
+        client.noop()
+    (home / "mail/INBOX").mkdir()
+    for name in ("cur", "new", "tmp"):
+        (home / "mail/INBOX" / name).mkdir()
+    for number in range(4000, 5000):
+        (home / f"mail/INBOX/new/{number}.here").write_text(f"Subject: {number}\n\n{'x' * 60}\n")
+
     synchronise()
     before = files(home)
-
     synchronise()
 
-    assert len(before) == 500
+    assert len(before) == len(alice.flags()) == 5000
+    assert {str(letter["Subject"]) for letter in maildir(home)} == {str(number) for number in range(5000)}
     assert files(home) == before
-    assert len(alice.flags()) == 500
 
 
 def files(home: Path) -> set[tuple[str, int]]:
