@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from types import TracebackType
-
 from posthouse.net.listener import drain
+from tests.imapclient import ImapClient
 from tests.unit.access.conftest import Server
 
 LETTER = b"From: alice@example.net\r\nSubject: x\r\n\r\nHello\r\n"
 
 
-class Client:
-    """A client that says exactly what it is told, and hears exactly what is said."""
+class Client(ImapClient):
+    """Bob."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
-        self._count = 0
-
-    @property
-    def tag(self) -> str:
-        """Of the last command."""
-        return f"t{self._count}"
-
-    async def __aenter__(self) -> Client:
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._server.imap_port)
-        await self.line()
-        await self.do("LOGIN bob secret")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.writer.close()
-        await self.writer.wait_closed()
-
-    async def line(self) -> str:
-        async with asyncio.timeout(10):
-            return (await self.reader.readuntil(b"\r\n")).decode().rstrip("\r\n")
-
-    def send(self, text: str) -> None:
-        self.writer.write(text.encode() + b"\r\n")
-
-    async def do(self, command: str) -> list[str]:
-        """All lines up to and with the tagged one, without its tag."""
-        self._count += 1
-        tag = self.tag
-        self.send(f"{tag} {command}")
-        lines = []
-        while not (line := await self.line()).startswith(tag + " "):
-            lines.append(line)
-        return [*lines, line.removeprefix(tag + " ")]
+        super().__init__(server.imap_port, "bob", "secret")
 
 
 async def test_expunge_waits_until_it_may_be_said(server: Server) -> None:
