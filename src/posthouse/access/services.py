@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from posthouse.ports import Clock
     from posthouse.store.content import Contents
     from posthouse.store.notify import Notifier
+    from posthouse.store.shared import Snapshots
 
 Authenticate: TypeAlias = "Callable[[str, str, str], Awaitable[Authenticated | Reply]]"
 """Login name, password, address of the client → who it is, or why not."""
@@ -29,6 +30,7 @@ class Services:
     blobs: Blobs
     contents: Contents
     notifier: Notifier
+    snapshots: Snapshots
     authenticate: Authenticate
     clock: Clock
     new_id: Callable[[], int]

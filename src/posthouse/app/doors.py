@@ -18,6 +18,7 @@ from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
 from posthouse.protocol.smtp.server import Limits, ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
+from posthouse.store.shared import Snapshots
 
 if TYPE_CHECKING:
     pass
@@ -51,6 +52,7 @@ class Doors:
         self._count = count
         self.mid_letter = MidLetter()
         self._limits = ConnectionLimits()
+        self._snapshots = Snapshots(road.database)
         self._smtp: dict[str, Service] = {}
         self._names = [name for name in sockets if name in SERVED]
         self.configure()
@@ -69,6 +71,7 @@ class Doors:
             blobs=road.blobs,
             contents=road.contents,
             notifier=road.notifier,
+            snapshots=self._snapshots,
             authenticate=road.authenticator.authenticate,
             clock=road.clock,
             new_id=road.ids.new,

@@ -3,13 +3,16 @@
 One query reads a mailbox; columns are arrays, not objects per message, so that a hundred thousand
 messages cost a few megabytes. `delta` then tells what became new, changed or vanished after a modseq,
 at a cost that does not grow with the mailbox unless flags have changed.
+
+Snapshots that know the same share their columns (`share`, `adopt`); who changes one copies first what it
+changes. `shared.Snapshots` keeps them for the sessions of a worker.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import compress, islice
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,12 +75,13 @@ _ROWS = 1000
 class Snapshot:
     """A mailbox at one modseq. All columns have one value per message, by ascending UID."""
 
-    __slots__ = ("emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids")
+    __slots__ = ("_shared", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids")
 
     def __init__(
         self, mailbox: Mailbox, recent: int, rows: Iterable[tuple[int, int, int, int, str, int]]
     ) -> None:
         """`rows` have the columns of `Entry`, by ascending UID."""
+        self._shared = False
         self.mailbox = mailbox
         self.recent = recent
         """UIDs from here on are recent (RFC 3501 §2.3.2), unless another session has claimed them."""
@@ -116,20 +120,43 @@ class Snapshot:
             self.modseqs[index],
         )
 
+    def share(self) -> Snapshot:
+        """Another that knows the same, at no cost."""
+        other = Snapshot(self.mailbox, self.recent, ())
+        other.adopt(self)
+        return other
+
+    def adopt(self, other: Snapshot) -> None:
+        """Know what `other` knows, and nothing else."""
+        self._shared = other._shared = True
+        self.mailbox, self.recent = other.mailbox, other.recent
+        self.uids, self.emails, self.sizes = other.uids, other.emails, other.sizes
+        self.flags, self.keywords, self.modseqs = other.flags, other.keywords, other.modseqs
+
+    def _own(self) -> None:
+        """Columns that others see as well are theirs from now on; ours are copies."""
+        if self._shared:
+            self._shared = False
+            self.uids, self.emails, self.sizes = self.uids[:], self.emails[:], self.sizes[:]
+            self.flags, self.keywords, self.modseqs = self.flags[:], self.keywords[:], self.modseqs[:]
+
+    def effect(self, delta: Delta) -> Applied:
+        """What `apply` would do."""
+        gone = [uid for start, end in self._slices(delta.vanished) for uid in self.uids[start:end]]
+        changed = [entry.uid for _, entry in self._newer(delta.changed)]
+        return Applied(gone, changed, len(self._beyond(delta.new)))
+
     def apply(self, delta: Delta) -> Applied:
         """Bring the snapshot up to date with a delta taken since it; twice does no harm."""
-        expunged = self._remove(delta.vanished)
-        changed = []
-        for entry in delta.changed:
-            at = self.index(entry.uid)
-            if at is not None and self.modseqs[at] < entry.modseq:
-                self.flags[at] = entry.flags
-                self.keywords[at] = entry.keywords
-                self.modseqs[at] = entry.modseq
-                changed.append(entry.uid)
-        last = self.uids[-1] if self.uids else 0
-        new = [entry for entry in delta.new if entry.uid > last]
-        for uid, email, size, flags, keywords, modseq in new:
+        applied = self.effect(delta)
+        if applied.expunged or applied.changed or applied.added:
+            self._own()
+        self._remove(self._slices(delta.vanished))
+        for at, entry in self._newer(delta.changed):
+            self.flags[at] = entry.flags
+            self.keywords[at] = entry.keywords
+            self.modseqs[at] = entry.modseq
+        for uid, email, size, flags, keywords, modseq in self._beyond(delta.new):
             self.uids.append(uid)
             self.emails.append(email)
             self.sizes.append(size)
@@ -138,20 +165,39 @@ class Snapshot:
             self.modseqs.append(modseq)
         self.mailbox = delta.mailbox
         self.recent = delta.recent
-        return Applied(expunged, changed, len(new))
+        return applied
 
-    def _remove(self, runs: list[tuple[int, int]]) -> list[int]:
+    def _beyond(self, entries: list[Entry]) -> list[Entry]:
+        last = self.uids[-1] if self.uids else 0
+        return [entry for entry in entries if entry.uid > last]
+
+    def _newer(self, entries: list[Entry]) -> Iterator[tuple[int, Entry]]:
+        """Where those of the messages stand of which more is known than the snapshot knows."""
+        uids, modseqs = self.uids, self.modseqs
+        at, count = -1, len(uids)
+        for entry in entries:
+            at += 1  # mostly neighbours
+            if at >= count or uids[at] != entry.uid:
+                at = bisect_left(uids, entry.uid)
+                if at >= count or uids[at] != entry.uid:
+                    continue
+            if modseqs[at] < entry.modseq:
+                yield at, entry
+
+    def _slices(self, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
         slices = []
         for first, last in runs:
             start, end = bisect_left(self.uids, first), bisect_right(self.uids, last)
             if start < end:
                 slices.append((start, end))
-        expunged = [uid for start, end in slices for uid in self.uids[start:end]]
+        return slices
+
+    def _remove(self, slices: list[tuple[int, int]]) -> None:
         if len(slices) <= _FEW:
             for start, end in reversed(slices):
                 for column in (self.uids, self.emails, self.sizes, self.flags, self.keywords, self.modseqs):
                     del column[start:end]
-            return expunged
+            return
         kept = bytearray(b"\1") * len(self.uids)
         for start, end in slices:
             kept[start:end] = bytes(end - start)
@@ -161,7 +207,6 @@ class Snapshot:
         self.flags = bytearray(compress(self.flags, kept))
         self.keywords = list(compress(self.keywords, kept))
         self.modseqs = array("q", compress(self.modseqs, kept))
-        return expunged
 
 
 _MAILBOX = "id, name, uidvalidity, uidnext, modseq, special"

@@ -31,6 +31,7 @@ from posthouse.net.listener import Listener, drain
 from posthouse.store import content, mailboxes
 from posthouse.store.deposit import Deposited, deposit
 from posthouse.store.notify import Notifier
+from posthouse.store.shared import Snapshots
 
 T = TypeVar("T")
 PREFIX = b"Received: from there by here; Mon, 2 Nov 2026 13:04:05 +0000\r\n"
@@ -133,6 +134,7 @@ async def serving(directory: Path) -> AsyncIterator[Server]:
         blobs=blobs,
         contents=content.Contents(in_queue, lambda tx, names: None),
         notifier=notifier,
+        snapshots=Snapshots(database),
         authenticate=authenticate,
         clock=Clock(),
         new_id=lambda: next(ids),

@@ -12,7 +12,7 @@ from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.syntax import mailbox_octets
-from posthouse.store import changes, mailboxes, removal, snapshot
+from posthouse.store import changes, mailboxes, removal
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound, SpecialUse, canonical_name
 
 _log = log.get("access")
@@ -32,13 +32,13 @@ async def select(user: User, command: commands.Select) -> Result:
     if mailbox is None:
         raise MailboxNotFound(f"There is no mailbox {name}")
     id = mailbox.id
-    view = await user.read_much(lambda reader: snapshot.take(reader, account, id))
+    snapshots = user.services.snapshots
+    view = await snapshots.open(account, id)
     recent_from = view.recent
     if not user.enabled.rev2 and not command.read_only and view.recent < view.mailbox.uidnext:
         recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id))
         # What came in between was claimed with the rest: let it be seen here, and now.
-        since = view.mailbox
-        view.apply(await user.read(lambda reader: snapshot.delta(reader, account, since)))
+        view = await snapshots.open(account, id)
     selected = user.selected = Selected(account, view, command.read_only, recent_from, user.enabled)
     said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
     said += _renamed(user, command.mailbox, name, always=True)

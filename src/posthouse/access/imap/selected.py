@@ -1,9 +1,10 @@
 """A selected mailbox: the client's view of it, kept in step with the store.
 
-The view is a snapshot. It changes only in `news`, which reads what happened since, applies it and says
-it in untagged responses; so sequence numbers mean the same to client and server at every moment. Where
-EXPUNGE may not be said (RFC 3501 §7.4.1: no command in progress, or FETCH, STORE, SEARCH) expunged
-messages stay in the view until the next opportunity, and only then are taken out.
+The view is a snapshot, shared with other sessions while all know the same. It changes only in `news`, which
+reads what happened since, applies it and says it in untagged responses; so sequence numbers mean the same to
+client and server at every moment. Where EXPUNGE may not be said (RFC 3501 §7.4.1: no command in progress, or
+FETCH, STORE, SEARCH) expunged messages stay in the view until the next opportunity, and only then are taken
+out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
 from posthouse.store import changes, snapshot
 from posthouse.store.flags import Flag
-from posthouse.store.snapshot import Delta, Entry, Snapshot
+from posthouse.store.snapshot import Applied, Delta, Entry, Snapshot
 from posthouse.store.uids import Ranges, ranges_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
 
 _BATCH_OCTETS = 2 * 1024 * 1024
+_UNSEEN = bytes(not bits & Flag.SEEN for bits in range(256))
 
 
 class OwnChange(NamedTuple):
@@ -104,7 +106,7 @@ class Selected:
         """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2)."""
         mailbox = self.view.mailbox
         lines = [self.flag_lines(), self._exists()]
-        unseen = next((n for n, bits in enumerate(self.view.flags, 1) if not bits & Flag.SEEN), 0)
+        unseen = self.view.flags.translate(_UNSEEN).find(1) + 1
         if unseen and not self._enabled.rev2:
             lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % unseen)
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
@@ -163,11 +165,11 @@ class Selected:
         """
         async with self._lock:
             since, account = self.view.mailbox, self.account
-            delta = await user.read(lambda reader: snapshot.delta(reader, account, since))
+            delta = await user.services.snapshots.follow(account, since)
             if not delta.complete:
                 fresh = await user.read_much(lambda reader: snapshot.take(reader, account, since.id))
                 delta = self._difference(fresh)
-            said = self._apply(delta, expunges, own)
+            said = self._apply(user, delta, expunges, own)
             claims = not self.read_only and not self._enabled.rev2
             if delta.new and claims and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
@@ -175,7 +177,7 @@ class Selected:
                 user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
             return said
 
-    def _apply(self, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
+    def _apply(self, user: User, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
         lines: list[bytes] = []
         if not self._pending:
             self._synced = self.view.mailbox.modseq
@@ -187,7 +189,7 @@ class Selected:
         unsaid = set() if own is None else self._known(delta.changed, own)
         new = [entry.uid for entry in delta.new if entry.uid >= delta.recent]
         self._recent += ranges_of(new)
-        applied = self.view.apply(delta._replace(vanished=vanished))
+        applied = self._advance(user, delta._replace(vanished=vanished))
         if applied.added:
             lines.append(self._exists())
         if applied.changed or applied.added:
@@ -198,6 +200,19 @@ class Selected:
         if self._enabled.condstore:
             self._say_modseqs(lines, unsaid if own and own.expected else ())
         return b"".join(lines)
+
+    def _advance(self, user: User, delta: Delta) -> Applied:
+        """Bring the view up to date; with nothing held back it is what all sessions share."""
+        shared = user.services.snapshots
+        newest = None if self._pending else shared.newest(self.account, delta.mailbox)
+        if newest is None:
+            applied = self.view.apply(delta)
+            if not self._pending:
+                shared.keep(self.account, self.view)
+            return applied
+        applied = self.view.effect(delta)
+        self.view.adopt(newest)
+        return applied
 
     def _say_modseqs(self, lines: list[bytes], silent: Iterable[int]) -> None:
         """What else RFC 7162 wants said: modseqs of what was changed in silence, and how far we are."""

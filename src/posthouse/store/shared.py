@@ -1,0 +1,125 @@
+"""Snapshots shared by the sessions of a worker: a mailbox is read once, however many have it open.
+
+The newest snapshot of each mailbox is kept, and what brought it up to date from the one before. A session
+that opens the mailbox gets a share of it; one that follows it is told what happened, and can then take a
+share again: a thousand sessions in one mailbox hold its columns once, and a change is read once. Whether
+anything has changed is asked of the database each time, so that nothing is served that is out of date.
+
+What is kept is bounded; what was not used for longest goes first. Sessions keep what they have.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from posthouse.store import snapshot
+from posthouse.store.mailboxes import Mailbox, MailboxNotFound
+from posthouse.store.snapshot import Delta, Snapshot
+
+if TYPE_CHECKING:
+    from posthouse.db import Database
+    from posthouse.mail.envelope import AccountId
+
+MESSAGES = 2_000_000
+"""Messages in all snapshots that are kept, at most; each is some 40 octets."""
+
+_Key: TypeAlias = "tuple[AccountId, int]"
+
+
+class _Kept(NamedTuple):
+    """A mailbox as last seen."""
+
+    newest: Snapshot
+    since: int
+    """The modseq from which …"""
+    delta: Delta | None
+    """… this brought it up to date."""
+
+
+class Snapshots:
+    """The snapshots of one worker; only the loop's thread uses it."""
+
+    def __init__(self, database: Database, messages: int = MESSAGES) -> None:
+        """`messages`: in all snapshots, at most."""
+        self._database = database
+        self._most = messages
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._messages = 0
+
+    async def open(self, account: AccountId, mailbox: int) -> Snapshot:
+        """The mailbox with this id as it is now, as a share. Raises `MailboxNotFound`."""
+        kept = self._kept.get((account, mailbox))
+        if kept is None:
+            return await self._anew(account, mailbox)
+        await self.follow(account, kept.newest.mailbox)
+        kept = self._kept.get((account, mailbox))
+        return kept.newest.share() if kept is not None else await self._anew(account, mailbox)
+
+    async def follow(self, account: AccountId, since: Mailbox) -> Delta:
+        """What happened since a session's snapshot. Raises `MailboxNotFound`."""
+        kept = self._kept.get((account, since.id))
+        if kept is not None and kept.delta is not None and kept.since == since.modseq:
+            known = kept.delta
+            more = await self._read(account, known.mailbox)
+            if more.mailbox.modseq == known.mailbox.modseq:
+                return known._replace(mailbox=more.mailbox, recent=more.recent)
+        return await self._read(account, since)
+
+    def newest(self, account: AccountId, mailbox: Mailbox) -> Snapshot | None:
+        """The snapshot kept of this mailbox, if it is of the same modseq. Not to be changed."""
+        kept = self._kept.get((account, mailbox.id))
+        return kept.newest if kept is not None and kept.newest.mailbox.modseq == mailbox.modseq else None
+
+    def keep(self, account: AccountId, view: Snapshot) -> None:
+        """Have this one shared from now on, unless there is a newer one."""
+        kept = self._kept.get((account, view.mailbox.id))
+        if kept is None or kept.newest.mailbox.modseq < view.mailbox.modseq:
+            self._put((account, view.mailbox.id), _Kept(view.share(), 0, None))
+
+    async def _anew(self, account: AccountId, mailbox: int) -> Snapshot:
+        taken = await self._database.read(lambda reader: snapshot.take(reader, account, mailbox))
+        self.keep(account, taken)
+        return taken
+
+    async def _read(self, account: AccountId, since: Mailbox) -> Delta:
+        key = account, since.id
+        try:
+            delta = await self._database.read(
+                lambda reader: snapshot.delta(reader, account, since), point=True
+            )
+        except MailboxNotFound:
+            self._drop(key)
+            raise
+        kept = self._kept.get(key)
+        if not delta.complete:
+            self._drop(key)
+        elif kept is not None:
+            self._kept.move_to_end(key)
+            if kept.newest.mailbox.modseq == since.modseq:
+                self._advance(key, kept, delta)
+        return delta
+
+    def _advance(self, key: _Key, kept: _Kept, delta: Delta) -> None:
+        """Bring what is kept up to date with a delta taken since it."""
+        newest, before, since = kept.newest, len(kept.newest), kept.newest.mailbox.modseq
+        newest.apply(delta)
+        if delta.mailbox.modseq != since:
+            self._messages += len(newest) - before
+            self._kept[key] = _Kept(newest, since, delta)
+            self._trim()
+
+    def _put(self, key: _Key, kept: _Kept) -> None:
+        self._drop(key)
+        self._kept[key] = kept
+        self._messages += len(kept.newest)
+        self._trim()
+
+    def _drop(self, key: _Key) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._messages -= len(kept.newest)
+
+    def _trim(self) -> None:
+        while self._messages > self._most and self._kept:
+            self._drop(next(iter(self._kept)))

@@ -1,0 +1,163 @@
+"""Shared snapshots: one read of a mailbox for all sessions of a worker, and never one that is out of date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+
+from posthouse.db import Reader
+from posthouse.mail.envelope import AccountId
+from posthouse.store import changes, mailboxes, snapshot
+from posthouse.store.changes import Action
+from posthouse.store.mailboxes import MailboxNotFound
+from posthouse.store.shared import Snapshots
+from posthouse.store.snapshot import Snapshot
+
+T = TypeVar("T")
+
+
+class Reading:
+    """The part of a database that `Snapshots` uses; counts what is read."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.looks = 0
+
+    async def read(self, fn: Callable[[Reader], T], *, point: bool = False) -> T:
+        await asyncio.sleep(0)  # another session may come in between
+        self.looks += 1
+        return fn(self.store.tx)
+
+
+def entries(view: Snapshot) -> list[snapshot.Entry]:
+    return [view.entry(at) for at in range(len(view))]
+
+
+def filled(store: Any, messages: int = 5) -> tuple[AccountId, int]:
+    account = store.account()
+    for _ in range(messages):
+        store.deposit(account)
+    return account, store.mailbox(account).id
+
+
+async def test_sessions_in_one_mailbox_hold_its_columns_once(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    one, other = await shared.open(account, mailbox), await shared.open(account, mailbox)
+    assert one.uids is other.uids
+    assert one.modseqs is other.modseqs
+
+
+async def test_what_one_session_changes_in_its_view_no_other_sees(store: Any) -> None:
+    # given two that share, and an expunge that only the first may be told of
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    one, other = await shared.open(account, mailbox), await shared.open(account, mailbox)
+    before = entries(other)
+    changes.store(store.tx, account, mailbox, [(1, 3)], Action.ADD, 1)
+    changes.expunge(store.tx, store.contents, account, mailbox, [(2, 2)], deleted_only=False)
+    store.deposit(account)
+    # when
+    one.apply(await shared.follow(account, one.mailbox))
+    # then
+    assert list(one.uids) == [1, 3, 4, 5, 6]
+    assert entries(other) == before
+    assert entries(await shared.open(account, mailbox)) == entries(one)
+
+
+async def test_a_change_is_read_once_for_all_who_know_the_same(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    views = [await shared.open(account, mailbox) for _ in range(4)]
+    changes.store(store.tx, account, mailbox, [(1, 3)], Action.ADD, 1)
+    # when
+    with store.tx.watched() as queries:
+        deltas = [await shared.follow(account, view.mailbox) for view in views]
+    # then each learns it, and the messages were looked through once
+    assert [[entry.uid for entry in delta.changed] for delta in deltas] == [[1, 2, 3]] * 4
+    assert sum("FROM placement" in sql for sql, _ in queries) == 1
+    for view, delta in zip(views, deltas, strict=True):
+        newest = shared.newest(account, delta.mailbox)
+        assert newest is not None
+        view.adopt(newest)
+    assert len({id(view.flags) for view in views}) == 1
+
+
+async def test_a_mailbox_opened_again_is_as_it_is_now(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    await shared.open(account, mailbox)
+    for step in range(3):
+        store.deposit(account)
+        changes.store(store.tx, account, mailbox, [(step + 1, step + 1)], Action.ADD, 1, ["word"])
+        changes.expunge(store.tx, store.contents, account, mailbox, [(step + 3, step + 3)])
+        opened = await shared.open(account, mailbox)
+        assert entries(opened) == entries(snapshot.take(store.tx, account, mailbox))
+
+
+async def test_a_session_far_behind_is_told_all(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    late = await shared.open(account, mailbox)
+    for _ in range(3):
+        store.deposit(account)
+        await shared.open(account, mailbox)
+    late.apply(await shared.follow(account, late.mailbox))
+    assert entries(late) == entries(snapshot.take(store.tx, account, mailbox))
+
+
+async def test_many_at_once_leave_the_newest_right(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    views = [await shared.open(account, mailbox) for _ in range(8)]
+
+    async def follow(view: Snapshot) -> None:
+        for _ in range(5):
+            store.deposit(account)
+            view.apply(await shared.follow(account, view.mailbox))
+
+    await asyncio.gather(*map(follow, views))
+    fresh = entries(snapshot.take(store.tx, account, mailbox))
+    assert entries(await shared.open(account, mailbox)) == fresh
+    for view in views:
+        view.apply(await shared.follow(account, view.mailbox))
+        assert entries(view) == fresh
+
+
+async def test_what_was_not_used_for_longest_is_let_go(store: Any) -> None:
+    account = store.account()
+    names = ["a", "b", "c"]
+    ids = []
+    for name in names:
+        ids.append(mailboxes.create(store.tx, account, name, 1e6)[-1].id)
+        for _ in range(4):
+            store.deposit(account, name)
+    shared = Snapshots(Reading(store), messages=10)  # type: ignore[arg-type]
+    for id in (ids[0], ids[1], ids[0], ids[2]):
+        await shared.open(account, id)
+    kept = [shared.newest(account, store.mailbox(account, name)) is not None for name in names]
+    assert kept == [True, False, True]
+
+
+async def test_a_deleted_mailbox_is_not_opened_from_memory(store: Any) -> None:
+    account = store.account()
+    id = mailboxes.create(store.tx, account, "a", 1e6)[-1].id
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    view = await shared.open(account, id)
+    mailboxes.delete(store.tx, account, "a")
+    for attempt in (partial(shared.open, account, id), partial(shared.follow, account, view.mailbox)):
+        with pytest.raises(MailboxNotFound):
+            await attempt()
+
+
+async def test_accounts_are_kept_apart(store: Any) -> None:
+    one, mailbox = filled(store)
+    other = store.account(2)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    await shared.open(one, mailbox)
+    same = await shared.open(other, store.mailbox(other).id)
+    assert len(same) == 0
