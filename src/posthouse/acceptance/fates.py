@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.acceptance.letter import Discard, Fate, Queue, Store
 from posthouse.journey import record
-from posthouse.mail import imapform
+from posthouse.mail import conversation, imapform
 from posthouse.mail.envelope import AccountId, Recipient
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Part
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
 
 class Forms(NamedTuple):
-    """What FETCH will return of a letter, made ready outside the transaction."""
+    """What FETCH will return of a letter, and where it belongs, made ready outside the transaction."""
 
     envelope: bytes
     bodystructure: bytes
+    keys: tuple[int, ...]
+    """Of its conversation (`mail.conversation`)."""
 
 
 def forms_of(header: HeaderIndex, structure: Part) -> Forms:
-    return Forms(imapform.envelope(header), imapform.bodystructure(structure))
+    return Forms(imapform.envelope(header), imapform.bodystructure(structure), conversation.keys(header))
 
 
 class Copy(NamedTuple):
@@ -95,6 +97,7 @@ def _store(tx: Tx, fate: Store, copy: Copy, now: float, quota: int, done: Done) 
         copy.forms.envelope,
         copy.forms.bodystructure,
         quota,
+        keys=copy.forms.keys,
     )
     if type(result) is Deposited:
         done.changed.append((fate.account, result.modseq))

@@ -1,7 +1,7 @@
 """Housekeeping: what is done round by round, by one process for all, and waits for nobody.
 
-Journeys older than their retention go, objects that no row names are deleted, and what a crash or an
-impatient administrator left half removed is removed for good.
+Journeys older than their retention go, objects that no row names are deleted, what a crash or an
+impatient administrator left half removed is removed for good, and threads without messages are forgotten.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from posthouse.admin.accounts import clear_away
 from posthouse.db.blobs import collect_remembered, collect_unnamed
 from posthouse.db.leases import take
 from posthouse.journey import record
-from posthouse.store import content, removal
+from posthouse.store import content, removal, threads
 
 if TYPE_CHECKING:
     from posthouse.db import Database, Tx
@@ -53,8 +53,16 @@ async def keep_house(
             pass
     await collect_remembered(database, blobs)
     if thorough:
+        await _sweep_thread_keys(database)
         await collect_unnamed(database, blobs, clock.now(), content.named)
     return True
+
+
+async def _sweep_thread_keys(database: Database) -> None:
+    stale = threads.Stale()
+    while await database.read(stale.look):
+        if stale.found:
+            await database.write([stale.found[0][0]], stale.sweep)
 
 
 def _is_mine(holder: int, tx: Tx) -> bool:

@@ -15,8 +15,8 @@ from functools import lru_cache
 from posthouse.mail import charset, words
 
 USUAL = (
-    "Bcc", "Cc", "Date", "Delivered-To", "From", "In-Reply-To", "Message-ID", "Received", "Reply-To",
-    "Sender", "Subject", "To",
+    "Bcc", "Cc", "Date", "Delivered-To", "From", "In-Reply-To", "Message-ID", "Received", "References",
+    "Reply-To", "Sender", "Subject", "To",
 )  # fmt: skip
 """Fields that almost every letter is asked for: by its trace, its journey and its ENVELOPE."""
 

@@ -1,16 +1,17 @@
 """Deposit: one copy of a letter into one mailbox. The hottest path of the store.
 
-Four statements: the account row (modseq, quota as a condition), the mailbox row (UID), the message
-and its placement. The content was put before, once for all copies (`content.put`).
+Six statements: the account row (modseq, quota as a condition), the mailbox row (UID), the thread and
+its keys, the message and its placement. The content was put before, once for all copies (`content.put`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.accounts import usage
-from posthouse.store import mailboxes
+from posthouse.store import mailboxes, threads
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -66,13 +67,14 @@ def deposit(
     keywords: str = "",
     missing: Missing = Missing.TO_INBOX,
     saved: float | None = None,
+    keys: Sequence[int] = (),
 ) -> DepositResult:
     """Put a copy into `mailbox` (canonical name, `mailboxes.canonical_name`).
 
     `email_id` is unique within the account. `size` counts prefix and content, in octets; it is what
     the quota is charged. `limit` is the quota of accounts without one of their own (0: none).
     `arrived` is the internal date. `keywords` as of `flags.keyword_text`. `saved` is now where that is
-    another moment than `arrived` (RFC 8514).
+    another moment than `arrived` (RFC 8514). `keys`: `mail.conversation.keys` of the letter.
     """
     if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
         return NoMailbox()
@@ -86,9 +88,19 @@ def deposit(
         assert row is not None
     mailbox_id, uid, uidvalidity = row
     tx.run(
-        "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (account, email_id, content_id, prefix, arrived, size, envelope, bodystructure),
+        "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure, thread)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            account,
+            email_id,
+            content_id,
+            prefix,
+            arrived,
+            size,
+            envelope,
+            bodystructure,
+            threads.join(tx, account, email_id, keys),
+        ),
     )
     tx.run(
         "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq, saved)"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.access.imap.subjects import base_subject
 from posthouse.access.imap.threads import Known, by_references, by_subject, write
+from posthouse.mail.subjects import base_subject
 
 SUBJECTS = [
     ("hello", "hello", False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags
 from posthouse.access.imap.state import UNKNOWN_ENCODING, User, completed
+from posthouse.mail import conversation
 from posthouse.mail.content import INLINE_LIMIT
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
@@ -143,6 +144,7 @@ class Appending:
         else:
             structure = scan(content.data)
             body = content.data[len(head) :]
+        header = HeaderIndex(head)
         return NewMessage(
             id=services.new_id(),
             head=head,
@@ -151,8 +153,9 @@ class Appending:
             hash=digest,
             blob=blob,
             arrived=services.clock.now() if command.date is None else command.date,
-            envelope=envelope(HeaderIndex(head)),
+            envelope=envelope(header),
             bodystructure=bodystructure(structure),
             flags=bits,
             keywords=keyword_text(words),
+            keys=conversation.keys(header),
         )

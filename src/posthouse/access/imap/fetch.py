@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import binary, resync, sections
 from posthouse.access.imap.binary import Decoding
-from posthouse.access.imap.objects import email_id
+from posthouse.access.imap.objects import email_id, know_threads, thread_id
 from posthouse.access.imap.results import part
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, UNKNOWN_ENCODING, User, completed
@@ -49,6 +49,7 @@ _STORED = {
     Item.INTERNALDATE: Column.ARRIVED,
     Item.ENVELOPE: Column.ENVELOPE,
     Item.BODYSTRUCTURE: Column.BODYSTRUCTURE,
+    Item.THREADID: Column.THREAD,
 }
 
 
@@ -113,6 +114,8 @@ async def _lines(
         if command.partial is not None:
             some = part(list(indexes_of(runs)), command.partial)
             runs = [(first, last + 1) for first, last in ranges_of(some)]
+        if Column.THREAD in wanted.columns:
+            await know_threads(user, selected.account)
         marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
@@ -234,7 +237,7 @@ def _item_column(
     if item is Item.EMAILID:
         return [b"EMAILID (%b)" % email_id(view.emails[index]).encode() for index in indexes]
     if item is Item.THREADID:
-        return [b"THREADID NIL"] * len(indexes)
+        return [b"THREADID (%b)" % thread_id(thread).encode() for thread in by_column.get(Column.THREAD, ())]
     if item is Item.SAVEDATE:
         pairs = zip(by_column[Column.SAVED], by_column[Column.ARRIVED], strict=True) if by_column else ()
         return [b'SAVEDATE "%b"' % imap_datetime(saved or arrived).encode() for saved, arrived in pairs]

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, results
-from posthouse.access.imap.objects import email_id
+from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.casefold import Finder, fold
@@ -163,9 +163,13 @@ class Search:
         self._selected = selected
         self._saved = saved
         self._tests: dict[int, Callable[[Subject], bool]] = {}
+        self._threads: dict[str, frozenset[int]] = {}
 
     async def run(self, key: SearchKey) -> list[int]:
         """Indexes of the messages for which `key` holds, ascending."""
+        for id in searching.thread_ids(key):
+            await know_threads(self._user, self._selected.account)
+            self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
         keys = key.keys if isinstance(key, searching.And) else (key,)
         indexes: Sequence[int] = range(len(self._selected.view))
         for wanted, parts in groupby(sorted(keys, key=need), key=need):
@@ -260,9 +264,11 @@ class Search:
                 return lambda subject: view.sizes[subject.index] < octets
             case searching.ModSeq(modseq):
                 return lambda subject: view.modseqs[subject.index] >= modseq
-            case searching.ObjectId(name, id):
-                sought = id if name == "EMAILID" else ""
-                return lambda subject: email_id(view.emails[subject.index]) == sought
+            case searching.ObjectId("THREADID", id):
+                emails = self._threads[id]
+                return lambda subject: view.emails[subject.index] in emails
+            case searching.ObjectId(_, id):
+                return lambda subject: email_id(view.emails[subject.index]) == id
             case searching.Age(seconds, older):
                 edge = self._user.services.clock.now() - seconds
                 if older:

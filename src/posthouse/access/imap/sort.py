@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from posthouse.access.imap import search, threads
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
-from posthouse.access.imap.subjects import base_subject
 from posthouse.mail.casefold import fold
 from posthouse.mail.dates import parse_date
 from posthouse.mail.header import HeaderIndex, field_value_text
+from posthouse.mail.subjects import base_subject
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.sorting import Algorithm, By, Criterion

@@ -162,6 +162,13 @@ def seeks_modseq(key: SearchKey) -> bool:
     return any(isinstance(leaf, ModSeq) for leaf in _leaves(key))
 
 
+def thread_ids(key: SearchKey) -> frozenset[str]:
+    """The THREADIDs that are sought."""
+    return frozenset(
+        leaf.id for leaf in _leaves(key) if isinstance(leaf, ObjectId) and leaf.name == "THREADID"
+    )
+
+
 _FIXED: dict[str, SearchKey] = {
     "ALL": All(),
     "ANSWERED": HasFlag("\\Answered"),
