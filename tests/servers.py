@@ -33,8 +33,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import apsw
-
 from posthouse.accounts import account as accounts_
 from posthouse.accounts import alias as aliases_
 from posthouse.accounts import credential as credentials
@@ -65,6 +63,11 @@ PATIENCE = 30.0
 LISTENERS = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s")
 
 
+def new_database() -> Settings:
+    """The table [database] of an installation that says nothing about it; see `databases.whole_servers`."""
+    return {}
+
+
 @functools.cache
 def _secret() -> str:
     return hash_password(prepare(PASSWORD))
@@ -89,7 +92,8 @@ def install(
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "posthouse.toml"
-    path.write_text(_toml(_merged(_defaults(), settings or {})))
+    database = {"database": new_database()}
+    path.write_text(_toml(_merged(_merged(_defaults(), database), settings or {})))
     config = load(path)
     config.data_directory.mkdir(exist_ok=True)
     (config.data_directory / "run").mkdir(exist_ok=True)
@@ -119,10 +123,10 @@ def install(
     return path
 
 
-def _run_apart(write: Callable[[], Any]) -> None:
+def _run_apart(work: Callable[[], Any]) -> None:
     """Run a coroutine function in a loop of its own, whether or not one runs here."""
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(write())).result()
+        thread.submit(lambda: asyncio.run(work())).result()
 
 
 def _full(name: str) -> str:
@@ -282,15 +286,19 @@ class ServeProcess:
             client.login(_full(user), PASSWORD)
             yield client
 
-    @contextlib.contextmanager
-    def database(self) -> Iterator[apsw.Connection]:
-        """The SQLite database, to be read."""
-        connection = apsw.Connection(str(database_file(self.config)))
-        connection.set_busy_timeout(10_000)
-        try:
-            yield connection
-        finally:
-            connection.close()
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the database."""
+        found: list[tuple[Any, ...]] = []
+
+        async def look() -> None:
+            database = open_database(self.config.database.url, self.config.data_directory)
+            try:
+                found.extend(await database.read(lambda reader: reader.all(sql, values)))
+            finally:
+                await database.close()
+
+        _run_apart(look)
+        return found
 
     def run(self, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """A command of `posthouse` on this installation."""

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from posthouse.db.connection import Session, connect
+from tests.databases import only_sqlite
+
+pytestmark = only_sqlite
 
 
 def start(directory: Path, first: int, count: int, before: str = "") -> subprocess.Popen[bytes]:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import only_sqlite
 from tests.servers import InProcess, ServeProcess, database_file
+
+pytestmark = only_sqlite
 
 SMALL = 20_000
 LARGE = 300_000
@@ -91,10 +94,9 @@ def test_a_full_disk_is_answered_with_452_and_spoils_nothing(small_disk: Path) -
                 assert _send(client, f"later-{size}", size)[0] == 250
                 promised.append(f"later-{size}")
         assert _there(server) == Counter(promised)
-        with server.database() as database:
-            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert database.execute("SELECT count(*) FROM content").fetchone() == (len(promised),)
-            named = {name for (name,) in database.execute("SELECT blob FROM content WHERE blob IS NOT NULL")}
+        assert server.rows("PRAGMA integrity_check") == [("ok",)]
+        assert server.rows("SELECT count(*) FROM content") == [(len(promised),)]
+        named = {name for (name,) in server.rows("SELECT blob FROM content WHERE blob IS NOT NULL")}
         blobs = server.config.data_directory / "blobs"
         kept = [path for path in blobs.rglob("*") if path.is_file()]
         assert len(kept) == len(named), "a refused letter left a file behind"

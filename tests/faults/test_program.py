@@ -110,12 +110,12 @@ def test_a_drain_gives_back_what_was_being_sent(tmp_path: Path) -> None:
             with server.smtp() as client:
                 client.sendmail("x@east.test", ["carol@south.test"], LETTER)
             connection, _ = silent.accept()
-            with connection, server.database() as database:
+            with connection:
                 leased = "SELECT count(*) FROM queue_entry WHERE holder <> 0"
-                assert database.execute(leased).fetchall() == [(1,)]
+                assert server.rows(leased) == [(1,)]
                 assert server.terminate() == 0
-                assert database.execute(leased).fetchall() == [(0,)]
-                assert database.execute("SELECT attempts, reason FROM queue_entry").fetchall() == [
+                assert server.rows(leased) == [(0,)]
+                assert server.rows("SELECT attempts, reason FROM queue_entry") == [
                     (1, "451 4.3.2 The attempt was cut off when this server shut down")
                 ]
 
@@ -162,7 +162,7 @@ def one_worker(tmp_path: Path) -> Iterator[ServeProcess]:
         yield server
 
 
-def test_a_letter_of_50_mb_never_sits_whole_in_memory(one_worker: ServeProcess) -> None:
+def test_a_letter_of_50_mb_never_sits_whole_in_memory(one_worker: ServeProcess, engine: str) -> None:
     (worker,) = one_worker.workers()
     line = b"y" * 76 + b"\r\n"
     piece = line * 1000
@@ -178,7 +178,8 @@ def test_a_letter_of_50_mb_never_sits_whole_in_memory(one_worker: ServeProcess) 
             client.send(piece)
         client.send(b".\r\n")
         assert client.getreply()[0] == 250
-    assert _peak(worker) - before < 20 * MB
+    # To S3 two parts are on their way at once.
+    assert _peak(worker) - before < (20 if engine == "sqlite" else 35) * MB
     assert letters(one_worker) == 4
 
 

@@ -28,9 +28,9 @@ from posthouse.db.errors import DatabaseAway, DatabaseError
 T = TypeVar("T")
 
 SCHEME: Final = "s3://"
-PART: Final = 8 * 1024 * 1024
-"""Octets sent at once."""
-AT_ONCE: Final = 4
+PART: Final = 5 * 1024 * 1024
+"""Octets sent at once; S3 takes no smaller parts, but for the last."""
+AT_ONCE: Final = 2
 """Parts of one object on their way at the same time: with `PART`, what an upload holds in memory."""
 DEADLINE_SECONDS: Final = 30.0
 """For anything small, with all its retries."""

@@ -21,6 +21,9 @@ from posthouse.queue.entries import LOCAL, Entry, NewEntry, QueueLetter
 from posthouse.routing.route import Kind, Local, Remote, Resolution, Unknown
 from posthouse.store import content as contents
 from posthouse.store import mailboxes
+from tests.databases import database_url, engine
+
+__all__ = ["database_url", "engine"]
 
 NOW = 1_800_000_000.0
 DATA = b"Subject: hello\r\n\r\nhi\r\n"
@@ -45,8 +48,8 @@ class Directory:
 class World:
     """One database with the account alice and a letter for carol in the queue."""
 
-    def __init__(self, directory: Path) -> None:
-        self.database = open_database("sqlite:///posthouse.db", directory)
+    def __init__(self, directory: Path, database_url: str) -> None:
+        self.database = open_database(database_url, directory)
         self.router = Directory()
         self.told: list[Any] = []
         self.ids = iter(range(1000, 2000))
@@ -91,8 +94,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path):
-    world = World(tmp_path)
+async def world(tmp_path: Path, database_url: str):
+    world = World(tmp_path, database_url)
     await world.fill(quota=0)
     yield world
     await world.database.close()

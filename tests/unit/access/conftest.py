@@ -33,6 +33,9 @@ from posthouse.store import content, mailboxes
 from posthouse.store.deposit import Deposited, deposit
 from posthouse.store.notify import Notifier
 from posthouse.store.shared import Snapshots
+from tests.databases import database_url, engine
+
+__all__ = ["database_url", "engine"]
 
 T = TypeVar("T")
 PREFIX = b"Received: from there by here; Mon, 2 Nov 2026 13:04:05 +0000\r\n"
@@ -125,8 +128,8 @@ def in_queue(tx: Tx, ids: Sequence[int]) -> Collection[int]:
 
 
 @contextlib.asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[Server]:
-    database = open_database("sqlite:///test.db", directory)
+async def serving(directory: Path, database_url: str) -> AsyncIterator[Server]:
+    database = open_database(database_url, directory)
     blobs = FileBlobs(directory / "blobs")
     notifier = Notifier(database, directory / "run", poll_seconds=30.0)
     notifier.start()
@@ -176,6 +179,6 @@ async def serving(directory: Path) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(tmp_path) as running:
+async def server(tmp_path: Path, database_url: str) -> AsyncIterator[Server]:
+    async with serving(tmp_path, database_url) as running:
         yield running

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.databases import fresh_url
 from tests.imapclient import Told
 from tests.unit.access.conftest import Server, serving
 from tests.unit.access.test_sessions import LETTER, Client
@@ -126,10 +127,10 @@ async def perform(server: Server, one: Told, step: Step) -> None:
 
 @given(steps)
 @settings(max_examples=25, deadline=None)
-def test_all_clients_end_up_with_the_same_and_numbers_never_lie(script: list[Step]) -> None:
+def test_all_clients_end_up_with_the_same_and_numbers_never_lie(engine: str, script: list[Step]) -> None:
     async def example() -> None:
         with tempfile.TemporaryDirectory() as directory:
-            async with serving(Path(directory)) as server, asyncio.timeout(60):
+            async with serving(Path(directory), fresh_url(engine)) as server, asyncio.timeout(60):
                 for _ in range(3):
                     await server.deliver(LETTER)
                 await work(server, script)

@@ -25,11 +25,11 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-async def server(tmp_path: Path, authority: trustme.CA) -> AsyncIterator[Server]:
+async def server(tmp_path: Path, database_url: str, authority: trustme.CA) -> AsyncIterator[Server]:
     """A server that offers TLS in place (`imap_port`, `pop3_port`) and from the start (`imaps`, `pop3s`)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    async with serving(tmp_path) as running:
+    async with serving(tmp_path, database_url) as running:
         listeners = []
         for protocol, make, implicit in (
             ("imap", imap_session, False),

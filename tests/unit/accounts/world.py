@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from posthouse.accounts import account, alias, domain
 from posthouse.accounts.account import Account
@@ -15,7 +15,7 @@ from posthouse.config import Config, from_mapping
 from posthouse.db import Database, Tx, open_database
 from posthouse.mail.address import parse_address
 from posthouse.routing import Resolution, Router
-from tests.databases import SQLITE_URL
+from tests.databases import AtOnce
 
 T = TypeVar("T")
 
@@ -60,28 +60,31 @@ class World:
         await self.change(lambda tx: alias.add(tx, address, targets, now=self.clock.now(), kind=kind))
 
     def resolve(self, address: str) -> Resolution:
-        """On SQLite, which answers at once."""
+        """Where the database answers at once."""
         resolution = self.router.resolve(parse_address(address))
-        assert isinstance(resolution, Resolution), "an SQLite database answers at once"
+        assert isinstance(resolution, Resolution), "this database does not answer at once"
         return resolution
 
     def finals(self, address: str) -> list[str]:
-        """Where mail to `address` goes, as text; on SQLite."""
+        """Where mail to `address` goes, as text; where the database answers at once."""
         return [str(final.address) for final in self.resolve(address).finals]
 
-    async def leads_to(self, address: str) -> list[str]:
-        """The same on either database, sorted."""
+    async def resolved(self, address: str) -> Resolution:
+        """On any database."""
         resolution = self.router.resolve(parse_address(address))
-        if not isinstance(resolution, Resolution):
-            resolution = await resolution
+        return resolution if isinstance(resolution, Resolution) else await resolution
+
+    async def leads_to(self, address: str) -> list[str]:
+        """The same on any database, sorted."""
+        resolution = await self.resolved(address)
         return sorted(str(final.address) for final in resolution.finals)
 
 
 @asynccontextmanager
-async def a_world(directory: Path, url: str = SQLITE_URL) -> AsyncIterator[World]:
-    """An empty directory of domains and accounts."""
+async def a_world(directory: Path, url: str, *, answers_at_once: bool = False) -> AsyncIterator[World]:
+    """An empty directory of domains and accounts; `answers_at_once`: whatever the database is."""
     database = open_database(url, directory)
     try:
-        yield World(database, directory)
+        yield World(cast(Database, AtOnce(database, url)) if answers_at_once else database, directory)
     finally:
         await database.close()

@@ -10,14 +10,11 @@ import pytest_asyncio
 
 from posthouse.db import Database, Tx, open_database
 from posthouse.db.connection import Session, connect
-from tests.databases import SQLITE_URL, database_url, engine
+from tests.databases import SQLITE_URL, database_url, engine, only_postgresql, only_sqlite
 
-__all__ = ["database_url", "engine"]
+__all__ = ["database_url", "engine", "only_postgresql", "only_sqlite"]
 
 URL = SQLITE_URL
-
-only_sqlite = pytest.mark.parametrize("engine", ["sqlite"])
-only_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 
 
 @pytest_asyncio.fixture

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.db.connection import Session
 from posthouse.journey import record
 from posthouse.journey.refusals import _DROPPED, CLIENTS_LIMIT, REASONS_LIMIT, Refusals
 from posthouse.mail.envelope import Client
 from posthouse.mail.ids import first_of, show
 from posthouse.mail.reply import NO_SUCH_USER, RELAY_DENIED, Reply
+from tests.databases import Scratch
 
 HOUR = 3600.0
 START = 1_793_600_000.0
@@ -38,7 +38,7 @@ def as_read(written: object) -> object:
     return [as_read(item) for item in written] if isinstance(written, list | tuple) else written
 
 
-def test_what_was_written_is_read_back_part_after_part(db: Session) -> None:
+def test_what_was_written_is_read_back_part_after_part(db: Scratch) -> None:
     # given a letter with an attempt after its acceptance
     id = id_at(START)
     later = [record.delivered(START + 9, 2, "c@east.test", "250 2.0.0 Ok", "mx.east.test[192.0.2.9]:25")]
@@ -122,20 +122,20 @@ def test_a_dialogue_without_end_is_shortened_in_its_middle() -> None:
 @pytest.mark.parametrize(
     "text", ["alice@north.test", "ALICE@North.Test", "<1@north.test>", "1@north.test", " alice@north.test "]
 )
-def test_a_letter_is_found_by_address_and_message_id(db: Session, text: str) -> None:
+def test_a_letter_is_found_by_address_and_message_id(db: Scratch, text: str) -> None:
     id = id_at(START)
     record.add(db, id, 0, steps())
     record.add_keys(db, id, ["alice@north.test", "bob@south.test", "alice@north.test", "<1@north.test>"])
     assert record.find(db, text) == [id]
 
 
-def test_an_international_address_is_found_in_either_spelling(db: Session) -> None:
+def test_an_international_address_is_found_in_either_spelling(db: Scratch) -> None:
     id = id_at(START)
     record.add_keys(db, id, ["jürgen@bücher.example"])
     assert record.find(db, "JÜRGEN@xn--bcher-kva.example") == [id]
 
 
-def test_a_letter_is_found_by_its_id_and_by_that_of_a_recipient(db: Session) -> None:
+def test_a_letter_is_found_by_its_id_and_by_that_of_a_recipient(db: Scratch) -> None:
     id = id_at(START)
     record.add(db, id, 0, steps())
     assert record.find(db, show(id)) == [id]
@@ -143,7 +143,7 @@ def test_a_letter_is_found_by_its_id_and_by_that_of_a_recipient(db: Session) -> 
     assert record.find(db, show(id + 1)) == []
 
 
-def test_an_address_finds_its_letters_newest_first_and_no_more_than_asked(db: Session) -> None:
+def test_an_address_finds_its_letters_newest_first_and_no_more_than_asked(db: Scratch) -> None:
     # given letters over three weeks, in any order
     ids = [id_at(START + hours * HOUR) for hours in (500, 0, 3, 2, 241, 1)]
     for id in ids:
@@ -155,11 +155,11 @@ def test_an_address_finds_its_letters_newest_first_and_no_more_than_asked(db: Se
     assert record.find(db, "carol@east.test") == []
 
 
-def test_nothing_is_found_in_an_empty_database(db: Session) -> None:
+def test_nothing_is_found_in_an_empty_database(db: Scratch) -> None:
     assert record.find(db, "alice@north.test") == []
 
 
-def test_old_journeys_go_in_small_batches_and_new_ones_stay(db: Session) -> None:
+def test_old_journeys_go_in_small_batches_and_new_ones_stay(db: Scratch) -> None:
     # given 30 old letters of two parts each, and one new
     old = [id_at(START, counter) for counter in range(30)]
     new = id_at(START + 50 * HOUR)
@@ -188,7 +188,7 @@ def test_any_text_has_a_key_of_63_bits(text: str) -> None:
 class Later:
     """Takes closures as `write_later` does, and runs them twice, as a database may."""
 
-    def __init__(self, db: Session, room: bool = True) -> None:
+    def __init__(self, db: Scratch, room: bool = True) -> None:
         self.db = db
         self.room = room
 
@@ -206,7 +206,7 @@ def refusals(later: Later) -> Refusals:
     return Refusals(lambda: next(ids), later)
 
 
-def test_a_thousand_refusals_of_one_client_are_one_journey(db: Session) -> None:
+def test_a_thousand_refusals_of_one_client_are_one_journey(db: Scratch) -> None:
     # given a client that tries the same a thousand times, and something else once
     collected = refusals(Later(db))
     client = Client("192.0.2.66")
@@ -235,7 +235,7 @@ def test_a_thousand_refusals_of_one_client_are_one_journey(db: Session) -> None:
     assert len(record.find(db, "192.0.2.66")) == 1
 
 
-def test_refusals_are_bounded_in_clients_and_reasons(db: Session) -> None:
+def test_refusals_are_bounded_in_clients_and_reasons(db: Scratch) -> None:
     collected = refusals(Later(db))
     client = Client("192.0.2.66")
     for number in range(REASONS_LIMIT * 3):
@@ -250,7 +250,7 @@ def test_refusals_are_bounded_in_clients_and_reasons(db: Session) -> None:
     assert sum(step[3] for step in journey.steps) == REASONS_LIMIT * 3
 
 
-def test_what_the_database_does_not_take_is_dropped_and_counted(db: Session) -> None:
+def test_what_the_database_does_not_take_is_dropped_and_counted(db: Scratch) -> None:
     collected = refusals(Later(db, room=False))
     for _ in range(5):
         collected.add(START, Client("192.0.2.66"), "RCPT", "bob@south.test", NO_SUCH_USER)

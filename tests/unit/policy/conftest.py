@@ -1,4 +1,3 @@
-from tests.unit.accounts.conftest import empty, world
-from tests.unit.routing.conftest import database_url
+from tests.unit.routing.conftest import database_url, empty, engine, world
 
-__all__ = ["database_url", "empty", "world"]
+__all__ = ["database_url", "empty", "engine", "world"]

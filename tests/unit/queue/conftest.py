@@ -6,9 +6,9 @@ import pytest
 
 from posthouse.queue import entries
 from posthouse.queue.entries import NewEntry, QueueLetter
-from tests.databases import Scratch, engine, scratch
+from tests.databases import Scratch, database_url, engine, scratch
 
-__all__ = ["engine"]
+__all__ = ["database_url", "engine"]
 
 
 class Queue:

@@ -18,25 +18,28 @@ from posthouse.store import content
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
+def site(tmp_path, monkeypatch, database_url):
     """An installation with one letter for two recipients in its queue."""
     (tmp_path / "data").mkdir()
     config = tmp_path / "posthouse.toml"
-    config.write_text('hostname = "mail.north.test"\ndata_directory = "data"\n')
+    config.write_text(
+        f'hostname = "mail.north.test"\ndata_directory = "data"\n[database]\nurl = "{database_url}"\n'
+    )
     monkeypatch.setenv("POSTHOUSE_CONFIG", str(config))
-    site = Site(tmp_path / "data")
+    site = Site(tmp_path / "data", database_url)
     site.run(site.fill)
     return site
 
 
 class Site:
-    def __init__(self, data):
+    def __init__(self, data, database_url):
         self.data = data
+        self.url = database_url
         self.id = LetterIds(1, lambda: 1_800_000_000_000).new()
 
     def run(self, work):
         async def inside():
-            database = open_database("sqlite:///posthouse.db", self.data)
+            database = open_database(self.url, self.data)
             try:
                 return await database.write([], work)
             finally:
