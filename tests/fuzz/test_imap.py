@@ -15,6 +15,7 @@ from posthouse.protocol.imap.searching import UnknownCharset
 from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, write_sequence_set
 from posthouse.protocol.imap.server import Connected, Literal, Result, ServerSession
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, mailbox_octets, quoted
+from posthouse.protocol.imap.url import BadUrl, parse_url, shown
 
 WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"UID", b"INBOX", b"1:*", b"1,3:5,*", b"0", b"4294967296", b"(", b")", b"(\\Seen $x)", b"()",
@@ -25,7 +26,9 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"(STATUS (MESSAGES))", b"NIL", b"&AOQ-",
     b'"quo\\"ted"', b'"open', b"\\", b"&A", b"%", b"*", b"{3}\r\nabc", b"{3+}\r\nabc", b"{0+}\r\n",
     b"{99999999+}\r\n", b"{9999999999999999999}\r\n", b"~{3}", b"~{3+}\r\nabc", b"{x}",
-    b"(PARTIAL -1:-5)", b"RETURN (PARTIAL 1:5 SAVE)",
+    b"CATENATE (URL /x;UID=1 TEXT {3+}\r\nabc)", b"CATENATE (TEXT", b"URL", b"TEXT {1+}\r\na)",
+    b"UTF8 (~{3+}\r\nabc)",
+    b"CATENATE (URL {8+}\r\n/x;UID=1 TEXT ~{1+}\r\nx", b"(PARTIAL -1:-5)", b"RETURN (PARTIAL 1:5 SAVE)",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
     b"SAVEDON", b"SAVEDATE", b"AGJvYgBzZWNyZXQ=", b"PLAIN",
     b"LOGIN", b"=", b"*\r\n", b"DONE\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff",
@@ -56,7 +59,9 @@ def play(pieces: Iterator[bytes], *, logged_in: bool, select: bool) -> tuple[byt
 
     turn()
     if logged_in:
-        core.receive(b"x LOGIN a b\r\ne ENABLE QRESYNC\r\n" + (b"y SELECT INBOX\r\n" if select else b""))
+        core.receive(
+            b"x LOGIN a b\r\ne ENABLE QRESYNC UTF8=ACCEPT\r\n" + (b"y SELECT INBOX\r\n" if select else b"")
+        )
         turn()
     for piece in pieces:
         core.receive(piece)
@@ -70,7 +75,11 @@ def play(pieces: Iterator[bytes], *, logged_in: bool, select: bool) -> tuple[byt
 
 def decide(event: object) -> Result | None:
     if isinstance(event, commands.Append | commands.AppendNext):
+        return None if event.size % 2 or event.catenate else Result("NO", "no")
+    if isinstance(event, commands.CatenateText):
         return None if event.size % 2 else Result("NO", "no")
+    if isinstance(event, commands.CatenateUrl):
+        return None if len(event.url) % 2 else Result("NO", "no")
     if isinstance(event, Connected | commands.Idle) or type(event).__name__ in ("Literal", "AppendAbort"):
         return None
     return Result("OK", "done")
@@ -189,3 +198,22 @@ def test_deep_and_wide_searches_are_refused() -> None:
     for keys in (b"(" * 5000 + b"ALL" + b")" * 5000, b"NOT " * 5000 + b"ALL", b"ALL " * 5000 + b"ALL"):
         _, events = play(iter([b"a SEARCH " + keys + b"\r\n"]), logged_in=True, select=True)
         assert not any("Search" in event for event in events)
+
+
+url_texts = st.lists(
+    st.sampled_from(["imap://", "bob@", "h", "/", "INBOX", ";UID=", ";UIDVALIDITY=", ";SECTION=",
+                     ";PARTIAL=", "1", "0.5", "1.2.MIME", "%2F", "%", "%ff", "é", ";", "\r\n", '"']),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+@given(st.one_of(url_texts, st.text(max_size=40)))
+@settings(max_examples=300)
+def test_a_url_is_understood_or_bad(text: str) -> None:
+    assert shown(text).isascii()
+    try:
+        url = parse_url(text)
+    except BadUrl:
+        return
+    assert url.uid > 0
+    assert ";" not in url.mailbox or "%3" in text

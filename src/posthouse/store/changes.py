@@ -86,6 +86,19 @@ class QuotaExceeded(MailboxError):
     code = "OVERQUOTA"
 
 
+class MessageGone(MailboxError):
+    """The message to be replaced has been removed."""
+
+    code = "EXPUNGEISSUED"
+
+
+class Replaced(NamedTuple):
+    """A message that another takes the place of."""
+
+    mailbox: int
+    uid: int
+
+
 class NewMessage(NamedTuple):
     """A message to append: content as for `content.put`, and its copy as for `deposit`."""
 
@@ -399,6 +412,28 @@ def append(
         )
         done.append(result)
     return done
+
+
+def replace(
+    tx: Tx,
+    contents: content.Contents,
+    account: AccountId,
+    replaced: Replaced,
+    mailbox: str,
+    messages: Sequence[NewMessage],
+    limit: int,
+    now: float,
+) -> list[Deposited]:
+    """Append, and remove for good what is `replaced` (RFC 8508); what it takes up counts no more.
+
+    Raises `MailboxNotFound`, `MessageGone`, and what `append` raises.
+    """
+    gone = expunge(
+        tx, contents, account, replaced.mailbox, ((replaced.uid, replaced.uid),), deleted_only=False
+    )
+    if not gone.uids:
+        raise MessageGone("The message to replace has been removed")
+    return append(tx, account, mailbox, messages, limit, now)
 
 
 def claim_recent(tx: Tx, account: AccountId, mailbox: int) -> int:

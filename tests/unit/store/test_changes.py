@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.mail.envelope import AccountId
 from posthouse.store import changes, mailboxes, removal, snapshot
-from posthouse.store.changes import Action, AppendTarget, NewMessage, QuotaExceeded, Terms
+from posthouse.store.changes import (
+    Action,
+    AppendTarget,
+    MessageGone,
+    NewMessage,
+    QuotaExceeded,
+    Replaced,
+    Terms,
+)
 from posthouse.store.flags import BadKeyword, Flag, keyword_text
 from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.read import Column, fetch
@@ -332,3 +340,18 @@ def test_a_change_of_one_account_leaves_the_others_as_they_are(filled: Any) -> N
     # then
     assert store.tx.all("SELECT id, used, modseq, uidvalidity FROM account WHERE id > 1") == before
     assert store.used(account) == 0
+
+
+def test_replacing_appends_and_removes_at_once(filled: Any) -> None:
+    # given
+    store, account, mailbox = filled
+    new = NewMessage(
+        900, b"Subject: y\r\n\r\n", b"body\r\n", 20, b"", None, 1.0, b"(e)", b"(s)", Flag.DRAFT, ""
+    )
+    # when
+    done = changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", [new], 0, 9.0)
+    # then
+    assert list(snapshot.take(store.tx, account, mailbox).uids) == [1, 3, 4, 5]
+    assert list(snapshot.take(store.tx, account, store.mailbox(account, "Sent").id).uids) == [done[-1].uid]
+    with pytest.raises(MessageGone):
+        changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", [new], 0, 9.0)

@@ -1,22 +1,34 @@
-"""APPEND (RFC 3501 §6.3.11, RFC 3502): messages come in pieces, and are durable before the OK."""
+"""APPEND and REPLACE (RFC 3501 §6.3.11, RFC 3502, RFC 4469, RFC 8508): messages come in pieces or parts.
+
+They are durable before the OK, and what REPLACE takes away goes in the same transaction.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
-from posthouse.access.imap import flags
-from posthouse.access.imap.state import UNKNOWN_ENCODING, User, completed
+from posthouse.access.imap import flags, urls
+from posthouse.access.imap.messages import highest_modseq
+from posthouse.access.imap.selected import NoSuchMessage
+from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.mail import conversation
 from posthouse.mail.content import INLINE_LIMIT
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
 from posthouse.mail.mime import scan
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.sequence import write_sequence_set
-from posthouse.protocol.imap.server import Result
+from posthouse.protocol.imap.events import Result
+from posthouse.protocol.imap.sequence import SequenceSet, write_sequence_set
+from posthouse.protocol.imap.url import BadUrl, MessageUrl, parse_url, shown
 from posthouse.store import changes, mailboxes
-from posthouse.store.changes import AppendTarget, NewMessage
+from posthouse.store.changes import AppendTarget, NewMessage, Replaced
+from posthouse.store.deposit import Deposited
 from posthouse.store.flags import keyword_text
 from posthouse.store.mailboxes import canonical_name
+
+if TYPE_CHECKING:
+    from posthouse.db import Tx
 
 _TOO_BIG = Result("NO", "The message is too large", "TOOBIG")
 _NUL = Result("BAD", "NUL is not allowed in a literal")
@@ -34,7 +46,17 @@ _MANY = 100
 class Appending:
     """One APPEND, from its command to the end of its last message."""
 
-    __slots__ = ("_command", "_failure", "_held", "_intake", "_mailbox", "_messages", "_user")
+    __slots__ = (
+        "_command",
+        "_failure",
+        "_held",
+        "_intake",
+        "_mailbox",
+        "_messages",
+        "_replaced",
+        "_size",
+        "_user",
+    )
 
     def __init__(self, user: User, command: commands.Append) -> None:
         """Raises BadMailboxName."""
@@ -44,6 +66,8 @@ class Appending:
         self._intake: Intake | None = None
         self._messages: list[NewMessage] = []
         self._held = 0
+        self._size = 0
+        self._replaced: Replaced | None = None
         self._failure: Result | None = None
 
     async def begin(self) -> Result | None:
@@ -51,6 +75,10 @@ class Appending:
         refused = self._refusal()
         if refused is not None:
             return refused
+        if isinstance(self._command, commands.Append) and self._command.replaces is not None:
+            if self._user.open.read_only:
+                return READ_ONLY
+            self._replaced = self._to_replace(self._command.replaces, self._command.uid)
         account, name = self._user.account, self._mailbox
         if not await self._user.read(lambda reader: mailboxes.exists(reader, account, name)):
             raise AppendTarget(f"There is no mailbox {name}")
@@ -68,13 +96,55 @@ class Appending:
 
     def _refusal(self) -> Result | None:
         size = self._command.size
+        self._size = 0
         if size > self._user.services.message_size_limit:
             return _TOO_BIG
-        if size == 0:
+        if size == 0 and not self._command.catenate:
             return _EMPTY
         if self._held + min(size, INLINE_LIMIT) > _MOST_HELD or len(self._messages) >= _MOST_MESSAGES:
             return _TOO_MANY
         keyword_text(flags.split(self._command.flags)[1])
+        return None
+
+    def _to_replace(self, number: SequenceSet, uid: bool) -> Replaced:
+        """The message that REPLACE names. Raises NoSuchMessage."""
+        selected = self._user.open
+        ranges = selected.uid_ranges(selected.runs(number, uid=uid))
+        if not ranges:
+            raise NoSuchMessage
+        return Replaced(selected.mailbox, ranges[0][0])
+
+    def text(self, command: commands.CatenateText) -> Result | None:
+        """None: a part may come."""
+        return self._grown(command.size)
+
+    async def url(self, command: commands.CatenateUrl) -> Result | None:
+        """Take what a URL names as a part (RFC 4469 §4)."""
+        try:
+            pieces = await urls.named(self._user, self._of_ours(parse_url(command.url)))
+            refused = self._grown(pieces.size)
+            if refused is not None:
+                return refused
+            async for octets in pieces.read():
+                self.feed(octets)
+        except BadUrl as problem:
+            return Result("NO", f"Cannot take what the URL names: {problem}", f"BADURL {shown(command.url)}")
+        return None
+
+    def _of_ours(self, url: MessageUrl) -> MessageUrl:
+        """The URL, if it may be of the user's own mail here."""
+        host = self._user.services.hostname.lower()
+        if url.host.partition(":")[0] not in ("", host):
+            raise BadUrl("it is of another server")
+        if url.user.lower() not in ("", self._user.login.lower()):
+            raise BadUrl("it is of another user")
+        return url
+
+    def _grown(self, octets: int) -> Result | None:
+        """The message is longer by a part."""
+        self._size += octets
+        if self._size > self._user.services.message_size_limit:
+            return _TOO_BIG
         return None
 
     def feed(self, octets: bytes) -> None:
@@ -114,6 +184,8 @@ class Appending:
             intake.discard()
             self._failure = _NO_SPACE
         else:
+            if not message.size:
+                self._failure = self._failure or _EMPTY
             self._messages.append(message)
             self._held += len(message.head) + len(message.body or b"")
 
@@ -122,6 +194,8 @@ class Appending:
         await self._complete()
         if self._failure is not None:
             return self._failure
+        if self._replaced is not None:
+            return await self._replace(self._replaced)
         user, services, messages = self._user, self._user.services, self._messages
         account, mailbox, limit = user.account, self._mailbox, services.mailbox_size_limit
         now = services.clock.now()
@@ -129,9 +203,22 @@ class Appending:
             lambda tx: changes.append(tx, account, mailbox, messages, limit, now), long=len(messages) > _MANY
         )
         user.tell(done[-1].modseq)
-        uids = write_sequence_set(one.uid for one in done).decode()
-        code = f"APPENDUID {done[-1].uidvalidity} {uids}"  # RFC 4315 §3, RFC 3502 §6.3.11
-        return completed("APPEND", code, await user.news(expunges=True))
+        return completed("APPEND", _append_uid(done), await user.news(expunges=True))
+
+    async def _replace(self, replaced: Replaced) -> Result:
+        """Store the message and remove the old one, at once (RFC 8508 §3.1)."""
+        user, services, messages = self._user, self._user.services, self._messages
+        account, mailbox, limit = user.account, self._mailbox, services.mailbox_size_limit
+
+        now = services.clock.now()
+
+        def closure(tx: Tx) -> list[Deposited]:
+            return changes.replace(tx, services.contents, account, replaced, mailbox, messages, limit, now)
+
+        done = await user.write(closure)
+        user.tell(done[-1].modseq)
+        said = f"* OK [{_append_uid(done)}] In its place\r\n".encode() + await user.news(expunges=True)
+        return completed("REPLACE", highest_modseq(user), said)
 
     async def _message(self, intake: Intake) -> NewMessage:
         services, command = self._user.services, self._command
@@ -159,3 +246,8 @@ class Appending:
             keywords=keyword_text(words),
             keys=conversation.keys(header),
         )
+
+
+def _append_uid(done: list[Deposited]) -> str:
+    """APPENDUID (RFC 4315 §3, RFC 3502 §6.3.11)."""
+    return f"APPENDUID {done[-1].uidvalidity} {write_sequence_set(one.uid for one in done).decode()}"

@@ -109,10 +109,10 @@ async def move(user: User, command: commands.Move) -> Result:
         return completed("MOVE", untagged=await user.news(expunges=True))
     user.tell(moved.modseq)
     said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True)
-    return completed("MOVE", _highest_modseq(user), said)
+    return completed("MOVE", highest_modseq(user), said)
 
 
-def _highest_modseq(user: User) -> str:
+def highest_modseq(user: User) -> str:
     """Up to where a client that resynchronises knows all now (RFC 7162 §3.2.7)."""
     return f"HIGHESTMODSEQ {user.open.view.mailbox.modseq}" if user.enabled.qresync else ""
 
@@ -134,7 +134,7 @@ async def expunge(user: User, command: commands.Expunge) -> Result:
     else:
         gone = await remove_deleted(user, selected.uid_ranges(selected.runs(command.uids, uid=True)))
     said = await user.news(expunges=True)
-    return completed("EXPUNGE", _highest_modseq(user) if gone else "", said)
+    return completed("EXPUNGE", highest_modseq(user) if gone else "", said)
 
 
 async def close(user: User, command: commands.Close) -> Result:

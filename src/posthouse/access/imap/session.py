@@ -181,7 +181,7 @@ class ImapSession:
             if outcome.transient:
                 return Result("NO", outcome.text, "UNAVAILABLE")
             return BAD_CREDENTIALS._replace(text=outcome.text)
-        self._user = User(self._services, AccountId(outcome.account), self.core.enabled)
+        self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)
         return completed("LOGIN")
 
     async def _unauthenticate(self, event: commands.Unauthenticate, user: User) -> Result:
@@ -204,6 +204,24 @@ class ImapSession:
         assert appending is not None
         self._appending = None
         refused = await appending.next(event)
+        if refused is None:
+            self._appending = appending
+        return refused
+
+    async def _catenate(
+        self, event: commands.CatenateText | commands.CatenateUrl, user: User
+    ) -> Result | None:
+        appending, self._appending = self._appending, None
+        assert appending is not None
+        refused: Result | None = TRY_LATER
+        try:
+            if isinstance(event, commands.CatenateText):
+                refused = appending.text(event)
+            else:
+                refused = await appending.url(event)
+        finally:
+            if refused is not None:
+                appending.discard()
         if refused is None:
             self._appending = appending
         return refused
@@ -267,6 +285,8 @@ _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] =
     commands.Check: ImapSession._noop,
     commands.Append: ImapSession._append,
     commands.AppendNext: ImapSession._append_next,
+    commands.CatenateText: ImapSession._catenate,
+    commands.CatenateUrl: ImapSession._catenate,
     AppendEnd: ImapSession._append_end,
     AppendAbort: ImapSession._append_abort,
     commands.Idle: ImapSession._idle,

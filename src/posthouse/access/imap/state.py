@@ -22,10 +22,11 @@ T = TypeVar("T")
 class User:
     """A user logged in, at one session."""
 
-    __slots__ = ("account", "decoding", "enabled", "selected", "services", "structures")
+    __slots__ = ("account", "decoding", "enabled", "login", "selected", "services", "structures")
 
-    def __init__(self, services: Services, account: AccountId, enabled: Enabled) -> None:
-        """`enabled`: what the client has turned on, and still may."""
+    def __init__(self, services: Services, account: AccountId, login: str, enabled: Enabled) -> None:
+        """`login`: the address of the account. `enabled`: what the client has turned on, and still may."""
+        self.login = login
         self.enabled = enabled
         self.services = services
         self.account = account

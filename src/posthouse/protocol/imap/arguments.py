@@ -31,8 +31,8 @@ from posthouse.protocol.imap.commands import (
     Store,
 )
 from posthouse.protocol.imap.fetching import parse_fetch_items
-from posthouse.protocol.imap.sequence import SequenceSet
-from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+from posthouse.protocol.imap.sequence import SAVED, SequenceSet
+from posthouse.protocol.imap.syntax import LiteralExpected, Parser, SyntaxProblem
 
 Reader: TypeAlias = Callable[[Parser, bool], Command]
 
@@ -254,9 +254,25 @@ def get_quota(parser: Parser, uid: bool) -> Command:
 
 
 def append(parser: Parser, uid: bool) -> Command:
-    """Up to the literal, whose `{n}` the session has taken off and put into `size` afterwards."""
+    """Up to the message; the rest is read by `appending`."""
     parser.space()
-    return Append(parser.mailbox(), *_flags_and_date(parser), 0)
+    return Append(_mailbox(parser), *_flags_and_date(parser), 0)
+
+
+def replace(parser: Parser, uid: bool) -> Command:
+    """As `append` (RFC 8508 §3)."""
+    parser.space()
+    numbers = parser.sequence_set()
+    if numbers == SAVED or len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
+        raise SyntaxProblem("Expected the number of one message")
+    parser.space()
+    return Append(_mailbox(parser), *_flags_and_date(parser), 0, replaces=numbers, uid=uid)
+
+
+def _mailbox(parser: Parser) -> str:
+    if parser.at_end():
+        raise LiteralExpected
+    return parser.mailbox()
 
 
 def append_next(parser: Parser) -> AppendNext:

@@ -158,6 +158,12 @@ class Append(NamedTuple):
     """Octets of the message."""
     binary: bool = False
     """It may contain NUL (RFC 3516 §4.4)."""
+    catenate: bool = False
+    """It comes in parts (RFC 4469): `CatenateText` and `CatenateUrl` follow; `size` is 0."""
+    replaces: SequenceSet | None = None
+    """REPLACE (RFC 8508): the one message that it takes the place of."""
+    uid: bool = False
+    """`replaces` is a UID."""
 
 
 class AppendNext(NamedTuple):
@@ -167,6 +173,20 @@ class AppendNext(NamedTuple):
     date: float | None
     size: int
     binary: bool = False
+    catenate: bool = False
+
+
+class CatenateText(NamedTuple):
+    """A part of a message is about to come, in `Literal` events (RFC 4469 §3)."""
+
+    size: int
+    binary: bool = False
+
+
+class CatenateUrl(NamedTuple):
+    """A part of a message is what an IMAP URL names."""
+
+    url: str
 
 
 class Close(NamedTuple):
@@ -274,7 +294,8 @@ class Idle(NamedTuple):
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate
     | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status
-    | GetQuota | GetQuotaRoot | Append | AppendNext
+    | GetQuota | GetQuotaRoot | Append | AppendNext | CatenateText
+    | CatenateUrl
     | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
 

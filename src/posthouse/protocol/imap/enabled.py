@@ -9,6 +9,7 @@ from __future__ import annotations
 _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "CONDSTORE": ("CONDSTORE", ("condstore",)),
     "IMAP4REV2": ("IMAP4rev2", ("rev2", "utf8")),  # RFC 9051 Appendix A
+    "UTF8=ACCEPT": ("UTF8=ACCEPT", ("utf8_accept", "utf8")),  # RFC 6855 §3
     "QRESYNC": ("QRESYNC", ("qresync", "condstore")),  # RFC 7162 §3.2.3
 }
 """Capability in capitals → as it is usually written, and what it turns on."""
@@ -17,7 +18,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
 class Enabled:
     """The extensions turned on; at first none."""
 
-    __slots__ = ("condstore", "qresync", "rev2", "utf8")
+    __slots__ = ("condstore", "qresync", "rev2", "utf8", "utf8_accept")
 
     def __init__(self) -> None:
         self.condstore = False
@@ -28,6 +29,8 @@ class Enabled:
         """IMAP4rev2: ESEARCH in place of SEARCH, nothing is recent (RFC 9051 Appendix E)."""
         self.utf8 = False
         """Names of mailboxes in UTF-8, not in modified UTF-7, and UTF-8 in quoted strings."""
+        self.utf8_accept = False
+        """UTF8=ACCEPT: messages with UTF-8 in their header may be appended; no CHARSET in SEARCH."""
 
     def enable(self, name: str) -> str:
         """Turn on the extension with this capability name; its usual spelling, empty where there is none."""

@@ -13,6 +13,8 @@ def search(parser: Parser, uid: bool) -> Command:
     returns, partial = _returns(parser)
     charset = "UTF-8" if parser.enabled.utf8 else "US-ASCII"
     if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
+        if parser.enabled.utf8_accept:
+            raise SyntaxProblem("CHARSET is not allowed any more: all is UTF-8")  # RFC 6855 §3
         parser.position += 8
         charset = parser.astring().decode("ascii", "replace")
         parser.space()

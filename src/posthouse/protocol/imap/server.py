@@ -6,8 +6,10 @@ the session writes under the command's tag, or by None where there is nothing to
 - `Connected` → None (greet), or a Result that is not OK: BYE.
 - `Login` (LOGIN, or AUTHENTICATE once its exchange is over) → Result.
 - `Append` → None (send the message), or a Result that refuses it; then `Literal` → None, for each
-  piece of the message. `AppendNext` → as `Append`, for one message more. `AppendEnd` → Result, or
-  `AppendAbort` → None: the command was wrong after all, or too long, forget the messages.
+  piece of the message. `AppendNext` → as `Append`, for one message more. `CatenateText`, followed by
+  its `Literal`s, and `CatenateUrl` → as `Append`, for parts of a message that is put together.
+  `AppendEnd` → Result, or `AppendAbort` → None: the command was wrong after all, or too long, forget
+  the messages.
 - `Idle` → None (idling begins) or a Result; `IdleEnd` → Result.
 - all others → Result.
 
@@ -19,11 +21,12 @@ Every bound is in `Limits`. What a literal may do to the end of a command is in 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.arguments import append_next
+from posthouse.protocol.imap.appending import Appending
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.events import (
     BAD_CREDENTIALS,
@@ -48,7 +51,8 @@ __all__ = [
     "Literal", "Result", "ServerSession",
 ]  # fmt: skip
 
-_AFTER_MESSAGE = Result("BAD", "Too much after the message")
+_APPENDING = ("APPEND", "REPLACE")
+_APPEND_EVENTS = (commands.Append, commands.AppendNext, commands.CatenateText, commands.CatenateUrl)
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
 
 
@@ -104,8 +108,10 @@ class ServerSession:
         self._event: Event | None = Connected()
         self._outstanding: Event | None = None
         self._tag = b"*"
-        self._appending = False
-        self._client_waits = False
+        self._appending: Appending | None = None
+        self._open = False
+        self._header: LiteralHeader | None = None
+        self._further: deque[Event] = deque()
         self._failure: Result | None = None
         self._exchange: sasl.ServerMechanism | None = None
         self._idling = False
@@ -152,7 +158,7 @@ class ServerSession:
             self._bye(decision.text, decision.code)
         elif isinstance(event, Connected):
             self._answer_connected(decision)
-        elif isinstance(event, commands.Append | commands.AppendNext):
+        elif isinstance(event, _APPEND_EVENTS):
             self._answer_append(decision)
         elif isinstance(event, AppendAbort):
             self._give_up()
@@ -195,7 +201,8 @@ class ServerSession:
             self._bye("Server is shutting down", "UNAVAILABLE")
 
     def _at_rest(self) -> bool:
-        return self._outstanding is None and self._event is None and not self._appending
+        waiting = self._event is not None or self._appending is not None or bool(self._further)
+        return self._outstanding is None and not waiting
 
     # Input
 
@@ -203,6 +210,9 @@ class ServerSession:
         """Takes one step through what has arrived; False when it needs more."""
         if self._exchange is not None or self._idling:
             return self._bare_line()
+        if self._further:
+            self._event = self._further.popleft()
+            return True
         try:
             frame = self._framer.next_frame()
         except LineTooLong:
@@ -241,27 +251,29 @@ class ServerSession:
         return True
 
     def _line_ending_wrong(self) -> None:
-        failure = Result("BAD", "A line must end with <CR><LF>")
-        if self._appending:
-            self._abort_append(failure)
-        else:
-            self._tag, self._failure = b"*", None
-            self._finish(failure)
+        if not self._open:
+            self._tag = b"*"
+        self._abort(Result("BAD", "A line must end with <CR><LF>"))
 
-    def _abort_append(self, failure: Result) -> None:
-        self._appending = False
+    def _abort(self, failure: Result | None) -> None:
+        """The command ends here and has gone wrong; a driver that holds messages of it forgets them."""
         self._failure = failure
-        self._event = AppendAbort()
+        self._appending = None
+        if self._open:
+            self._open = False
+            self._event = AppendAbort()
+        else:
+            self._give_up()
 
     def _literal_announced(self, header: LiteralHeader) -> None:
         """Decides what becomes of a literal."""
-        if self._failure is None and self._appending:
-            if self._is_next_message(header):
-                return
-        elif self._failure is None:
+        if self._failure is None and self._appending is None:
             head = self._readable_head(header.before)
-            if head is not None and head.verb.name == "APPEND" and self._is_message(header, head):
-                return
+            if head is not None and head.verb.name in _APPENDING:
+                self._appending = Appending(head, self.enabled)
+        if self._failure is None and self._appending is not None and self._stretch(header.before, header):
+            self._header = header
+            return
         if self._failure is None and self._framer_has_room(header):
             self._framer.collect()
             if header.synchronizing:
@@ -271,14 +283,22 @@ class ServerSession:
             self._failure = Result("BAD", "The literal is too large", "TOOBIG")  # RFC 7888 §4
         if header.synchronizing:
             self._framer.refuse()
-            if self._appending:
-                self._abort_append(self._failure)
-            else:
-                self._give_up()
+            self._abort(self._failure)
         elif self.state is State.NOT_AUTHENTICATED and header.size > self._limits.command_before_login:
             self._bye("The literal is too large", "TOOBIG")
         else:
             self._framer.skip()
+
+    def _stretch(self, octets: bytes, literal: LiteralHeader | None) -> bool:
+        """Takes a stretch of an APPEND; True when it has become events, about `literal` too."""
+        assert self._appending is not None
+        try:
+            events = self._appending.read(octets, literal)
+        except SyntaxProblem as problem:
+            self._failure = Result("BAD", str(problem))
+            return False
+        self._further.extend(events or ())
+        return events is not None
 
     def _framer_has_room(self, header: LiteralHeader) -> bool:
         return len(header.before) + header.size + 64 < self._framer.limit
@@ -296,50 +316,20 @@ class ServerSession:
             return None
         return head
 
-    def _is_message(self, header: LiteralHeader, head: Head) -> bool:
-        """Whether the literal is the message of an APPEND; if so it becomes an event."""
-        parser = Parser(header.before, head.position, self.enabled)
-        if parser.data[parser.position :] == b" ":
-            return False  # the literal is the name of the mailbox
-        try:
-            append = head.verb.read(parser, False)
-            parser.end()
-        except SyntaxProblem as problem:
-            self._failure = Result("BAD", str(problem))
-            return False
-        assert isinstance(append, commands.Append)
-        self._event = append._replace(size=header.size, binary=header.binary)
-        self._appending, self._client_waits = True, header.synchronizing
-        return True
-
-    def _is_next_message(self, header: LiteralHeader) -> bool:
-        """Whether the literal is another message of the APPEND (RFC 3502); if so it becomes an event."""
-        parser = Parser(header.before, 0, self.enabled)
-        try:
-            following = append_next(parser)
-            parser.end()
-        except SyntaxProblem as problem:
-            self._failure = Result("BAD", str(problem))
-            return False
-        self._event = following._replace(size=header.size, binary=header.binary)
-        self._client_waits = header.synchronizing
-        return True
-
     def _text_complete(self, frame: CommandText) -> None:
         octets = frame.octets
-        if self._appending:
-            if self._failure is not None or octets:
-                return self._abort_append(self._failure or _AFTER_MESSAGE)
-            self._appending = False
-            self._event = AppendEnd()
-            return
         if self._failure is not None:
-            return self._give_up()
+            return self._abort(self._failure)
+        if self._appending is not None:
+            return self._last_stretch(octets)
         self._tag = read_tag(octets)
         try:
             head = read_head(octets)
             if not self.state & head.verb.states:
                 return self._finish(self._wrong_state(head))
+            if head.verb.name in _APPENDING:
+                self._appending = Appending(head, self.enabled)
+                return self._last_stretch(octets)
             parser = Parser(octets, head.position, self.enabled)
             command = head.verb.read(parser, head.uid)
             parser.end()
@@ -347,8 +337,6 @@ class ServerSession:
             return self._fail(str(problem))
         except UnknownCharset:
             return self._finish(Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})"))
-        if isinstance(command, commands.Append):
-            return self._fail("APPEND needs a message, as a literal")
         if commands.turns_on_condstore(command):
             self.enabled.enable("CONDSTORE")
         answer = ANSWERS.get(type(command))
@@ -362,6 +350,13 @@ class ServerSession:
             self._on_authenticate(command)
         else:
             self._event = command
+
+    def _last_stretch(self, octets: bytes) -> None:
+        if self._stretch(octets, None):
+            self._further.append(AppendEnd())
+            self._appending, self._open = None, False
+        else:
+            self._abort(self._failure)
 
     def _wrong_state(self, head: Head) -> Result:
         if self.state is State.NOT_AUTHENTICATED:
@@ -422,13 +417,22 @@ class ServerSession:
             self._output.append(greeting.encode())
 
     def _answer_append(self, decision: Result | None) -> None:
+        """None: go on, with the literal where all before it has been taken. Else the command is refused."""
         if decision is None:
-            self._framer.stream()
-            if self._client_waits:
+            self._open = self._appending is not None
+            if self._further or self._header is None:
+                return
+            if self._header.synchronizing:
                 self._output.append(b"+ Ready for the message\r\n")
+            self._header = None
+            self._framer.stream()
             return
-        self._appending = False
-        if self._client_waits:
+        self._further.clear()
+        self._appending, self._open = None, False
+        header, self._header = self._header, None
+        if header is None:
+            self._finish(decision)
+        elif header.synchronizing:
             self._framer.refuse()
             self._finish(decision)
         else:

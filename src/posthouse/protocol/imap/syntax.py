@@ -47,6 +47,13 @@ class SyntaxProblem(ValueError):
     """A command that does not follow the grammar; answered with BAD."""
 
 
+class LiteralExpected(SyntaxProblem):
+    """The text ends where a string would stand: it may go on with a literal."""
+
+    def __init__(self) -> None:
+        super().__init__("Missing argument")
+
+
 class Parser:
     """A cursor over the octets of one command, without the CRLF that ends it."""
 

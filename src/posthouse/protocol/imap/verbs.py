@@ -81,7 +81,8 @@ VERBS = (
     Verb("STATUS", _AFTER, arguments.status, "RFC 3501 §6.3.10, RFC 7889 §3.1, RFC 8438 §2", "STATUS=SIZE"),
     Verb("GETQUOTA", _AFTER, arguments.get_quota, "RFC 9208 §4.2.1", "QUOTA QUOTA=RES-STORAGE"),
     Verb("GETQUOTAROOT", _AFTER, arguments.one_mailbox(GetQuotaRoot), "RFC 9208 §4.2.2"),
-    Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11, RFC 3502 §6.3.11", "MULTIAPPEND"),
+    Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11, RFC 3502 §6.3.11, RFC 4469 §3",
+         "MULTIAPPEND CATENATE"),
     Verb("IDLE", _AFTER, arguments.nothing(Idle), "RFC 2177 §3", "IDLE"),
     Verb("CHECK", _IN, arguments.nothing(Check), "RFC 3501 §6.4.1"),
     Verb("CLOSE", _IN, arguments.nothing(Close), "RFC 3501 §6.4.2"),
@@ -96,6 +97,7 @@ VERBS = (
     Verb("FETCH", _IN, arguments.fetch, "RFC 3501 §6.4.5, RFC 3516 §4, RFC 7162 §3.1.4", "BINARY", True),
     Verb("STORE", _IN, arguments.store, "RFC 3501 §6.4.6, RFC 7162 §3.1.3", "", True),
     Verb("COPY", _IN, arguments.to_mailbox(Copy), "RFC 3501 §6.4.7", "", True),
+    Verb("REPLACE", _IN, arguments.replace, "RFC 8508 §3", "REPLACE", True),
     Verb("MOVE", _IN, arguments.to_mailbox(Move), "RFC 6851 §3", "MOVE", True),
 )  # fmt: skip
 
@@ -109,6 +111,7 @@ CAPABILITIES = (
     "OBJECTID",  # RFC 8474
     "SAVEDATE",  # RFC 8514
     "WITHIN",  # RFC 5032
+    "UTF8=ACCEPT",  # RFC 6855
     *dict.fromkeys(name for verb in VERBS for name in verb.capability.split()),
 )
 """What CAPABILITY lists whatever the state; AUTH=, STARTTLS and LOGINDISABLED come and go."""

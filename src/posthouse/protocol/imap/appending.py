@@ -1,0 +1,125 @@
+"""What comes with APPEND and REPLACE: messages as literals, or put together of parts (RFC 3501 §6.3.11).
+
+The text of such a command arrives in stretches, each ended by a literal that is streamed, the last by
+the end of the command. `Appending.read` takes one stretch and says in events what it means:
+
+    APPEND Drafts (\\Seen) {310}              Append, and the literal is the message
+     (\\Draft) "17-Jul-1996 …" ~{42}          AppendNext, and the literal is another one (RFC 3502, RFC 3516)
+     UTF8 (~{42} )                           the same; needs UTF8=ACCEPT (RFC 6855 §4)
+     CATENATE (URL "…" TEXT {42} URL "…")    Append or AppendNext, then its parts in order (RFC 4469)
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from posthouse.protocol.imap.arguments import append_next
+from posthouse.protocol.imap.commands import Append, AppendNext, CatenateText, CatenateUrl
+from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.events import Event
+from posthouse.protocol.imap.framing import LiteralHeader
+from posthouse.protocol.imap.syntax import LiteralExpected, Parser, SyntaxProblem
+from posthouse.protocol.imap.verbs import Head
+
+MOST_PARTS = 500
+"""Parts of one CATENATE."""
+
+
+class _Place(Enum):
+    """What comes next."""
+
+    COMMAND = auto()
+    AFTER_MESSAGE = auto()
+    AFTER_UTF8 = auto()
+    AFTER_PART = auto()
+
+
+class Appending:
+    """Where in an APPEND or REPLACE its client is. `head`: of the command."""
+
+    __slots__ = ("_enabled", "_head", "_parts", "_place")
+
+    def __init__(self, head: Head, enabled: Enabled) -> None:
+        self._head = head
+        self._enabled = enabled
+        self._place = _Place.COMMAND
+        self._parts = 0
+
+    def read(self, octets: bytes, literal: LiteralHeader | None) -> list[Event] | None:
+        """The events that a stretch means; the last is about `literal`, None at the end of the command.
+
+        None: the literal is a string within the text, to be collected. Raises SyntaxProblem.
+        """
+        try:
+            return self._events(octets, literal)
+        except LiteralExpected:
+            if literal is None:
+                raise
+            return None
+
+    def _events(self, octets: bytes, literal: LiteralHeader | None) -> list[Event]:
+        if self._place is _Place.COMMAND:
+            parser = Parser(octets, self._head.position, self._enabled)
+            command = self._head.verb.read(parser, self._head.uid)
+            assert isinstance(command, Append)
+            return self._message(command, parser, literal)
+        parser = Parser(octets, 0, self._enabled)
+        if self._place is _Place.AFTER_PART:
+            return self._parts_from(parser, literal)
+        if self._place is _Place.AFTER_UTF8:
+            parser.expect(b")")
+        return self._after_message(parser, literal)
+
+    def _after_message(self, parser: Parser, literal: LiteralHeader | None) -> list[Event]:
+        if parser.at_end() and literal is None:
+            return []
+        if self._head.verb.name != "APPEND":
+            raise SyntaxProblem("One message replaces one")  # RFC 8508 §3.1
+        return self._message(append_next(parser), parser, literal)
+
+    def _message(
+        self, command: Append | AppendNext, parser: Parser, literal: LiteralHeader | None
+    ) -> list[Event]:
+        """The message itself: `parser` stands before it."""
+        if parser.at_end():
+            if literal is None:
+                raise SyntaxProblem(f"{self._head.verb.name} needs a message, as a literal")
+            self._place = _Place.AFTER_MESSAGE
+            return [command._replace(size=literal.size, binary=literal.binary)]
+        form = parser.word()
+        if form not in ("CATENATE", "UTF8"):
+            raise SyntaxProblem("Expected a message, as a literal")
+        parser.space()
+        parser.expect(b"(")
+        if form == "CATENATE":
+            self._parts = 0
+            return [command._replace(catenate=True), *self._parts_from(parser, literal)]
+        if not self._enabled.utf8_accept:
+            raise SyntaxProblem("Say ENABLE UTF8=ACCEPT first")  # RFC 6855 §4
+        if literal is None or not literal.binary or not parser.at_end():
+            raise SyntaxProblem("Expected the message, as a literal8")
+        self._place = _Place.AFTER_UTF8
+        return [command._replace(size=literal.size, binary=True)]
+
+    def _parts_from(self, parser: Parser, literal: LiteralHeader | None) -> list[Event]:
+        """Parts up to one that is a literal, or to the end of the message and what stands behind it."""
+        events: list[Event] = []
+        parts = self._parts
+        while not (parts and parser.skip(b")")):
+            if parts:
+                parser.space()
+            parts += 1
+            if parts > MOST_PARTS:
+                raise SyntaxProblem("Too many parts")
+            kind = parser.word()
+            parser.space()
+            if kind == "URL":
+                if parser.at_end():
+                    raise LiteralExpected
+                events.append(CatenateUrl(parser.astring().decode("utf-8", "replace")))
+            elif kind != "TEXT" or literal is None or not parser.at_end():
+                raise SyntaxProblem("Expected TEXT and a literal, or URL")
+            else:
+                self._place, self._parts = _Place.AFTER_PART, parts
+                return [*events, CatenateText(literal.size, literal.binary)]
+        return [*events, *self._after_message(parser, literal)]

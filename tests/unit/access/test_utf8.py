@@ -1,0 +1,24 @@
+"""UTF8=ACCEPT: mailboxes and messages are named and kept in UTF-8 (RFC 6855)."""
+
+from __future__ import annotations
+
+from tests.unit.access.conftest import Server
+from tests.unit.access.test_sessions import Client
+
+MESSAGE = "From: Jürgen <jürgen@例え.test>\r\nSubject: Grüße\r\n\r\nschön\r\n"
+
+
+async def test_names_and_headers_are_utf8(server: Server) -> None:
+    async with Client(server) as client, Client(server) as old:
+        assert (await client.do("ENABLE UTF8=ACCEPT"))[0] == "* ENABLED UTF8=ACCEPT"
+        assert (await client.do('CREATE "Entwürfe"'))[-1].startswith("OK ")
+        size = len(MESSAGE.encode())
+        lines = await client.do(f'APPEND "Entwürfe" (\\Seen) UTF8 (~{{{size}+}}\r\n{MESSAGE})')
+        assert lines[-1].startswith("OK [APPENDUID ")
+        assert (await client.do('LIST "" "Entw*"'))[0] == '* LIST (\\HasNoChildren) "/" "Entwürfe"'
+        await client.do('SELECT "Entwürfe"')
+        assert (await client.do('SEARCH FROM "例え" SUBJECT "grüße"'))[0] == "* SEARCH 1"
+        lines = await client.do("FETCH 1 BODY.PEEK[HEADER.FIELDS (SUBJECT)]")
+        assert "Subject: Grüße" in lines
+        # who has not turned it on sees the name in modified UTF-7
+        assert (await old.do('LIST "" Entw*'))[0].endswith('"Entw&APw-rfe"')
