@@ -80,14 +80,15 @@ def install(
     directory: Path,
     settings: Settings | None = None,
     *,
-    accounts: Mapping[str, int | None] = ACCOUNTS,
+    accounts: Mapping[str, int | None] | None = ACCOUNTS,
     aliases: Aliases | None = None,
 ) -> Path:
     """An installation for `DOMAIN` in `directory`; the path of its posthouse.toml.
 
     `settings`: tables of posthouse.toml, laid over what suits tests. `accounts`: local parts, or addresses
     of other domains of ours, with their quota in octets (None: the default); the password of all is
-    `PASSWORD`; postmaster is the administrator. `aliases`: local part or address → targets, or (kind,
+    `PASSWORD`; postmaster is the administrator; None for all: another host's database, filled by that one,
+    is used. `aliases`: local part or address → targets, or (kind,
     targets). All domains in them are made.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -97,6 +98,8 @@ def install(
     config = load(path)
     config.data_directory.mkdir(exist_ok=True)
     (config.data_directory / "run").mkdir(exist_ok=True)
+    if accounts is None:
+        return path
     migrate(config.database.url, config.data_directory)
 
     def fill(tx: Tx) -> None:
@@ -173,7 +176,7 @@ class ServeProcess:
         directory: Path,
         settings: Settings | None = None,
         *,
-        accounts: Mapping[str, int | None] = ACCOUNTS,
+        accounts: Mapping[str, int | None] | None = ACCOUNTS,
         aliases: Aliases | None = None,
     ) -> None:
         self.directory = directory

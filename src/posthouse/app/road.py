@@ -15,8 +15,9 @@ from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.accounts.quota import Quota
 from posthouse.config import Config
-from posthouse.db import open_database
+from posthouse.db import open_announcements, open_database
 from posthouse.db.blobs import discard, open_blobs
+from posthouse.db.limits import Limits
 from posthouse.journey.refusals import Refusals
 from posthouse.machine import MachineClock, MachineRandom
 from posthouse.mail.ids import SLOTS, LetterIds
@@ -34,7 +35,7 @@ from posthouse.routing.router import Router
 from posthouse.runner.recording import Recording
 from posthouse.runner.runner import Runner
 from posthouse.store import content
-from posthouse.store.notify import Notifier
+from posthouse.store.notify import QUEUE, Notifier
 from posthouse.submission.submission import Submission
 
 if TYPE_CHECKING:
@@ -69,15 +70,18 @@ class Road:
         slot = int.from_bytes(self.chance.token(2)) if slot is None else slot
         self.ids = LetterIds(slot % SLOTS, lambda: int(self.clock.now() * 1000))
         data = config.data_directory
-        self.database = open_database(config.database.url, data)
-        self.blobs = open_blobs(config.database.blobs, data)
-        self.notifier = Notifier(self.database, data / "run")
+        limits = database_limits(config)
+        self.database = open_database(config.database.url, data, limits)
+        self.blobs = open_blobs(config.database.blobs, data, config.database.blobs_timeout)
+        announced = config.database.notify == "auto"
+        announcements = open_announcements(config.database.url, limits) if announced else None
+        self.notifier = Notifier(self.database, data / "run", announcements)
         self.contents = content.Contents(queue.in_queue, self._discard)
         self.directory = Directory(self.database)
         self.refusals = Refusals(self.ids.new, self.database.write_later)
         self.authenticator = Authenticator(self.database, self.clock, lambda ip: self.policy.trusts(ip))
         self.configure(config, first=True)
-        self.notifier.on("queue", self.runner.wake)
+        self.notifier.on(QUEUE, self.runner.wake)
 
     def configure(self, config: Config, *, first: bool = False) -> None:
         """Go by this configuration from now on; what is under way ends as it began.
@@ -171,8 +175,15 @@ class Road:
             changed=self.notifier.changed,
             take=self.runner.take,
             room=self.runner.has_room,
-            wake=self.runner.wake,
+            wake=self._wake_somebody,
         )
+
+    def _wake_somebody(self) -> None:
+        """Something in the queue is due: for ourselves, or where our hands are full for whoever is free."""
+        if self.runner.has_room():
+            self.runner.wake()
+        else:
+            self.notifier.poke(QUEUE)
 
     async def close(self, seconds: float) -> None:
         """Let attempts under way finish within `seconds`, write what is waiting, let go of everything."""
@@ -198,6 +209,12 @@ class Road:
     async def _load(self, id: int) -> Content:
         """Content for an attempt. Raises NoSuchContent."""
         return await self.database.read(lambda reader: content.find(reader, self.blobs, id), point=True)
+
+
+def database_limits(config: Config) -> Limits:
+    """What [database] says of connections."""
+    ours = config.database
+    return Limits(ours.reader_connections, ours.connect_timeout, ours.statement_timeout)
 
 
 class _IsUs:

@@ -80,6 +80,25 @@ class Database(Table):
 
     url: DatabaseUrl = Field("sqlite:///posthouse.db", description="the database")
     blobs: BlobsUrl = Field("file:blobs", description="message bodies above 64 KiB")
+    notify: Literal["auto", "off"] = Field(
+        "auto",
+        description="PostgreSQL: tell other hosts of changes by LISTEN and NOTIFY, if the server has them; "
+        "else they look once a second",
+    )
+    reader_connections: Number = Field(
+        4, ge=1, le=64, description="PostgreSQL: connections for reading, of each worker; it has two more"
+    )
+    connect_timeout: Duration = Field(
+        5.0, ge=2, description="PostgreSQL: wait for a connection, to each host that the URL names"
+    )
+    statement_timeout: Duration = Field(
+        20.0, ge=1, description="PostgreSQL: wait for a statement; locks are waited for half as long"
+    )
+    blobs_timeout: Duration = Field(
+        10.0,
+        ge=1,
+        description="S3: wait for an answer, all retries included; large bodies get longer by size",
+    )
 
 
 class RelayDomain(Table):

@@ -13,7 +13,7 @@ no functions of one of them; the present moment is `tx.now()` (the database's cl
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded, UniqueViolation
 from posthouse.db.generations import bump
 from posthouse.db.interface import Database, Reader, Tx
-from posthouse.db.open import migrate, open_database
+from posthouse.db.open import migrate, open_announcements, open_database
 
 __all__ = [
     "Database",
@@ -26,5 +26,6 @@ __all__ = [
     "UniqueViolation",
     "bump",
     "migrate",
+    "open_announcements",
     "open_database",
 ]

@@ -28,6 +28,7 @@ T = TypeVar("T")
 ABANDONED_SECONDS = 24 * 3600.0
 """An upload not committed within this is given up with 451."""
 UNNAMED_SECONDS = 48 * 3600.0
+TIMEOUT_SECONDS = 10.0
 CHUNK = 256 * 1024
 COLLECT = 200
 """Objects looked at in one step of a collection."""
@@ -161,8 +162,11 @@ def _fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_blobs(url: str, directory: Path) -> Blobs:
-    """The blobs that `database.blobs` names; a relative path lies under the data directory."""
+def open_blobs(url: str, directory: Path, seconds: float = TIMEOUT_SECONDS) -> Blobs:
+    """The blobs that `database.blobs` names; a relative path lies under the data directory.
+
+    `seconds`: how long an object store is waited for.
+    """
     if url.startswith("s3://"):
         try:
             from posthouse.db.blobs_s3 import S3Blobs
@@ -170,7 +174,7 @@ def open_blobs(url: str, directory: Path) -> Blobs:
             raise DatabaseError(
                 f"S3 needs more packages: pip install posthouse[cluster] ({error})"
             ) from error
-        return S3Blobs(url, directory / "spool")
+        return S3Blobs(url, directory / "spool", seconds)
     if not url.startswith(SCHEME) or len(url) == len(SCHEME):
         raise DatabaseError(
             f"database.blobs must be {SCHEME}DIRECTORY or s3://BUCKET, not {url.split(':')[0]}:…"

@@ -32,8 +32,6 @@ PART: Final = 5 * 1024 * 1024
 """Octets sent at once; S3 takes no smaller parts, but for the last."""
 AT_ONCE: Final = 2
 """Parts of one object on their way at the same time: with `PART`, what an upload holds in memory."""
-DEADLINE_SECONDS: Final = 30.0
-"""For anything small, with all its retries."""
 SLOWEST: Final = 500_000
 """Octets a second that an upload must manage beyond that."""
 NAMES_ATTEMPTS: Final = 3
@@ -42,14 +40,16 @@ NAMES_ATTEMPTS: Final = 3
 class S3Blobs:
     """See `posthouse.db.blobs.Blobs`."""
 
-    def __init__(self, url: str, spool_directory: Path) -> None:
+    def __init__(self, url: str, spool_directory: Path, seconds: float) -> None:
+        """`seconds`: the deadline of anything small, with all its retries."""
         self.spool_directory = spool_directory
         spool_directory.mkdir(parents=True, exist_ok=True)
-        self._store = _open(url)
+        self._store = _open(url, seconds)
+        self._seconds = seconds
 
     async def store(self, path: Path) -> str:
         size = (await asyncio.to_thread(path.stat)).st_size
-        seconds = DEADLINE_SECONDS + size / SLOWEST
+        seconds = self._seconds + size / SLOWEST
         for _ in range(NAMES_ATTEMPTS):
             name = new_name()
             try:
@@ -114,9 +114,9 @@ class S3Blobs:
     async def close(self) -> None:
         """Connections end by themselves."""
 
-    async def _in_time(self, work: Awaitable[T], seconds: float = DEADLINE_SECONDS) -> T:
+    async def _in_time(self, work: Awaitable[T], seconds: float = 0.0) -> T:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds or self._seconds):
                 return await work
         except TimeoutError as error:
             raise DatabaseAway("the object store does not answer") from error
@@ -141,7 +141,7 @@ def _known(name: str) -> str:
 _SETTINGS: Final = ("endpoint", "region", "skip_signature", "virtual_hosted_style_request")
 
 
-def _open(url: str) -> S3Store:
+def _open(url: str, seconds: float) -> S3Store:
     parts = urlsplit(url)
     settings: dict[str, Any] = dict(parse_qsl(parts.query))
     unknown = settings.keys() - set(_SETTINGS)
@@ -154,8 +154,12 @@ def _open(url: str) -> S3Store:
         return S3Store(
             parts.netloc,
             prefix=parts.path.strip("/") or None,
-            client_options={"timeout": "20s", "connect_timeout": "5s", "allow_http": plain},
-            retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=DEADLINE_SECONDS)},
+            client_options={
+                "timeout": f"{seconds + PART / SLOWEST:g}s",
+                "connect_timeout": f"{min(5.0, seconds):g}s",
+                "allow_http": plain,
+            },
+            retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=seconds)},
             **settings,
         )
     except (BaseError, ValueError) as error:

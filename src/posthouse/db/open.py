@@ -14,12 +14,15 @@ from posthouse.db import dialect
 from posthouse.db.connection import Session, connect
 from posthouse.db.errors import DatabaseError
 from posthouse.db.interface import Database
+from posthouse.db.limits import USUAL, Capacity, Limits
 from posthouse.db.lockfile import LockFile
 from posthouse.db.migrations import pending
 from posthouse.db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from posthouse.db.announcements import Announcements
 
 SCHEME = "sqlite:///"
 POSTGRESQL = ("postgresql://", "postgres://")
@@ -88,11 +91,28 @@ def _apply(session: Session) -> list[str]:
     return applied
 
 
-def open_database(url: str, directory: Path) -> Database:
+def open_database(url: str, directory: Path, limits: Limits = USUAL) -> Database:
     """The database, migrated, bound to the running loop. To be called after fork; ends with `close()`."""
     migrate(url, directory)
     if url.startswith(POSTGRESQL):
-        database: Database = _postgres().PostgresDatabase(url)
+        database: Database = _postgres().PostgresDatabase(url, limits)
         return database
     path = database_path(url, directory)
     return SqliteDatabase(path, lock_path(path))
+
+
+def open_announcements(url: str, limits: Limits) -> Announcements | None:
+    """Announcements among those who use this database; None where there are no other hosts."""
+    if not url.startswith(POSTGRESQL):
+        return None
+    from posthouse.db.postgres_announcements import PostgresAnnouncements
+
+    return PostgresAnnouncements(url, limits)
+
+
+async def capacity(database: Database) -> Capacity | None:
+    """How many connections its server has to give; None where that is no question."""
+    if isinstance(database, SqliteDatabase):
+        return None
+    found: Capacity = await _postgres().capacity(database)
+    return found

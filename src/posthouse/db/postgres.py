@@ -1,6 +1,6 @@
 """The PostgreSQL driver: one writing connection and a few reading ones for each process.
 
-Nothing but tables, rows and transactions is asked of the server: no NOTIFY, no advisory locks, no
+Nothing but tables, rows and transactions is needed of the server: no NOTIFY, no advisory locks, no
 sequences. So any server that speaks its protocol and has READ COMMITTED may stand here.
 """
 
@@ -16,7 +16,9 @@ from posthouse.db import dialect, generations
 from posthouse.db.errors import DatabaseAway, DatabaseError, UniqueViolation
 from posthouse.db.grouped import GroupedDatabase
 from posthouse.db.interface import Reader
+from posthouse.db.limits import USUAL, Capacity, Limits
 from posthouse.db.migrations import Migration, pending
+from posthouse.db.postgres_conninfo import Reach
 from posthouse.db.postgres_session import ConnectionLost, PostgresSession
 from posthouse.db.postgres_writer import TABLE, PostgresEngine
 from posthouse.db.readers import Readers
@@ -24,8 +26,6 @@ from posthouse.db.writer import GroupCommit
 
 T = TypeVar("T")
 
-READERS: Final = 4
-"""Connections for reading, opened as they are needed."""
 POLL_SECONDS: Final = 1.0
 """How often generations are read."""
 STALE_SECONDS: Final = 10.0
@@ -35,8 +35,8 @@ STALE_SECONDS: Final = 10.0
 class PostgresReading:
     """A reading connection of one thread, made again when it breaks."""
 
-    def __init__(self, url: str) -> None:
-        self._session = PostgresSession(url)
+    def __init__(self, url: str, limits: Limits = USUAL, reach: Reach | None = None) -> None:
+        self._session = PostgresSession(url, limits, reach)
 
     def look(self, fn: Callable[[Reader], T]) -> T:
         was_open = self._session.is_open
@@ -83,18 +83,19 @@ class PostgresDatabase(GroupedDatabase):
 
     immediate = False
 
-    def __init__(self, url: str, readers: int = READERS) -> None:
+    def __init__(self, url: str, limits: Limits) -> None:
+        reach = Reach()
         holder = secrets.randbits(62) | 1
         self._loop = asyncio.get_running_loop()
-        self._engine = PostgresEngine(url, holder)
+        self._engine = PostgresEngine(url, holder, limits, reach)
         super().__init__(GroupCommit(self._loop, self._engine, None), holder)
         self._group.after_commit = self._committed
-        self._readers = Readers(self._loop, lambda: PostgresReading(url), readers)
+        self._readers = Readers(self._loop, lambda: PostgresReading(url, limits, reach), limits.readers)
         self._generations: dict[str, int] = {}
         self._polled = 0.0
         self._poll_timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._learn(PostgresReading(url))
+        self._learn(PostgresReading(url, limits, reach))
         self._poll_timer = self._loop.call_later(POLL_SECONDS, self._poll)
 
     def point(self, fn: Callable[[Reader], T]) -> T:
@@ -157,6 +158,32 @@ def _read_generations(reader: Reader) -> dict[str, int]:
     return {str(name): int(number) for name, number in reader.all(generations.READ_ALL)}
 
 
+# Slots kept for others, limits of the role and of the database count as well; -1 is none.
+_ALLOWED = """
+SELECT least(
+  CAST(current_setting('max_connections') AS BIGINT)
+    - CAST(current_setting('superuser_reserved_connections') AS BIGINT)
+    - CAST(coalesce(nullif(current_setting('reserved_connections', true), ''), '0') AS BIGINT),
+  (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+  (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()))"""
+_OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND application_name <> 'posthouse'"
+)
+
+
+async def capacity(database: PostgresDatabase) -> Capacity:
+    """What the server has to give."""
+
+    def look(reader: Reader) -> Capacity:
+        allowed, others = reader.one(_ALLOWED), reader.one(_OTHERS)
+        assert allowed is not None
+        assert others is not None
+        return Capacity(int(allowed[0]), int(others[0]))
+
+    return await database.read(look)
+
+
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS schema_migration"
     " (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied DOUBLE PRECISION NOT NULL)"
@@ -172,7 +199,7 @@ def migrate(url: str) -> list[str]:
 
     Whoever holds the lock on the table of migrations does it, the others wait and find it done.
     """
-    session = PostgresSession(url, MIGRATION_SECONDS)
+    session = PostgresSession(url, Limits(statement_timeout=MIGRATION_SECONDS))
     try:
         session.open()
         _make_table(session)

@@ -21,39 +21,24 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq
 from psycopg.adapt import AdaptersMap, Buffer, Transformer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import NumericBinaryLoader
 
 from posthouse.db import dialect
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation
 from posthouse.db.interface import Parameters, Row
+from posthouse.db.limits import USUAL, Limits
+from posthouse.db.postgres_conninfo import Reach, conninfo
 
 STATEMENTS: Final = 512
 """Statements kept parsed per connection; further ones are parsed each time."""
 OUTSTANDING: Final = 256
 """Answers that may be outstanding."""
 ROWS_AT_ONCE: Final = 500
-SILENCE_SECONDS: Final = 30.0
+MARGIN_SECONDS: Final = 2.0
+"""How much longer than for its statements a server that says nothing is waited for."""
 CLOCK_SECONDS: Final = 0.5
 """How long asking for the clock may take for the answer to count."""
 
-_CONNECTION = {
-    "connect_timeout": "5",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-    "application_name": "posthouse",
-    "client_encoding": "UTF8",
-    "target_session_attrs": "read-write",
-}
-# 250 means durable, whatever the server is set to for others.
-_SETTINGS = (
-    b"SET statement_timeout = '20s'; SET lock_timeout = '10s';"
-    b" SET idle_in_transaction_session_timeout = '60s';"
-    b" SELECT set_config('synchronous_commit', 'on', false)"
-    b" WHERE current_setting('synchronous_commit') = 'off'"
-)
 _CLOCK = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 _AWAY = ("08", "53", "57", "58", "XX")
@@ -91,6 +76,18 @@ class _Context:
 _CONTEXT = _Context()
 
 
+def _settings(limits: Limits) -> tuple[str, ...]:
+    statement = round(limits.statement_timeout * 1000)
+    return (
+        f"SET statement_timeout = {statement}",
+        f"SET lock_timeout = {statement // 2}",
+        "SET idle_in_transaction_session_timeout = '60s'",
+        # 250 means durable, whatever the server is set to for others.
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'",
+    )
+
+
 def _text(value: object) -> bytes | None:
     """A parameter that is none of the usual types."""
     if isinstance(value, int):
@@ -126,12 +123,12 @@ class _Answer:
 class PostgresSession:
     """Statements on one connection: a `Tx` for the writer, a `Reader` for the others."""
 
-    def __init__(self, url: str, patience: float = SILENCE_SECONDS) -> None:
-        """Does not connect yet. A server that says nothing for `patience` seconds is given up."""
-        given = conninfo_to_dict(url)
-        defaults = {key: value for key, value in _CONNECTION.items() if key not in given}
-        self._conninfo = make_conninfo(url, **defaults).encode()
-        self._patience = patience
+    def __init__(self, url: str, limits: Limits = USUAL, reach: Reach | None = None) -> None:
+        """Does not connect yet. `reach` is what the connections of a process share."""
+        self._conninfo = conninfo(url, limits).encode()
+        self._limits = limits
+        self._patience = 0.0
+        self._reach = reach or Reach()
         self._connection: Any = None
         self._poll = select.poll()
         self._names: dict[str, bytes] = {}
@@ -154,22 +151,31 @@ class PostgresSession:
         """Connect if there is no connection. Raises DatabaseAway."""
         if self._connection is not None:
             return
+        self._reach.require()
+        try:
+            self._connect()
+        except DatabaseError as error:
+            self.close()
+            self._reach.failed(str(error))
+            raise DatabaseAway(str(error)) from error
+
+    def _connect(self) -> None:
         connection = pq.PGconn.connect(self._conninfo)
         if connection.status != pq.ConnStatus.OK:
             text = connection.get_error_message()
             connection.finish()
-            raise DatabaseAway(text)
-        result = connection.exec_(_SETTINGS)
-        if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-            text = result.get_error_message()
-            connection.finish()
-            raise DatabaseAway(text)
+            raise DatabaseAway(" ".join(text.split()))
         connection.nonblocking = 1
         connection.enter_pipeline_mode()
         self._connection = connection
         self._poll = select.poll()
         self._poll.register(connection.socket, select.POLLIN)
         self.forgive()
+        self._patience = self._limits.connect_timeout
+        for sql in _settings(self._limits):
+            self._send(sql, (), keep=False)
+        self.settle()
+        self._patience = self._limits.statement_timeout + MARGIN_SECONDS
 
     def close(self) -> None:
         """Let go of the connection; the server undoes what was not committed."""

@@ -22,6 +22,8 @@ from typing import Any, Final
 from posthouse.db import generations
 from posthouse.db.errors import DatabaseAway, DatabaseError
 from posthouse.db.interface import Parameters, Tx
+from posthouse.db.limits import Limits
+from posthouse.db.postgres_conninfo import AGAIN_SECONDS, Reach
 from posthouse.db.postgres_session import READ_ONLY, Conflict, ConnectionLost, PostgresSession
 from posthouse.db.writer import Failure, Waiting
 
@@ -29,8 +31,6 @@ ATTEMPTS: Final = 8
 """How often a batch is run that others are in the way of."""
 LEARN_SECONDS: Final = 15.0
 """How long is tried to learn what became of a COMMIT."""
-AGAIN_SECONDS: Final = 0.5
-"""Between two attempts to connect."""
 FORGOTTEN_SECONDS: Final = 7 * 86_400.0
 """Rows of processes that have written nothing for so long are deleted."""
 
@@ -62,8 +62,8 @@ class _OutcomeUnknown(Exception):
 class WriterSession(PostgresSession):
     """A `Tx` that notices when generations change."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, limits: Limits, reach: Reach) -> None:
+        super().__init__(url, limits, reach)
         self.bumped = False
 
     def run(self, sql: str, params: Parameters = ()) -> None:
@@ -79,13 +79,12 @@ class WriterSession(PostgresSession):
 class PostgresEngine:
     """Runs whole batches, in the writer's thread."""
 
-    def __init__(self, url: str, holder: int) -> None:
-        self.session = WriterSession(url)
+    def __init__(self, url: str, holder: int, limits: Limits, reach: Reach) -> None:
+        self.session = WriterSession(url, limits, reach)
         self.generations: dict[str, int] = {}
         """As of the last commit of ours that changed one."""
         self._holder = holder
         self._number = 0
-        self._no_sooner = 0.0
 
     def whole(self, batch: list[Waiting]) -> list[Any]:
         """Run and commit; the answers. Raises DatabaseAway, DiskFull when nothing of it was done."""
@@ -133,20 +132,9 @@ class PostgresEngine:
                 pass  # They are small, and deleted a week later by somebody else.
         session.close()
 
-    def _connect(self) -> None:
-        if self.session.is_open:
-            return
-        if monotonic() < self._no_sooner:
-            raise DatabaseAway("PostgreSQL cannot be reached")
-        try:
-            self.session.open()
-        except DatabaseAway:
-            self._no_sooner = monotonic() + AGAIN_SECONDS
-            raise
-
     def _begin(self, keys: list[int]) -> None:
-        self._connect()
         session = self.session
+        session.open()
         session.forgive()
         session.bumped = False
         self._number += 1

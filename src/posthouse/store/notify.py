@@ -2,12 +2,14 @@
 
 After a commit `Notifier.changed` tells the watchers of this process directly and every other worker by
 one datagram to its Unix socket in `data_directory/run`: all changes of a turn in one, sent without
-waiting, dropped when the other side is full. A lost one costs little: once a second the modseqs of the
-accounts being watched are read. A socket whose process is gone is removed by the first who finds it so.
+waiting, dropped when the other side is full. Workers of other hosts are told by the database's
+announcements, where it has them. A lost word costs little: once a second the modseqs of the accounts being
+watched are read. A socket whose process is gone is removed by the first who finds it so.
 
 A datagram is `A` and pairs of 64-bit numbers (account, modseq), or `T` and the name of a topic: a poke
-that something there is to be looked at (`queue`: a retry was asked for). It carries no content, so a
-forged one can do no more than cause a look.
+that something there is to be looked at (`queue`: a retry was asked for). `a` and `t` ask to tell other
+hosts as well: the command line has no announcements of its own. It carries no content, so a forged one can
+do no more than cause a look.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from typing import TYPE_CHECKING
 from posthouse.accounts import usage
 from posthouse.db.errors import DatabaseError
 from posthouse.mail.envelope import AccountId
+from posthouse.store.announcing import TOPIC_LENGTH, Announcer
 
 if TYPE_CHECKING:
     from posthouse.db import Database
+    from posthouse.db.announcements import Announcements
 
 QUEUE = "queue"
 """The topic of the queue's runners."""
@@ -36,7 +40,6 @@ _SUFFIX = ".notify"
 _PAIR = struct.Struct("!QQ")
 _PAIRS = 2000
 """Pairs per datagram: 32 KiB, well below what a socket takes."""
-_TOPIC_LENGTH = 64
 _SETTLED = 10**9
 """Nanoseconds after which the list of a directory that did not change is trusted."""
 _READS = 64
@@ -57,8 +60,8 @@ class _Peers:
         """A path to `name` that is short, however deep the directory lies (sun_path holds 107 octets)."""
         return f"/proc/self/fd/{self._directory}/{name}"
 
-    def send(self, data: bytes) -> None:
-        """To each of the others, at once or not at all."""
+    def send(self, data: bytes, *, abroad: bool = False) -> None:
+        """To each of the others, at once or not at all; `abroad`: one of them is to tell other hosts."""
         changed = os.stat(self._directory).st_mtime_ns
         if changed != self._as_of:
             names = (name for name in os.listdir(self._directory) if name.endswith(_SUFFIX))
@@ -67,7 +70,8 @@ class _Peers:
             self._as_of = changed if time.time_ns() - changed > _SETTLED else -1
         for name in self._names:
             try:
-                self._socket.sendto(data, self.path(name))
+                self._socket.sendto(data[:1].lower() + data[1:] if abroad else data, self.path(name))
+                abroad = False
             except ConnectionRefusedError:
                 self._remove(name)
             except OSError:
@@ -98,9 +102,9 @@ def tell(directory: Path, changes: Mapping[AccountId, int], topics: Iterable[str
     peers = _Peers(directory)
     try:
         for data in _account_datagrams(changes.items()):
-            peers.send(data)
+            peers.send(data, abroad=True)
         for topic in topics:
-            peers.send(b"T" + topic.encode())
+            peers.send(b"T" + topic.encode(), abroad=True)
     finally:
         peers.close()
 
@@ -122,8 +126,15 @@ class Watch:
 class Notifier:
     """Notification of one worker. Make it in the running loop, after fork."""
 
-    def __init__(self, database: Database, directory: Path, *, poll_seconds: float = 1.0) -> None:
-        """`directory` is `data_directory/run`, made when missing."""
+    def __init__(
+        self,
+        database: Database,
+        directory: Path,
+        announcements: Announcements | None = None,
+        *,
+        poll_seconds: float = 1.0,
+    ) -> None:
+        """`directory` is `data_directory/run`, made when missing; `announcements` reach other hosts."""
         self._database = database
         self._directory = directory
         self._poll_seconds = poll_seconds
@@ -135,6 +146,9 @@ class Notifier:
         self._pokes: set[str] = set()
         self._scheduled = False
         self._polling: asyncio.Task[None] | None = None
+        self._announcer: Announcer | None = None
+        if announcements is not None:
+            self._announcer = Announcer(announcements, self._tell, self._tell_topic)
 
     def start(self) -> None:
         """Bind this worker's socket and begin to poll."""
@@ -147,6 +161,8 @@ class Notifier:
         self._socket.bind(self._peers.path(name))
         self._loop.add_reader(self._socket.fileno(), self._receive)
         self._polling = self._loop.create_task(self._poll(), name="notify poll")
+        if self._announcer is not None:
+            self._announcer.start()
 
     async def close(self) -> None:
         """Send what is waiting, then stop."""
@@ -156,6 +172,8 @@ class Notifier:
         self._polling.cancel()
         await asyncio.gather(self._polling, return_exceptions=True)
         self._polling = None
+        if self._announcer is not None:
+            await self._announcer.close()
         self._loop.remove_reader(self._socket.fileno())
         self._path.unlink(missing_ok=True)
         self._socket.close()
@@ -213,6 +231,8 @@ class Notifier:
         for topic in pokes:
             self._peers.send(b"T" + topic.encode())
             self._tell_topic(topic)
+        if self._announcer is not None:
+            self._announcer.announce(changes, pokes)
 
     def _receive(self) -> None:
         for _ in range(_READS):
@@ -224,11 +244,18 @@ class Notifier:
 
     def _understand(self, data: bytes) -> None:
         kind, rest = data[:1], data[1:]
-        if kind == b"A" and len(rest) % _PAIR.size == 0:
-            for account, modseq in _PAIR.iter_unpack(rest):
-                self._tell(AccountId(account), modseq)
-        elif kind == b"T" and len(rest) <= _TOPIC_LENGTH:
-            self._tell_topic(rest.decode("utf-8", "replace"))
+        changes: dict[AccountId, int] = {}
+        topics: set[str] = set()
+        if kind in (b"A", b"a") and len(rest) % _PAIR.size == 0:
+            changes = {AccountId(account): modseq for account, modseq in _PAIR.iter_unpack(rest)}
+        elif kind in (b"T", b"t") and len(rest) <= TOPIC_LENGTH:
+            topics = {rest.decode("utf-8", "replace")}
+        for account, modseq in changes.items():
+            self._tell(account, modseq)
+        for topic in topics:
+            self._tell_topic(topic)
+        if kind.islower() and self._announcer is not None:
+            self._announcer.announce(changes, topics)
 
     def _tell(self, account: AccountId, modseq: int) -> None:
         watches = self._watches.get(account)

@@ -159,14 +159,11 @@ async def test_nothing_is_ever_overwritten(blobs, monkeypatch):
     assert await blobs.read(first, 0, 10) == b"first"
 
 
-async def test_a_store_that_is_away_is_said_to_be_and_keeps_the_spool_file(tmp_path, monkeypatch):
-    from posthouse.db import blobs_s3
-
-    monkeypatch.setattr(blobs_s3, "DEADLINE_SECONDS", 0.3)
+async def test_a_store_that_is_away_is_said_to_be_and_keeps_the_spool_file(tmp_path):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         port = nobody.getsockname()[1]
-        blobs = open_blobs(f"s3://mail?endpoint=http://127.0.0.1:{port}&skip_signature=true", tmp_path)
+        blobs = open_blobs(f"s3://mail?endpoint=http://127.0.0.1:{port}&skip_signature=true", tmp_path, 0.3)
         path = spool(blobs, b"hello")
         for attempt in (
             blobs.store(path),

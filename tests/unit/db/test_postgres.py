@@ -275,7 +275,7 @@ async def test_a_server_that_says_nothing_is_given_up(database, another_view, mo
 
 async def test_while_the_server_is_away_callers_are_told_and_afterwards_all_is_well(tmp_path, monkeypatch):
     from posthouse.db import postgres as driver
-    from posthouse.db import postgres_writer
+    from posthouse.db import postgres_conninfo
 
     server = type(postgres())(postgres().programs)
     try:
@@ -283,7 +283,7 @@ async def test_while_the_server_is_away_callers_are_told_and_afterwards_all_is_w
         await database.write([], put("a"))
         await database.read(names)
         server.halt()
-        monkeypatch.setattr(postgres_writer, "AGAIN_SECONDS", 0.0)
+        monkeypatch.setattr(postgres_conninfo, "AGAIN_SECONDS", 0.0)
         with pytest.raises(DatabaseAway):
             await database.write([], put("lost"))
         with pytest.raises(DatabaseAway):
