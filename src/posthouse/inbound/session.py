@@ -11,12 +11,14 @@ repairs a missing Date or From; what a user's letter must be stands in `submissi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.acceptance.letter import Letter
 from posthouse.acceptance.planning import Accepted, plan
 from posthouse.accounts.authentication import Authenticated
+from posthouse.db.errors import DatabaseError, reply_to
 from posthouse.inbound.service import Role, Service
 from posthouse.journey import record
 from posthouse.mail.envelope import Client, LetterId, Recipient, Sender
@@ -95,7 +97,25 @@ class SmtpSession:
             self._opening.append(record.authenticated(now, self._user))
 
     def handle(self, event: events.Event) -> Any:
-        return _HANDLERS[type(event)](self, event)
+        """The decision about an event. Where the database is away it is a temporary no, and the session goes on."""
+        try:
+            decision = _HANDLERS[type(event)](self, event)
+        except DatabaseError as error:
+            return self._away(error, event)
+        return self._awaited(decision, event) if type(decision) is CoroutineType else decision
+
+    async def _awaited(self, decision: Awaitable[Decision], event: events.Event) -> Decision:
+        try:
+            return await decision
+        except DatabaseError as error:
+            return self._away(error, event)
+
+    def _away(self, error: DatabaseError, event: events.Event) -> Reply:
+        """RFC 5321 §4.2.3: 451, the requested action aborted."""
+        _log.warning("cannot look something up", reason=str(error))
+        if type(event) is events.EndOfData:
+            self._forget_letter()
+        return self._refused(reply_to(error), type(event).__name__.upper(), "")
 
     def closed(self, reason: str) -> None:
         self._forget_letter()
@@ -298,7 +318,10 @@ class SmtpSession:
             reply = HEAD_TOO_LONG if isinstance(error, HeadTooLong) else INSUFFICIENT_STORAGE
             return self._refused(reply, "DATA", str(self._sender.address or ""))
         letter = self._letter(content)
-        objection = self._objection(letter)
+        try:
+            objection = self._objection(letter)
+        except DatabaseError as error:
+            objection = reply_to(error)
         if isinstance(objection, Awaitable):
             return self._decide_later(letter, objection)
         return self._decide(letter, objection)
@@ -327,7 +350,11 @@ class SmtpSession:
         return None
 
     async def _decide_later(self, letter: Letter, objection: Awaitable[Reply | None]) -> Decision:
-        decision = self._decide(letter, await objection)
+        try:
+            reply = await objection
+        except DatabaseError as error:
+            reply = reply_to(error)
+        decision = self._decide(letter, reply)
         return await decision if isinstance(decision, Awaitable) else decision
 
     def _decide(self, letter: Letter, objection: Reply | None) -> Decision | Awaitable[Decision]:
