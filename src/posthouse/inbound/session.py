@@ -97,7 +97,7 @@ class SmtpSession:
             self._opening.append(record.authenticated(now, self._user))
 
     def handle(self, event: events.Event) -> Any:
-        """The decision about an event. Where the database is away it is a temporary no, and the session goes on."""
+        """The decision about an event: a temporary no while the database is away, and the session goes on."""
         try:
             decision = _HANDLERS[type(event)](self, event)
         except DatabaseError as error:

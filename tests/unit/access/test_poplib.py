@@ -37,6 +37,22 @@ async def test_what_was_deposited_is_what_is_retrieved(server: Server) -> None:
     await server.run(session)
 
 
+async def test_a_body_out_of_reach_is_refused_for_now_and_the_session_goes_on(server: Server) -> None:
+    await server.deliver(b"Subject: large\r\n\r\n" + b".line\r\n" * 30_000)
+    for path in server.services.spool_directory.parent.glob("??/*"):
+        path.unlink()
+
+    def session() -> None:
+        client = server.pop3()
+        for ask in (client.retr, lambda number: client.top(number, 5)):
+            with pytest.raises(poplib.error_proto, match=r"-ERR \[SYS/TEMP\]"):
+                ask(1)
+        assert client.stat()[0] == 1
+        client.quit()
+
+    await server.run(session)
+
+
 async def test_messages_go_at_quit_and_only_then(server: Server) -> None:
     for _ in range(3):
         await server.deliver(DOTS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from posthouse.net.listener import drain
 from tests.imapclient import ImapClient
 from tests.unit.access.conftest import Server
@@ -167,16 +170,48 @@ async def test_fetch_from_a_deleted_mailbox_ends_the_session(server: Server) -> 
         assert lines[-1] == "* BYE The mailbox has been deleted"
 
 
-async def test_a_lost_body_ends_the_session_and_is_never_said_to_be_complete(server: Server) -> None:
-    # given a large message whose object is gone
-    await server.deliver(b"Subject: large\r\n\r\n" + b"x" * 100_000)
-    for path in server.services.spool_directory.parent.glob("??/*"):
+LARGE = b"Subject: large\r\n\r\n" + b"x" * 300_000
+
+
+def objects(server: Server) -> list[Path]:
+    return list(server.services.spool_directory.parent.glob("??/*"))
+
+
+async def test_a_body_out_of_reach_is_refused_for_now_and_nothing_of_it_is_promised(server: Server) -> None:
+    # given a large message between two small ones, whose object is out of reach
+    await server.deliver(LETTER)
+    await server.deliver(LARGE)
+    await server.deliver(LETTER)
+    for path in objects(server):
         path.unlink()
     async with Client(server) as one:
         await one.do("SELECT INBOX")
-        # then what needs only the row is answered, and what needs the body ends the session
-        assert (await one.do("FETCH 1 (ENVELOPE BODY.PEEK[HEADER])"))[-1] == "OK FETCH completed"
+        # then what needs only the row is answered, and what needs the body is not,
+        assert (await one.do("FETCH 2 (ENVELOPE BODY.PEEK[HEADER])"))[-1] == "OK FETCH completed"
+        for items in (
+            "(UID BODY.PEEK[])",
+            "(BODY.PEEK[1])",
+            "(UID BINARY.PEEK[1])",
+            "(BODY.PEEK[HEADER] BODY)",
+        ):
+            lines = await one.do(f"FETCH 1:3 {items}")
+            assert not any(line.startswith("* 2 FETCH") for line in lines)
+            assert lines[-1].startswith("NO [UNAVAILABLE]")
+        # and the session goes on.
+        assert (await one.do("NOOP"))[-1] == "OK NOOP completed"
+
+
+async def test_a_body_lost_in_the_middle_ends_the_session_and_is_never_said_to_be_complete(
+    server: Server,
+) -> None:
+    # given a large message whose object was cut
+    await server.deliver(LARGE)
+    for path in objects(server):
+        os.truncate(path, 200_000)
+    async with Client(server) as one:
+        await one.do("SELECT INBOX")
         one.send("t FETCH 1 (BODY.PEEK[])\r\nu NOOP")
         said = (await one.reader.read()).decode()
+        assert "* 1 FETCH (BODY[] {" in said
         assert "OK" not in said
         assert "* BYE [SERVERBUG]" in said

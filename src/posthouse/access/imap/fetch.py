@@ -278,15 +278,9 @@ async def _with_bodies(
         if ready:
             yield b"".join(ready)
             ready.clear()
-        yield start + b" ".join(values)
-        email = selected.view.emails[index]
-        separator = b" " if values else b""
-        for item in others:
-            async for piece in _large(user, item, email, message):
-                yield separator + piece
-                separator = b""
-            separator = b" "
-        yield b")\r\n"
+        opening = start + b" ".join(values) + (b" " if values else b"")
+        async for piece in _line_of_large(user, others, selected.view.emails[index], message, opening):
+            yield piece
     if ready:
         yield b"".join(ready)
 
@@ -313,11 +307,39 @@ def _in_memory(items: list[FetchItem], data: bytes, head_size: int, decoding: De
     return values
 
 
+async def _line_of_large(
+    user: User, items: list[FetchItem], email: int, message: Message, opening: bytes
+) -> AsyncIterator[bytes]:
+    """The line of a large message from `opening` on. Raises DatabaseError only before the first octet.
+
+    Where octets that were promised cannot be read, the session must end: EOFError.
+    """
+    begun = False
+    try:
+        for item in items:
+            async for piece in _first_two_as_one(_large(user, item, email, message)):
+                yield opening + piece
+                opening, begun = b"", True
+            opening = b" "
+    except DatabaseError as problem:
+        if not begun:
+            raise
+        raise EOFError("a stored message cannot be read") from problem
+    yield b")\r\n"
+
+
+async def _first_two_as_one(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What announces a literal goes out with the first of its octets, when these have been read."""
+    yield await anext(pieces, b"") + await anext(pieces, b"")
+    async for piece in pieces:
+        yield piece
+
+
 async def _large(user: User, item: FetchItem, email: int, message: Message) -> AsyncIterator[bytes]:
     """One item of a large message, piece by piece."""
     if isinstance(item, Binary):
         label = item.label() + b" "
-        async for piece in _promised(binary.of_large(item, email, message, user.structures, user.decoding)):
+        async for piece in binary.of_large(item, email, message, user.structures, user.decoding):
             yield label + piece
             label = b""
         return
@@ -329,14 +351,5 @@ async def _large(user: User, item: FetchItem, email: int, message: Message) -> A
         yield item.label() + b" NIL"
         return
     yield item.label() + b" {%d}\r\n" % pieces.size
-    async for chunk in _promised(pieces.read()):
+    async for chunk in pieces.read():
         yield chunk
-
-
-async def _promised(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Octets of a literal. Where they cannot be read, the session must end: they have been promised."""
-    try:
-        async for piece in pieces:
-            yield piece
-    except DatabaseError as problem:
-        raise EOFError("a stored message cannot be read") from problem

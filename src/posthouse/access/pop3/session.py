@@ -52,7 +52,6 @@ from posthouse.store.uids import ranges_of
 if TYPE_CHECKING:
     from posthouse.db import Tx
     from posthouse.net.pump import Pump
-    from posthouse.store.read import Message
 
 _log = log.get("access")
 _EXPUNGED = Refusal("The message has been removed by another session", "SYS/PERM")
@@ -154,16 +153,21 @@ class Pop3Session:
             message = await services.database.read(
                 lambda reader: read.open_message(reader, services.blobs, account, email), point=True
             )
+            if message is None:
+                return _EXPUNGED
+            writer = ResponseWriter(event, message.size)
+            data = message.data
+            if data is None:
+                first = await message.read(0, CHUNK)  # before the message is promised
+                stream = Stream(_written(writer, first, message.chunks(len(first))))
+            else:
+                stream = Stream(_written_at_once(writer, data))
         except DatabaseError as problem:
-            _log.warning("the database is away", reason=str(problem))
+            _log.warning("a message cannot be read", reason=str(problem))
             return TRY_LATER
-        if message is None:
-            return _EXPUNGED
         if event.lines is None:
             self._retrieved.add(event.number)
-        writer = ResponseWriter(event, message.size)
-        data = message.data
-        return Stream(_written(writer, message) if data is None else _written_at_once(writer, data))
+        return stream
 
     async def _quit(self, event: Quit) -> Refusal | None:
         view, account, contents = self._view, self._account, self._services.contents
@@ -202,12 +206,14 @@ def split_login(login: str) -> tuple[str, str]:
     return (login, INBOX) if slash < 0 else (login[:slash], name or INBOX)
 
 
-async def _written(writer: ResponseWriter, message: Message) -> AsyncIterator[bytes]:
-    yield writer.begin()
-    async for chunk in message.chunks():
-        yield writer.feed(chunk)
+async def _written(
+    writer: ResponseWriter, first: bytes, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    yield writer.begin() + writer.feed(first)
+    async for chunk in chunks:
         if writer.done:
             break
+        yield writer.feed(chunk)
     yield writer.finish()
 
 
