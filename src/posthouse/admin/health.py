@@ -22,6 +22,8 @@ from cryptography import x509
 
 from posthouse.config import Config, Endpoint
 from posthouse.config.units import show_size
+from posthouse.db.limits import OTHER_CONNECTIONS, Capacity
+from posthouse.net.supervisor import worker_count
 from posthouse.net.tls import certificate_names
 from posthouse.ports import Clock, Found, LookupFailed, NotFound, Resolver
 
@@ -33,6 +35,8 @@ _LITTLE_SPACE = 1_000_000_000
 _NO_SPACE = 100_000_000
 _EXPIRES_SOON = datetime.timedelta(days=14)
 _TIME_ERROR = 5
+_COMMANDS = 3
+"""Connections to the database left for what is run at the prompt."""
 
 
 class Finding(NamedTuple):
@@ -65,6 +69,24 @@ async def examine_dns(config: Config, domains: Sequence[str], resolver: Resolver
             Finding("warning", "domains", "there is no domain yet", "posthouse domain add example.org")
         )
     return findings
+
+
+def examine_connections(config: Config, room: Capacity) -> Finding:
+    """Whether the server of the database takes all connections that this host may open."""
+    ours = config.database.reader_connections + OTHER_CONNECTIONS
+    workers = worker_count(config.workers)
+    needed = workers * ours + _COMMANDS
+    said = (
+        f"{workers} workers may open {ours} each, commands {_COMMANDS}: {needed} of {room.allowed}"
+        f" that the server allows, of which others use {room.others}"
+    )
+    remedy = "raise max_connections (or the role's CONNECTION LIMIT), or lower database.reader_connections"
+    if needed > room.allowed:
+        return Finding("problem", "database connections", said, remedy)
+    if needed > room.allowed - room.others:
+        return Finding("warning", "database connections", said, remedy)
+    hosts = (room.allowed - room.others) // needed
+    return Finding("ok", "database connections", f"{said}: enough for {hosts} such hosts")
 
 
 def _hostname(config: Config) -> Finding:

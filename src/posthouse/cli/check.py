@@ -9,12 +9,13 @@ import sys
 from cyclopts import App
 
 from posthouse.accounts import domain
-from posthouse.admin.health import Finding, examine_dns, examine_machine
+from posthouse.admin.health import Finding, examine_connections, examine_dns, examine_machine
 from posthouse.cli.context import ConfigOption, JsonOption, become_owner, find_config
 from posthouse.cli.listing import print_listing
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, ConfigError, load
 from posthouse.db import DatabaseError, open_database
+from posthouse.db.open import capacity
 from posthouse.machine import MachineClock
 from posthouse.net.dns import StubResolver
 
@@ -61,6 +62,7 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
         database = open_database(config.database.url, config.data_directory)
         try:
             domains = [entry.name for entry in await database.read(domain.everything)]
+            room = await capacity(database)
         finally:
             await database.close()
     except (DatabaseError, OSError) as error:
@@ -69,6 +71,8 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
         )
     else:
         findings.append(Finding("ok", "database", "open, its tables up to date"))
+        if room is not None:
+            findings.append(examine_connections(config, room))
     nameservers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
     resolver = StubResolver(nameservers, MachineClock(), trust_ad=config.dns.trust_ad)
     try:

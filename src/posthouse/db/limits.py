@@ -20,11 +20,6 @@ class Limits(NamedTuple):
     statement_timeout: float = 20.0
     """Of one statement, waiting for locks included."""
 
-    @property
-    def of_a_worker(self) -> int:
-        """Connections that one worker has at most."""
-        return self.readers + OTHER_CONNECTIONS
-
 
 USUAL: Final = Limits()
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from posthouse.db.errors import DatabaseError
 from posthouse.mail.content import Content, MemoryContent
 from posthouse.mail.envelope import Recipient, Sender
 from posthouse.mail.outcome import Deferred, Delivered, Failed, Outcome, outcome_of
@@ -284,8 +285,8 @@ class Outbound:
                 session.write(piece)
                 connection.advance()
                 await connection.room()
-        except OSError as error:
-            session.lose(CUT_OFF.saying(f"Content could not be read: {error.strerror or error}"))
+        except (OSError, EOFError, DatabaseError) as error:
+            session.lose(CUT_OFF.saying(f"Content could not be read: {error}"))
         else:
             session.finish()
         connection.advance()

@@ -207,6 +207,14 @@ def renew(tx: Tx, holder: int) -> tuple[set[tuple[int, int]], float]:
     return {(int(letter), int(number)) for letter, number in renewed}, until
 
 
+def let_go(tx: Tx, entries: Collection[tuple[int, int]], holder: int) -> None:
+    """Let go of these (letter, number), as far as `holder` has them."""
+    tx.many(
+        "UPDATE queue_entry SET holder = 0 WHERE letter = ? AND number = ? AND holder = ?",
+        [(letter, number, holder) for letter, number in sorted(entries)],
+    )
+
+
 def give_back(tx: Tx, holder: int) -> int:
     """Let go of everything `holder` has; how many."""
     return tx.count(
@@ -217,8 +225,13 @@ def give_back(tx: Tx, holder: int) -> int:
 # Results
 
 
+def lock(tx: Tx, letters: Sequence[int]) -> None:
+    """Keep others from taking away these letters, or what they need, until the end of the transaction."""
+    tx.lock("queue_letter", "id", sorted(letters))
+
+
 def is_mine(tx: Tx, letter: int, number: int, holder: int) -> bool:
-    """Whether the entry is still `holder`'s."""
+    """Whether the entry is still `holder`'s. Who writes because of that has locked the letter (`lock`)."""
     return (
         tx.one(
             "SELECT 1 FROM queue_entry WHERE letter = ? AND number = ? AND holder = ?",
@@ -253,7 +266,7 @@ def defer(tx: Tx, letter: int, number: int, holder: int, *, due: float, reason: 
 def leave(tx: Tx, letter: int, release: Callable[[Tx, Collection[int]], object]) -> bool:
     """If the letter has no entry left, remove it and release its content; whether it had none."""
     # Of two that finish its last entries at the same time, the second must see that the first has.
-    tx.lock("queue_letter", "id", (letter,))
+    lock(tx, (letter,))
     row = tx.one(
         "DELETE FROM queue_letter WHERE id = ?"
         " AND NOT EXISTS (SELECT 1 FROM queue_entry WHERE letter = queue_letter.id) RETURNING content",

@@ -85,6 +85,8 @@ class Recording:
         def transaction(tx: Tx) -> Recorded:
             results = _Results(self, errand, now, chance, "delivered", False)
             mine = []
+            # An administrator may delete the letter at this moment, and with it the content that is shared.
+            queue.lock(tx, (errand.letter.id,))
             for entry in errand.entries:
                 if queue.is_mine(tx, entry.letter, entry.number, self._holder):
                     mine.append(entry)

@@ -16,7 +16,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded, reply_to
 from posthouse.db.leases import RENEW_SECONDS
 from posthouse.mail.ids import show
 from posthouse.mail.outcome import Deferred, Delivered, Failed
@@ -168,6 +168,8 @@ class Runner:
             except DatabaseError as error:
                 _log.warning("cannot look into the queue", reason=str(error))
                 delay = POLL_SECONDS
+                # Others were kept from writing their results too: afterwards they go first.
+                self._reclaimed = monotonic()
             if delay > 0:
                 # Not wait_for: before Python 3.12 it may swallow the cancellation of `stop`.
                 try:
@@ -181,8 +183,8 @@ class Runner:
         """Renew, reclaim, claim. Seconds until the next look."""
         started = monotonic()
         if self._errands and started - self._renewed >= RENEW_SECONDS:
-            self._renewed = started
             await self._renew()
+            self._renewed = started
         if started - self._reclaimed >= RENEW_SECONDS:
             self._reclaimed = started
             await self._reclaim()
@@ -218,6 +220,10 @@ class Runner:
         for errand in self._errands.values():
             if all((entry.letter, entry.number) in renewed for entry in errand.entries):
                 errand.leased_until = until
+        # Held, and for seconds, but not in hand: dropped, or of a letter whose COMMIT nobody heard of.
+        if stray := renewed - self._errands.keys():
+            holder = self._database.holder
+            await self._database.write([], partial(queue.let_go, entries=stray, holder=holder))
 
     async def _reclaim(self) -> None:
         if await self._database.read(queue.has_expired, point=True):
@@ -243,6 +249,11 @@ class Runner:
             self._more = False
             self.wake()
 
+    def _drop(self, errand: Errand, error: Exception) -> None:
+        """An errand that could not even be read: it is let go with the next renewal, and tried again."""
+        _log.warning("cannot read a letter", letter=show(errand.letter.id), reason=str(error))
+        self._end(errand)
+
     async def _attempt(self, errand: Errand) -> None:
         if errand.lease_left() < NEEDED_SECONDS:
             self._end(errand)  # somebody else has it, or soon will
@@ -250,6 +261,10 @@ class Runner:
         try:
             if errand.content is None:
                 errand.content = await self._load(errand.letter.content)
+        except DatabaseAway as error:
+            self._drop(errand, error)
+            return
+        try:
             if errand.next_hop == LOCAL:
                 await self._deliver(errand, errand.content)
                 return
@@ -257,6 +272,9 @@ class Runner:
         except asyncio.CancelledError:
             self._record_sent(errand, Result([Deferred(CUT_OFF)] * len(errand.entries)))
             raise
+        except DatabaseError as error:
+            _log.warning("cannot read a letter", letter=show(errand.letter.id), reason=str(error))
+            result = _broken_off(errand, reply_to(error))
         except Exception:  # noqa: BLE001 (one letter's failure must not stop the queue)
             _log.exception("an attempt broke off", letter=show(errand.letter.id), next_hop=errand.next_hop)
             result = _broken_off(errand)
@@ -299,8 +317,7 @@ class Runner:
                 if errand.content is None:
                     errand.content = await self._load(errand.letter.content)
             except (DatabaseError, LookupError) as error:
-                _log.warning("cannot read a letter", letter=show(errand.letter.id), reason=str(error))
-                self._end(errand)  # the lease runs out, and it is tried again
+                self._drop(errand, error)
                 continue
             self._record_sent(errand, Result([outcome] * len(errand.entries)))
 
@@ -360,5 +377,5 @@ class Runner:
             self.wake()
 
 
-def _broken_off(errand: Errand) -> Result:
-    return Result([Deferred(LOCAL_ERROR)] * len(errand.entries))
+def _broken_off(errand: Errand, reply: Reply = LOCAL_ERROR) -> Result:
+    return Result([Deferred(reply)] * len(errand.entries))

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import trustme
 
-from posthouse.admin.health import Finding, examine_dns, examine_machine
+from posthouse.admin.health import Finding, examine_connections, examine_dns, examine_machine
 from posthouse.config import Config, from_mapping
+from posthouse.db.limits import Capacity
 from posthouse.ports import Found, LookupFailed, Mx, NotFound
 
 NOW = datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC).timestamp()
@@ -206,3 +207,19 @@ async def test_an_installation_without_a_domain_is_warned_of(make) -> None:
     findings = await examine_dns(make(), [], Names(addresses=Found(("127.0.0.1",))))
 
     assert levels(findings) == ["ok", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "others", "level", "said"),
+    [
+        (97, 10, "ok", "enough for 2 such hosts"),
+        (97, 70, "warning", "others use 70"),
+        (30, 0, "problem", "39 of 30"),
+    ],
+)
+def test_the_connections_of_all_workers_fit_into_the_server(make, allowed, others, level, said) -> None:
+    # given six workers with four readers, a writer and an ear each, and some commands
+    config = make(workers=6)
+    finding = examine_connections(config, Capacity(allowed, others))
+    assert finding.level == level
+    assert said in finding.message

@@ -13,6 +13,7 @@ import pytest
 
 from posthouse.db import DatabaseAway, DatabaseError, dialect, migrate, open_database
 from posthouse.db.migrations import all_migrations
+from posthouse.db.open import capacity
 from tests.databases import postgres
 from tests.unit.db.conftest import names, only_postgresql, put
 
@@ -415,6 +416,15 @@ async def test_what_cannot_be_learnt_is_said_to_be_away(database, monkeypatch):
     # when something is written, then nothing is claimed about it.
     with pytest.raises(DatabaseAway, match="cannot be learnt"):
         await database.write([], put("a"))
+
+
+async def test_a_server_tells_how_many_connections_it_has_to_give(database):
+    found = await capacity(database)
+    assert found is not None
+    settings = "SELECT CAST(setting AS BIGINT) FROM pg_settings WHERE name LIKE ? ORDER BY name"
+    rows = await database.read(lambda reader: reader.all(settings, ("%\\_connections",)))
+    (most,), *reserved = rows
+    assert found == (most - sum(number for (number,) in reserved), 0)
 
 
 def test_only_marks_outside_of_quotes_are_parameters():

@@ -92,7 +92,7 @@ def test_flush_makes_everything_due_and_wakes_the_workers(site):
         worker.bind(str(run / "1.notify"))
         worker.settimeout(10)
         assert main(["queue", "flush"]) == 0
-        assert worker.recv(100) == b"Tqueue"
+        assert worker.recv(100) == b"tqueue"
     assert site.rows() == [(1, "active", 1), (2, "active", 1)]
     assert main(["queue", "flush"]) == 0
 
