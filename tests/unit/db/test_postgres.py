@@ -421,8 +421,11 @@ async def test_what_cannot_be_learnt_is_said_to_be_away(database, monkeypatch):
 async def test_a_server_tells_how_many_connections_it_has_to_give(database):
     found = await capacity(database)
     assert found is not None
-    settings = "SELECT CAST(setting AS BIGINT) FROM pg_settings WHERE name LIKE ? ORDER BY name"
-    rows = await database.read(lambda reader: reader.all(settings, ("%\\_connections",)))
+    settings = (
+        "SELECT CAST(setting AS BIGINT) FROM pg_settings WHERE name IN"
+        " ('max_connections', 'reserved_connections', 'superuser_reserved_connections') ORDER BY name"
+    )
+    rows = await database.read(lambda reader: reader.all(settings))
     (most,), *reserved = rows
     assert found == (most - sum(number for (number,) in reserved), 0)
 
