@@ -21,11 +21,13 @@ from posthouse.db import DatabaseError
 from posthouse.mail.dates import imap_datetime
 from posthouse.mail.imapform import body as body_of
 from posthouse.mail.mime import scan
+from posthouse.mail.text import preview
 from posthouse.net.session import Stream
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Section
+from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Preview, Section
 from posthouse.protocol.imap.sequence import SAVED
 from posthouse.protocol.imap.server import TRY_LATER
+from posthouse.protocol.imap.syntax import quoted
 from posthouse.store import changes, read
 from posthouse.store.changes import Action
 from posthouse.store.content import from_row
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 _BATCH = 1000
 """Messages per query where no content is read."""
 _BATCH_HEADS = 200
+_PREVIEW = 200
+"""Characters of a preview (RFC 8970 §3.2)."""
 _FEW = 8
 """Messages up to which a query is a look-up by key, too short for another thread."""
 
@@ -72,7 +76,7 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     if uid and Item.UID not in items:
         items = (Item.UID, *items)
     wanted = [item for item in items if isinstance(item, Section | Binary)]
-    bodies = Item.BODY in items or not all(map(_is_plain, wanted))
+    bodies = not all(map(_is_plain, items))
     columns = [_STORED[item] for item in items if isinstance(item, Item) and item in _STORED]
     if Item.SAVEDATE in items:
         columns += [Column.SAVED, Column.ARRIVED]
@@ -215,7 +219,7 @@ def _columns(
         if isinstance(item, Section)
         else _item_column(selected, item, indexes, by_column)
         for item in wanted.items
-        if not isinstance(item, Binary)
+        if not isinstance(item, Binary | Preview)
     ]
 
 
@@ -257,7 +261,8 @@ async def _with_bodies(
     plain = wanted._replace(items=tuple(item for item in wanted.items if _is_plain(item)))
     columns = iter(zip(*_columns(selected, plain, indexes, rows), strict=True)) if plain.items else None
     at = {column: position for position, column in enumerate(wanted.columns)}
-    others = [item for item in wanted.items if not _is_plain(item)]
+    others = [item for item in wanted.items if not _is_plain(item) and not isinstance(item, Preview)]
+    previews = [item for item in wanted.items if isinstance(item, Preview)]
     ready: list[bytes] = []
     for index, row in zip(indexes, rows, strict=True):
         values = [] if columns is None else list(next(columns))
@@ -271,8 +276,11 @@ async def _with_bodies(
         )
         message = Message(row[at[Column.PREFIX]], content)
         data = message.data
+        for wish in previews:
+            values.append(await _preview(user, wish, selected.view.emails[index], message))
         if data is not None:
             values += _in_memory(others, data, len(message.head), user.decoding)
+        if data is not None or not others:
             ready.append(b"%b%b)\r\n" % (start, b" ".join(values)))
             continue
         if ready:
@@ -289,10 +297,10 @@ def _is_plain(item: FetchItem) -> bool:
     """Whether an item needs no body."""
     if isinstance(item, Section):
         return sections.only_head(item)
-    return item is not Item.BODY and not isinstance(item, Binary)
+    return item is not Item.BODY and not isinstance(item, Binary | Preview)
 
 
-def _in_memory(items: list[FetchItem], data: bytes, head_size: int, decoding: Decoding) -> list[bytes]:
+def _in_memory(items: Sequence[FetchItem], data: bytes, head_size: int, decoding: Decoding) -> list[bytes]:
     structured = any(not isinstance(item, Section) or sections.needs_structure(item) for item in items)
     root = scan(data) if structured else None
     values = []
@@ -308,7 +316,7 @@ def _in_memory(items: list[FetchItem], data: bytes, head_size: int, decoding: De
 
 
 async def _line_of_large(
-    user: User, items: list[FetchItem], email: int, message: Message, opening: bytes
+    user: User, items: Sequence[FetchItem], email: int, message: Message, opening: bytes
 ) -> AsyncIterator[bytes]:
     """The line of a large message from `opening` on. Raises DatabaseError only before the first octet.
 
@@ -333,6 +341,13 @@ async def _first_two_as_one(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes
     yield await anext(pieces, b"") + await anext(pieces, b"")
     async for piece in pieces:
         yield piece
+
+
+async def _preview(user: User, wanted: Preview, email: int, message: Message) -> bytes:
+    if wanted.lazy and message.data is None:
+        return b"PREVIEW NIL"  # RFC 8970 §3.1: not at hand
+    root = await user.structures.of(email, message)
+    return b"PREVIEW " + quoted((await preview(message, root, _PREVIEW)).encode())
 
 
 async def _large(user: User, item: FetchItem, email: int, message: Message) -> AsyncIterator[bytes]:

@@ -82,7 +82,14 @@ class Binary(NamedTuple):
         return label if self.partial is None else label + b"<%d>" % self.partial[0]
 
 
-FetchItem: TypeAlias = Item | Section | Binary
+class Preview(NamedTuple):
+    """PREVIEW (RFC 8970 §3): how the text begins."""
+
+    lazy: bool = False
+    """Only where it takes no reading of large messages."""
+
+
+FetchItem: TypeAlias = Item | Section | Binary | Preview
 
 _MACROS: dict[str, tuple[FetchItem, ...]] = {
     "FAST": (Item.FLAGS, Item.INTERNALDATE, Item.SIZE),
@@ -98,6 +105,7 @@ _PLAIN: dict[str, FetchItem] = {
 _BINARY = ("BINARY", "BINARY.PEEK", "BINARY.SIZE")
 _TEXTS = {text.value: text for text in Text if text.value}
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
+_LAZY = re.compile(rb" \(LAZY\)", re.IGNORECASE)
 _PARTS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})*")
 _SECTION_TEXT = re.compile(rb"[A-Za-z.]+")
 _PLAIN_FIELD = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
@@ -137,6 +145,10 @@ def _item(parser: Parser) -> FetchItem:
         parser.expect(b"]")
         size_only = name == "BINARY.SIZE"
         return Binary(part, None if size_only else _partial(parser), name != "BINARY", size_only)
+    if name == "PREVIEW":
+        found = _LAZY.match(parser.data, parser.position)
+        parser.position = found.end() if found else parser.position
+        return Preview(found is not None)
     item = _PLAIN.get(name)
     if item is None:
         raise SyntaxProblem(f"Unknown FETCH item {name}")
