@@ -19,6 +19,7 @@ NOUNS: Final = (
     ("account", "Users with mailboxes"),
     ("alias", "Addresses that stand for others: aliases, forwards, lists, moved users"),
     ("queue", "Mail that waits to leave"),
+    ("migrate-store", "Move the mail to another database and object store, while it is served"),
     ("journey", "What happened to a letter, hop by hop"),
     ("explain", "Explain a reply or an enhanced status code"),
     ("send", "Send a letter, and watch every line of the dialogue"),
@@ -92,7 +93,7 @@ def _run(given: list[str]) -> int:
     )
     for noun, help in NOUNS:
         if noun != "sendmail":
-            app.command(f"posthouse.cli.{noun}:app", name=noun, help=help)
+            app.command(f"posthouse.cli.{noun.replace('-', '_')}:app", name=noun, help=help)
     app.command(_sendmail, name="sendmail", help=dict(NOUNS)["sendmail"])
     try:
         result = app(given, exit_on_error=False)

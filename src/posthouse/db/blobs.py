@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, reason_is_space
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, NoSuchBlob, reason_is_space
 from posthouse.db.interface import Database, Reader, Tx
 
 T = TypeVar("T")
@@ -36,14 +36,17 @@ SCHEME = "file:"
 
 
 class Blobs(Protocol):
-    """Where objects are kept. All raise DatabaseAway, DiskFull, or DatabaseError for a name unknown."""
+    """Where objects are kept. All raise DatabaseAway, DiskFull, or NoSuchBlob."""
 
     @property
     def spool_directory(self) -> Path:
         """Where a large body is written while it arrives."""
 
-    async def store(self, path: Path) -> str:
-        """Adopt a finished file of the spool directory; its name, once durable. The file is gone then."""
+    async def store(self, path: Path, name: str = "") -> str:
+        """Adopt a finished file of the spool directory; its name, once durable. The file is gone then.
+
+        `name`: the one that it has in another store, which is free in this one.
+        """
 
     async def read(self, name: str, offset: int, length: int) -> bytes:
         """Octets `offset` to `offset + length`, fewer at the end."""
@@ -91,8 +94,8 @@ class FileBlobs:
         self.spool_directory.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(4, "posthouse-blobs")
 
-    async def store(self, path: Path) -> str:
-        return await self._in_thread(self._store, path)
+    async def store(self, path: Path, name: str = "") -> str:
+        return await self._in_thread(self._store, path, name or new_name())
 
     async def read(self, name: str, offset: int, length: int) -> bytes:
         return await self._in_thread(self._read, name, offset, length)
@@ -117,7 +120,7 @@ class FileBlobs:
                 self._threads, partial(function, *arguments)
             )
         except FileNotFoundError as error:
-            raise DatabaseError(f"no such blob: {error.filename}") from error
+            raise NoSuchBlob(f"no such blob: {error.filename}") from error
         except OSError as error:
             raise (DiskFull if reason_is_space(error.errno) else DatabaseAway)(str(error)) from error
 
@@ -126,8 +129,7 @@ class FileBlobs:
             raise DatabaseError(f"not the name of a blob: {name!r}")
         return self.directory / name[-2:] / name
 
-    def _store(self, path: Path) -> str:
-        name = new_name()
+    def _store(self, path: Path, name: str) -> str:
         target = self._path(name)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -23,7 +23,7 @@ from obstore.store import S3Store
 
 from posthouse.db import blobs
 from posthouse.db.blobs import is_name, moment_of, new_name
-from posthouse.db.errors import DatabaseAway, DatabaseError
+from posthouse.db.errors import DatabaseAway, DatabaseError, NoSuchBlob
 
 T = TypeVar("T")
 
@@ -47,17 +47,18 @@ class S3Blobs:
         self._store = _open(url, seconds)
         self._seconds = seconds
 
-    async def store(self, path: Path) -> str:
+    async def store(self, path: Path, name: str = "") -> str:
         size = (await asyncio.to_thread(path.stat)).st_size
         seconds = self._seconds + size / SLOWEST
         for _ in range(NAMES_ATTEMPTS):
-            name = new_name()
+            stored = name or new_name()
             try:
-                await self._in_time(self._put(name, path, size), seconds)
+                await self._in_time(self._put(stored, path, size), seconds)
             except AlreadyExistsError:
-                continue  # an attempt whose answer was lost has stored it; the collector finds that one
+                if not name:
+                    continue  # an attempt whose answer was lost has stored it; the collector finds that one
             await asyncio.to_thread(path.unlink, missing_ok=True)
-            return name
+            return stored
         raise DatabaseAway("the object store says of new names that they exist")
 
     def _put(self, name: str, path: Path, size: int) -> Awaitable[Any]:
@@ -123,7 +124,7 @@ class S3Blobs:
         except AlreadyExistsError:
             raise
         except (NotFoundError, FileNotFoundError) as error:
-            raise DatabaseError("no such blob") from error
+            raise NoSuchBlob("no such blob") from error
         except (BaseError, OSError) as error:
             raise DatabaseAway(_first_line(error)) from error
 

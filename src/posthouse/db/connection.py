@@ -69,6 +69,8 @@ def explain(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
         return UniqueViolation(text)
     if code in _FSYNC:
         return FsyncFailed(text)
+    if code == apsw.SQLITE_CONSTRAINT_TRIGGER:
+        return DatabaseAway(text)  # closed for a transfer (db.transfer); there are no other such triggers
     if isinstance(error, apsw.FullError):
         return DiskFull(text)
     if isinstance(error, apsw.IOError) and reason_is_space(connection.system_errno):

@@ -27,6 +27,10 @@ class Overloaded(DatabaseError):
     """More is waiting to be written than the backlog may hold."""
 
 
+class NoSuchBlob(DatabaseError):
+    """There is no object of this name."""
+
+
 class UniqueViolation(DatabaseError):
     """A row with this key exists already."""
 

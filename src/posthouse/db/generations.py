@@ -15,6 +15,16 @@ BUMP = (
     "ON CONFLICT (name) DO UPDATE SET number = generation.number + 1"
 )
 
+STANDSTILL = "standstill"
+"""The generation that is odd while a transfer wants no attempt to be begun (`db.transfer`)."""
+MADE_BY_MIGRATION = ("generation",)
+"""Tables that are not empty when they are new."""
+
+
+def stands_still(number: int) -> bool:
+    """Whether this number of `STANDSTILL` says so."""
+    return number % 2 == 1
+
 
 def bump(tx: Tx, name: str) -> None:
     """Caches of `name` are out of date once this transaction commits."""

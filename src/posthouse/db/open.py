@@ -18,6 +18,7 @@ from posthouse.db.limits import USUAL, Capacity, Limits
 from posthouse.db.lockfile import LockFile
 from posthouse.db.migrations import pending
 from posthouse.db.sqlite import SqliteDatabase
+from posthouse.db.tables import require_mail
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,7 +29,7 @@ SCHEME = "sqlite:///"
 POSTGRESQL = ("postgresql://", "postgres://")
 
 
-def _postgres() -> ModuleType:
+def postgres_module() -> ModuleType:
     """The driver, which needs packages that not everybody has."""
     try:
         from posthouse.db import postgres
@@ -51,13 +52,14 @@ def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def migrate(url: str, directory: Path) -> list[str]:
+def migrate(url: str, directory: Path, *, for_transfer: bool = False) -> list[str]:
     """Bring the schema up to date, whoever else tries at the same time; the names of the migrations applied.
 
-    A database newer than this program is refused.
+    A database newer than this program is refused; and one whose mail has moved, or is not there yet, unless
+    it is opened `for_transfer`.
     """
     if url.startswith(POSTGRESQL):
-        applied: list[str] = _postgres().migrate(url)
+        applied: list[str] = postgres_module().migrate(url, for_transfer=for_transfer)
         return applied
     path = database_path(url, directory)
     lock = LockFile(lock_path(path))
@@ -68,6 +70,8 @@ def migrate(url: str, directory: Path) -> list[str]:
             session.begin("BEGIN IMMEDIATE")
             done = _apply(session)
             session.end("COMMIT")
+            if not for_transfer:
+                require_mail(session)
             return done
         finally:
             session.close()
@@ -95,7 +99,7 @@ def open_database(url: str, directory: Path, limits: Limits = USUAL) -> Database
     """The database, migrated, bound to the running loop. To be called after fork; ends with `close()`."""
     migrate(url, directory)
     if url.startswith(POSTGRESQL):
-        database: Database = _postgres().PostgresDatabase(url, limits)
+        database: Database = postgres_module().PostgresDatabase(url, limits)
         return database
     path = database_path(url, directory)
     return SqliteDatabase(path, lock_path(path))

@@ -22,6 +22,7 @@ from posthouse.db.postgres_conninfo import Reach
 from posthouse.db.postgres_session import ConnectionLost, PostgresSession
 from posthouse.db.postgres_writer import TABLE, PostgresEngine
 from posthouse.db.readers import Readers
+from posthouse.db.tables import require_mail
 from posthouse.db.writer import GroupCommit
 
 T = TypeVar("T")
@@ -194,8 +195,8 @@ _NOT_FIRST: Final = 10
 """How often making the first table may collide with others who make it."""
 
 
-def migrate(url: str) -> list[str]:
-    """Bring the schema up to date; the names of the migrations applied.
+def migrate(url: str, *, for_transfer: bool = False) -> list[str]:
+    """Bring the schema up to date; the names of the migrations applied. See `db.open.migrate`.
 
     Whoever holds the lock on the table of migrations does it, the others wait and find it done.
     """
@@ -214,6 +215,8 @@ def migrate(url: str) -> list[str]:
         ]
         session.run("COMMIT")
         session.settle()
+        if not for_transfer:
+            require_mail(session)
         return applied
     finally:
         session.close()

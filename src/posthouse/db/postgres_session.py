@@ -47,6 +47,8 @@ _CONFLICTS = ("40001", "40P01")
 READ_ONLY: Final = "25006"
 """The transaction, or the whole server, allows no writing."""
 _STALE_PLANS = ("0A000", "26000")
+CLOSED_STATE: Final = "PH451"
+"""A table is closed for a transfer to another database (`db.transfer`)."""
 
 
 class ConnectionLost(DatabaseAway):
@@ -389,7 +391,7 @@ class PostgresSession:
             return Conflict(text)
         if state.startswith("57P") or state in _STALE_PLANS:
             return ConnectionLost(text)
-        if state[:2] in _AWAY or state == "55P03":
+        if state[:2] in _AWAY or state in ("55P03", CLOSED_STATE):
             return DatabaseAway(text)
         return DatabaseError(text)
 

@@ -184,6 +184,23 @@ def has_expired(reader: Reader) -> bool:
     )
 
 
+def in_hand(reader: Reader) -> int:
+    """How many entries a holder that lives may be trying."""
+    row = reader.one(
+        "SELECT count(*) FROM queue_entry WHERE state IN ('active', 'held') AND holder > 0 AND lease >= ?",
+        (reader.now(),),
+    )
+    return 0 if row is None else int(row[0])
+
+
+def give_back_some(tx: Tx, holder: int, keys: Iterable[tuple[int, int]]) -> None:
+    """Let go of these entries (letter, number), where `holder` has them."""
+    tx.many(
+        "UPDATE queue_entry SET holder = 0 WHERE letter = ? AND number = ? AND holder = ?",
+        [(letter, number, holder) for letter, number in keys],
+    )
+
+
 def reclaim(tx: Tx) -> int:
     """Take entries from holders whose lease has expired; how many."""
     return tx.count(

@@ -61,6 +61,10 @@ class Destinations:
         destination.waiting.clear()
         return errands
 
+    def take_all_waiting(self) -> list[Errand]:
+        """The same for all next hops."""
+        return [errand for next_hop in list(self._destinations) for errand in self.take_waiting(next_hop)]
+
     def halt(self) -> None:
         """Begin no more errands."""
         self._stopped = True

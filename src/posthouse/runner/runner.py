@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded, reply_to
+from posthouse.db.generations import STANDSTILL, stands_still
 from posthouse.db.leases import RENEW_SECONDS
 from posthouse.mail.ids import show
 from posthouse.mail.outcome import Deferred, Delivered, Failed
@@ -107,6 +108,8 @@ class Runner:
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._standing_still = False
+        """Begin nothing while the mail moves to another database."""
         self._renewed = self._reclaimed = 0.0
         self._written: asyncio.Future[None] | None = None
 
@@ -120,7 +123,9 @@ class Runner:
 
     def has_room(self) -> bool:
         """Whether fresh entries may be leased to this worker."""
-        return len(self._errands) < IN_HAND and not self._stopping and self._task is not None
+        if self._stopping or self._standing_still or self._task is None:
+            return False
+        return len(self._errands) < IN_HAND
 
     def take(self, fresh: Fresh) -> None:
         """Try these entries now."""
@@ -188,6 +193,8 @@ class Runner:
         if started - self._reclaimed >= RENEW_SECONDS:
             self._reclaimed = started
             await self._reclaim()
+        if await self._stand_still():
+            return POLL_SECONDS
         room = min(CLAIM, IN_HAND - len(self._errands))
         if room <= 0:
             self._more = True
@@ -207,6 +214,27 @@ class Runner:
                 self._begin(errand)
         # Nothing claimed although something is due: another worker was faster.
         return 0.0 if claimed else POLL_SECONDS
+
+    async def _stand_still(self) -> bool:
+        """Whether nothing is to be begun; what was not begun goes back. Attempts under way go on."""
+        number = self._database.generation(STANDSTILL)
+        self._standing_still = stands_still(number)
+        if not self._standing_still:
+            return False
+        waiting = self._destinations.take_all_waiting()
+        keys = [(entry.letter, entry.number) for errand in waiting for entry in errand.entries]
+        if not keys:
+            return True
+        try:
+            back = partial(queue.give_back_some, holder=self._database.holder, keys=keys)
+            await self._database.write([], back)
+        except DatabaseError:
+            for errand in waiting:
+                self._destinations.add(errand)
+            raise
+        for errand in waiting:
+            self._end(errand)
+        return True
 
     def _is_in_hand(self, entry: Entry, leased_until: float) -> bool:
         """Whether we are at it still, having lost the lease for a while: then it must not be begun twice."""

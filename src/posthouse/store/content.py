@@ -9,7 +9,7 @@ then remembered, in the same transaction, for the collector.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from posthouse.mail.content import CHUNK, Content, MemoryContent
 from posthouse.store.uids import listed
@@ -17,6 +17,10 @@ from posthouse.store.uids import listed
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
     from posthouse.db.blobs import Blobs
+
+
+BLOBS: Final = ("content", "blob", "size", "hash")
+"""The table whose rows name blobs, and its columns with the name, the size and the hash."""
 
 
 class NoSuchContent(LookupError):
