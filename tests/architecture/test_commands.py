@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.cli.main import NOUNS
+from posthouse.cli.main import NOUNS, module_of
 from tests.architecture.source import SOURCE
 
 HEAVY = ("pydantic", "apsw", "cryptography", "dns", "uvloop", "structlog", "prometheus_client", "asyncio")
@@ -17,7 +17,7 @@ HEAVY = ("pydantic", "apsw", "cryptography", "dns", "uvloop", "structlog", "prom
 
 @pytest.mark.parametrize("noun", [noun for noun, _ in NOUNS])
 def test_every_noun_has_its_file(noun: str) -> None:
-    module = importlib.import_module(f"posthouse.cli.{noun}")
+    module = importlib.import_module(f"posthouse.cli.{module_of(noun)}")
 
     assert callable(module.sendmail if noun == "sendmail" else module.app)
 
@@ -25,7 +25,7 @@ def test_every_noun_has_its_file(noun: str) -> None:
 def test_every_file_that_offers_a_command_is_listed() -> None:
     offering = {path.stem for path in (SOURCE / "cli").glob("*.py") if "\napp = App(" in path.read_text()}
 
-    assert offering <= {noun for noun, _ in NOUNS}
+    assert offering <= {module_of(noun) for noun, _ in NOUNS}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])

@@ -34,6 +34,11 @@ SENDMAIL_NAMES: dict[str, list[str]] = {"sendmail": [], "mailq": ["-bp"], "newal
 """Names under which a link to this program is sendmail, and the option that each stands for."""
 
 
+def module_of(noun: str) -> str:
+    """The name of the module of a noun, within `posthouse.cli`."""
+    return noun.replace("-", "_") + ("_" if noun == "import" else "")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` are those of the process by default."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -93,7 +98,7 @@ def _run(given: list[str]) -> int:
     )
     for noun, help in NOUNS:
         if noun != "sendmail":
-            app.command(f"posthouse.cli.{noun.replace('-', '_')}:app", name=noun, help=help)
+            app.command(f"posthouse.cli.{module_of(noun)}:app", name=noun, help=help)
     app.command(_sendmail, name="sendmail", help=dict(NOUNS)["sendmail"])
     try:
         result = app(given, exit_on_error=False)

@@ -118,5 +118,5 @@ async def capacity(database: Database) -> Capacity | None:
     """How many connections its server has to give; None where that is no question."""
     if isinstance(database, SqliteDatabase):
         return None
-    found: Capacity = await _postgres().capacity(database)
+    found: Capacity = await postgres_module().capacity(database)
     return found
