@@ -19,7 +19,9 @@ from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
+from posthouse.net.compression import Deflate
 from posthouse.net.limits import is_this_machine
+from posthouse.net.session import Through
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import (
@@ -104,6 +106,7 @@ class ImapSession:
         self._watch: Watch | None = None
         self._pushing: asyncio.Task[None] | None = None
         self._push_again = False
+        self._compressed = False
 
     # What the pump calls
 
@@ -124,6 +127,10 @@ class ImapSession:
         if isinstance(event, commands.Login):
             return self._login(event)
         assert self._user is not None
+        if isinstance(event, commands.Compress):
+            return self._compress()
+        if isinstance(event, commands.Unauthenticate):
+            return self._unauthenticate()
         if isinstance(event, commands.Fetch):
             try:
                 return fetch.fetch(self._user, event)
@@ -184,10 +191,19 @@ class ImapSession:
         self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)
         return completed("LOGIN")
 
-    async def _unauthenticate(self, event: commands.Unauthenticate, user: User) -> Result:
-        """UNAUTHENTICATE (RFC 8437): nothing of the user stays."""
+    def _unauthenticate(self) -> Result | Through:
+        """UNAUTHENTICATE (RFC 8437 §3): nothing of the user stays, compression neither."""
         self._user = None
-        return completed("UNAUTHENTICATE")
+        compressed, self._compressed = self._compressed, False
+        done = completed("UNAUTHENTICATE")
+        return Through(done, None) if compressed else done
+
+    def _compress(self) -> Result | Through:
+        """COMPRESS (RFC 4978). TLS never compresses here, so nothing is packed twice."""
+        if self._compressed:
+            return Result("NO", "Compression is active already", "COMPRESSIONACTIVE")
+        self._compressed = True
+        return Through(Result("OK", "DEFLATE active"), Deflate())
 
     async def _noop(self, event: Any, user: User) -> Result:
         return completed(type(event).__name__.upper(), untagged=await user.news(expunges=True))
@@ -280,7 +296,6 @@ class ImapSession:
 
 
 _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] = {
-    commands.Unauthenticate: ImapSession._unauthenticate,
     commands.Noop: ImapSession._noop,
     commands.Check: ImapSession._noop,
     commands.Append: ImapSession._append,
