@@ -7,9 +7,10 @@ on when it is done. Errors of the store become NO with their response code here 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from posthouse.access.begun import begun
 from posthouse.access.imap import fetch, listing, mailboxes, messages, quota, search, sort
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
@@ -21,7 +22,7 @@ from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
 from posthouse.net.compression import Deflate
 from posthouse.net.limits import is_this_machine
-from posthouse.net.session import Through
+from posthouse.net.session import Stream, Through
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import (
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from posthouse.net.pump import Pump
 
 _log = log.get("access")
+
+_TURN = 16
+"""Commands that a client may have answered in one turn of the loop."""
 
 Handler: TypeAlias = Callable[[User, Any], Any]
 
@@ -107,6 +111,7 @@ class ImapSession:
         self._pushing: asyncio.Task[None] | None = None
         self._push_again = False
         self._compressed = False
+        self._commands = 0
 
     # What the pump calls
 
@@ -133,10 +138,16 @@ class ImapSession:
             return self._unauthenticate()
         if isinstance(event, commands.Fetch):
             try:
-                return fetch.fetch(self._user, event)
+                answer = fetch.fetch(self._user, event)
             except NoSuchMessage:
                 return BAD_SET
-        return self._answered(event, self._user)
+            return answer if isinstance(answer, Stream) else self._begun(answer)
+        return self._begun(self._answered(event, self._user))
+
+    def _begun(self, work: Coroutine[Any, Any, Result | None]) -> Any:
+        """Begin to answer a command. Every few commands others have a turn, whatever a client pipelines."""
+        self._commands += 1
+        return begun(work) if self._commands % _TURN else work
 
     def closed(self, reason: str) -> None:
         """The connection has ended."""
