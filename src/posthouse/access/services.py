@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from posthouse.mail.reply import Reply
     from posthouse.ports import Clock
     from posthouse.store.content import Contents
+    from posthouse.store.fulltext import FullText
     from posthouse.store.notify import Notifier
     from posthouse.store.shared import Snapshots
 
@@ -44,6 +45,8 @@ class Services:
     hostname: str
     auth_allow_cleartext: bool = False
     """Passwords without TLS are taken from everybody, not only from this machine."""
+    fulltext: FullText | None = None
+    """The full-text index; None: messages are read."""
     pop3_lock_session: bool = False
     """A POP3 maildrop has one session at a time."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)

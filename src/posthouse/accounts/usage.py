@@ -95,3 +95,9 @@ def modseqs(reader: Reader, accounts: list[AccountId]) -> list[tuple[AccountId, 
         if row is not None:
             found.append((account, int(row[0])))
     return found
+
+
+def page(reader: Reader, after: int, limit: int) -> list[tuple[AccountId, int]]:
+    """The next accounts after the id `after`, in order, each with its modseq."""
+    rows = reader.all("SELECT id, modseq FROM account WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return [(id, int(modseq)) for id, modseq in rows]

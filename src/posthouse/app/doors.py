@@ -69,6 +69,7 @@ class Doors:
         self._services = Services(
             database=road.database,
             blobs=road.blobs,
+            fulltext=road.fulltext,
             contents=road.contents,
             notifier=road.notifier,
             snapshots=self._snapshots,

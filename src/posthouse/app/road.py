@@ -35,6 +35,8 @@ from posthouse.routing.router import Router
 from posthouse.runner.recording import Recording
 from posthouse.runner.runner import Runner
 from posthouse.store import content
+from posthouse.store.fulltext import FullText, open_fulltext
+from posthouse.store.indexer import Indexer
 from posthouse.store.notify import QUEUE, Notifier
 from posthouse.submission.submission import Submission
 
@@ -76,12 +78,25 @@ class Road:
         announced = config.database.notify == "auto"
         announcements = open_announcements(config.database.url, limits) if announced else None
         self.notifier = Notifier(self.database, data / "run", announcements)
+        self.fulltext = self._fulltext(config)
         self.contents = content.Contents(queue.in_queue, self._discard)
         self.directory = Directory(self.database)
         self.refusals = Refusals(self.ids.new, self.database.write_later)
         self.authenticator = Authenticator(self.database, self.clock, lambda ip: self.policy.trusts(ip))
         self.configure(config, first=True)
         self.notifier.on(QUEUE, self.runner.wake)
+
+    def _fulltext(self, config: Config) -> FullText | None:
+        if not config.search.enabled:
+            return None
+        return open_fulltext(config.database.url, config.data_directory, database_limits(config))
+
+    def indexer(self) -> Indexer | None:
+        """A new indexer of the full-text index, if there is to be one."""
+        if self.fulltext is None:
+            return None
+        limit = self.config.search.text_size_limit
+        return Indexer(self.database, self.fulltext, self.blobs, self.notifier, text_limit=limit)
 
     def configure(self, config: Config, *, first: bool = False) -> None:
         """Go by this configuration from now on; what is under way ends as it began.
@@ -194,6 +209,8 @@ class Road:
         self.refusals.flush()
         self.authenticator.close()
         await self.notifier.close()
+        if self.fulltext is not None:
+            await self.fulltext.close()
         await self.database.close()
         await self.blobs.close()
 

@@ -29,7 +29,7 @@ FLUSH_SECONDS = 1.0
 """Between two writes of what was refused."""
 
 
-NEEDS_RESTART = ("data_directory", "user", "workers", "listen", "database", "dns", "metrics")
+NEEDS_RESTART = ("data_directory", "user", "workers", "listen", "database", "dns", "metrics", "search")
 """Keys and tables of the configuration that a reload leaves as they were."""
 
 
@@ -55,6 +55,7 @@ class Worker:
         self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
         self._doors = Doors(self.road, self._tls, sockets, count)
         self._metrics_sockets = sockets.get("metrics", ())
+        self._indexer = self.road.indexer()
         self._housekeeping: asyncio.Task[None] | None = None
         self.road.database.hold = lambda: self._doors.mid_letter.count
 
@@ -67,11 +68,15 @@ class Worker:
         for listening in self._metrics_sockets:
             await loop.create_server(Scrape, sock=listening)
         self.road.runner.start()
+        if self._indexer is not None:
+            self._indexer.start()
         self._housekeeping = loop.create_task(self._keep_house(), name="housekeeping")
 
     async def stop(self, seconds: float = DRAIN_TIME) -> None:
         """Stop accepting, let what is in flight finish, say goodbye, and write what is waiting."""
         await drain(self._doors.listeners, seconds * 0.6)
+        if self._indexer is not None:
+            await self._indexer.stop()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)

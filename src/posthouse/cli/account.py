@@ -6,19 +6,24 @@ import getpass
 import os
 import sys
 import time
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App, Parameter
 
 from posthouse.accounts.account import KEEP, Account, Keep
 from posthouse.accounts.password import prepare, weakness
-from posthouse.admin import accounts
+from posthouse.admin import accounts, search
 from posthouse.admin.accounts import AccountReport
 from posthouse.cli.context import ConfigOption, JsonOption, with_database
 from posthouse.cli.listing import print_listing, print_record
 from posthouse.cli.problem import CommandProblem
 from posthouse.config.units import parse_size, show_size
 from posthouse.machine import MachineClock
+from posthouse.store.fulltext import open_fulltext
+
+if TYPE_CHECKING:
+    from posthouse.config import Config
+    from posthouse.db import Database
 
 app = App(name="account", help="Users with mailboxes.")
 
@@ -161,6 +166,39 @@ def remove(
     print(f"Removed {address} and its mail.")
     if naming:
         print(f"posthouse: warning: still named by {', '.join(naming)}", file=sys.stderr)
+
+
+@app.command
+def reindex(
+    address: str = "",
+    /,
+    *,
+    all: Annotated[bool, Parameter(negative="")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Have the full-text index of an account made anew.
+
+    The server does it in the background, beginning within a minute; searches find everything meanwhile.
+
+    Parameters
+    ----------
+    all
+        Of every account.
+    """
+    if bool(address) == all:
+        raise CommandProblem("name one account, or say --all", code=os.EX_USAGE)
+
+    async def work(config: Config, database: Database) -> None:
+        if not config.search.enabled:
+            raise CommandProblem("there is no index: search.enabled is false", code=os.EX_CONFIG)
+        fulltext = open_fulltext(config.database.url, config.data_directory)
+        try:
+            await search.reindex(database, fulltext, address)
+        finally:
+            await fulltext.close()
+
+    with_database(config, work)
+    print(f"The index of {address or 'all accounts'} will be made anew.")
 
 
 def _confirm(address: str) -> None:

@@ -306,6 +306,17 @@ class Journey(Table):
     retention: Duration = Field(30 * 86_400.0, description="for this time")
 
 
+class Search(Table):
+    """The full-text index of all mail, made in the background. Without it, searches read the messages."""
+
+    enabled: Switch = Field(True, description="keep it; it takes about three times the size of the text")
+    text_size_limit: Size = Field(
+        1_000_000,
+        description="characters of one message that are indexed; what is beyond is read when it is searched; "
+        "0: all",
+    )
+
+
 class Web(Table):
     """The web interface. There are no keys yet."""
 
@@ -364,6 +375,7 @@ class Config(Table):
     tls: Tls = Field(default_factory=Tls)
     policy: Policy = Field(default_factory=Policy)
     journey: Journey = Field(default_factory=Journey)
+    search: Search = Field(default_factory=Search)
     web: Web = Field(default_factory=Web)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)

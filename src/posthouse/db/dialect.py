@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 
-# A BIGINT key would cost SQLite a second tree; INTEGER PRIMARY KEY is the row's own number.
-SQLITE = ((re.compile(r"\bBIGINT PRIMARY KEY\b"), "INTEGER PRIMARY KEY"),)
+SQLITE = (
+    (re.compile(r"^-- on postgresql$.*?^-- end$", re.MULTILINE | re.DOTALL), ""),
+    # A BIGINT key would cost SQLite a second tree; INTEGER PRIMARY KEY is the row's own number.
+    (re.compile(r"\bBIGINT PRIMARY KEY\b"), "INTEGER PRIMARY KEY"),
+)
 """SQLite takes BLOB, DOUBLE, BIGINT and WITHOUT ROWID as they are."""
 
 POSTGRESQL = (

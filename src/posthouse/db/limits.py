@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-OTHER_CONNECTIONS: Final = 2
-"""Of each worker, beside those for reading: one that writes, and one for announcements."""
+OTHER_CONNECTIONS: Final = 4
+"""Of each worker, beside those for reading: one that writes, one for announcements, two of the text index."""
 
 
 class Limits(NamedTuple):

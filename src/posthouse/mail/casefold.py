@@ -98,6 +98,12 @@ class Finder:
         return bool(self.missing)
 
 
+def contains(pieces: Iterable[str], sought: str) -> bool:
+    """Whether a folded string is in a text."""
+    finder = Finder([sought])
+    return not all(finder.feed(piece, False) for piece in pieces) or not finder.feed("", True)
+
+
 def _cut(text: str) -> int:
     """After a word of ASCII, so that neither a composed character nor a wrapped line is cut in two."""
     start = max(0, len(text) - _CUT)

@@ -9,6 +9,7 @@ in memory, `read_body_text` those of any `Content`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 
@@ -26,6 +27,12 @@ Range: TypeAlias = tuple[int, int]
 
 PREVIEW_OCTETS = 16 * 1024
 """Of the part from which a preview is made, as stored."""
+
+
+# Transfer encodings, encoded words, markup, and charsets that write other characters in ASCII.
+_HIDES = re.compile(
+    rb"quoted-printable|base64|=\?|text/html|xhtml|enriched|utf-|iso-2022|\bhz|unicode|%|;\s*name\*"
+)
 
 
 class PartText:
@@ -129,6 +136,18 @@ async def preview(content: Content, root: Part, characters: int) -> str:
         if said:
             return said[:characters].rstrip()
     return ""
+
+
+def surely_lacks(data: bytes, sought: str) -> bool:
+    """Whether it is plain to see, without decoding, that a letter does not hold a folded string.
+
+    That takes a word of ASCII, and a letter in which nothing could hide it.
+    """
+    word = max(sought.split(), key=len, default="")
+    if not word or not word.isascii() or not data.isascii():
+        return False
+    lowered = data.lower()
+    return word.encode() not in lowered and _HIDES.search(lowered) is None
 
 
 def part_name(part: Part) -> str:

@@ -179,6 +179,14 @@ def every(reader: Tx | Reader, account: AccountId) -> list[Mailbox]:
     return sorted(found, key=lambda mailbox: _in_order(mailbox.name))
 
 
+def uidnexts(reader: Tx | Reader, account: AccountId) -> list[tuple[int, int]]:
+    """Id and next UID of every mailbox."""
+    return reader.all(
+        "SELECT id, uidnext FROM mailbox WHERE account = ? AND name NOT LIKE ? ORDER BY id",
+        (account, f"{SEPARATOR}%"),
+    )
+
+
 def _in_order(name: str) -> tuple[bool, list[str]]:
     levels = name.split(SEPARATOR)
     return levels[0] != INBOX, levels

@@ -142,6 +142,7 @@ class Notifier:
         self._watches: dict[AccountId, list[Watch]] = {}
         self._known: dict[AccountId, int] = {}
         self._topics: dict[str, list[Callable[[], object]]] = {}
+        self._for_all: list[Callable[[AccountId], object]] = []
         self._pending: dict[AccountId, int] = {}
         self._pokes: set[str] = set()
         self._scheduled = False
@@ -202,6 +203,10 @@ class Notifier:
         """Call `callback()` on the loop whenever somebody pokes `topic`."""
         self._topics.setdefault(topic, []).append(callback)
 
+    def on_every_change(self, callback: Callable[[AccountId], object]) -> None:
+        """Call `callback(account)` on the loop after changes of any account; some may be lost."""
+        self._for_all.append(callback)
+
     def changed(self, account: AccountId, modseq: int) -> None:
         """The account has changed and the change is durable: tell everybody, at the end of this turn."""
         if self._pending.get(account, 0) < modseq:
@@ -258,6 +263,8 @@ class Notifier:
             self._announcer.announce(changes, topics)
 
     def _tell(self, account: AccountId, modseq: int) -> None:
+        for callback in self._for_all:
+            self._call(callback, account)
         watches = self._watches.get(account)
         if watches is None or self._known.get(account, 0) >= modseq:
             return

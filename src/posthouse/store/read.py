@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.mail.content import CHUNK, Content, MemoryContent
 from posthouse.store.content import from_row
-from posthouse.store.uids import Ranges, conditions
+from posthouse.store.uids import Ranges, conditions, listed
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
@@ -131,3 +131,29 @@ def open_message(reader: Reader, blobs: Blobs, account: AccountId, email: int) -
         (account, email),
     )
     return None if row is None else Message(row[0], from_row(blobs, *row[1:]))
+
+
+def following(
+    reader: Reader, account: AccountId, mailbox: int, uid: int, limit: int
+) -> list[tuple[int, int, int]]:
+    """UID, email and size of the next messages of a mailbox from `uid` on, by UID."""
+    return reader.all(
+        "SELECT uid, email, size FROM placement WHERE account = ? AND mailbox = ? AND uid >= ?"
+        " ORDER BY uid LIMIT ?",
+        (account, mailbox, uid, limit),
+    )
+
+
+def existing(reader: Reader, account: AccountId, emails: Sequence[int]) -> set[int]:
+    """Those of `emails` that the account still has."""
+    found: set[int] = set()
+    for condition, some in listed(emails, "id"):
+        rows = reader.all(f"SELECT id FROM email WHERE account = ? AND {condition}", (account, *some))
+        found.update(id for (id,) in rows)
+    return found
+
+
+def count(reader: Reader, account: AccountId) -> int:
+    """How many messages the account has, each once however often it was copied."""
+    row = reader.one("SELECT count(*) FROM email WHERE account = ?", (account,))
+    return 0 if row is None else int(row[0])

@@ -212,13 +212,13 @@ async def test_an_installation_without_a_domain_is_warned_of(make) -> None:
 @pytest.mark.parametrize(
     ("allowed", "others", "level", "said"),
     [
-        (97, 10, "ok", "enough for 2 such hosts"),
+        (121, 10, "ok", "enough for 2 such hosts"),
         (97, 70, "warning", "others use 70"),
-        (30, 0, "problem", "39 of 30"),
+        (30, 0, "problem", "51 of 30"),
     ],
 )
 def test_the_connections_of_all_workers_fit_into_the_server(make, allowed, others, level, said) -> None:
-    # given six workers with four readers, a writer and an ear each, and some commands
+    # given six workers with four readers, a writer, an ear and two of the text index each, and some commands
     config = make(workers=6)
     finding = examine_connections(config, Capacity(allowed, others))
     assert finding.level == level

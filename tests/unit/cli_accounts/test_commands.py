@@ -227,3 +227,11 @@ def test_an_account_is_removed_with_its_mail(shell: Shell) -> None:
     shell.run("account", "show", "bob@example.org", code=os.EX_NOUSER)
     assert [account["address"] for account in shell.json("account", "list")] == ["postmaster@example.org"]
     shell.run("account", "add", "bob@example.org", "--password-stdin", stdin=f"{PASSWORD}\n")
+
+
+def test_an_index_can_be_made_anew(shell: Shell) -> None:
+    assert "postmaster" in shell.run("account", "reindex", "postmaster@example.org").stdout
+    assert "all accounts" in shell.run("account", "reindex", "--all").stdout
+    shell.run("account", "reindex", "nobody@example.org", code=os.EX_NOUSER)
+    shell.run("account", "reindex", code=os.EX_USAGE)
+    shell.run("account", "reindex", "postmaster@example.org", "--all", code=os.EX_USAGE)

@@ -42,7 +42,6 @@ class Queue:
                 "arrived": 1e9,
                 "expires": 1e9 + 432_000,
                 "parent": None,
-                "last": recipients,
                 **more,
             }
         )

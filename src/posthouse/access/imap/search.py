@@ -1,8 +1,9 @@
 """SEARCH (RFC 3501 §6.4.4): the tree of keys evaluated over the view and, where need be, the store.
 
 Keys that the view can answer (flags, numbers, sizes) narrow the messages first; what remains is read in
-batches, the least that the other keys need: internal dates, headers, or whole messages. Large messages
-are read piece by piece. Between batches other sessions have their turn.
+batches, the least that the other keys need: internal dates, headers, or whole messages. Of messages that are
+in the full-text index most need not be read at all (`lookup`). Large messages are read piece by piece, and
+others have their turn between messages: decoding holds the interpreter, in whatever thread it is done.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, results
+from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
 from posthouse.access.imap.state import User, completed
-from posthouse.mail.casefold import Finder, fold
+from posthouse.mail.casefold import Finder, contains, fold
 from posthouse.mail.header import HeaderIndex, field_value_text
-from posthouse.mail.mime import Part
-from posthouse.mail.text import header_text, read_body_text
+from posthouse.mail.mime import scan
+from posthouse.mail.text import body_text, header_text, read_body_text, surely_lacks
 from posthouse.protocol.imap import commands, searching
 from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.searching import Day, SearchKey
@@ -170,8 +172,22 @@ class Search:
         for id in searching.thread_ids(key):
             await know_threads(self._user, self._selected.account)
             self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
+        selected = self._selected
+        answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
+        if answered is None:
+            return await self._those_of(range(len(selected.view)), key)
+        known = await self._those_of(answered.known, answered.key)
+        return sorted(known + await self._those_of(answered.unknown, key))
+
+    async def _those_of(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
+        """Those of `indexes` for which `key` holds, ascending."""
         keys = key.keys if isinstance(key, searching.And) else (key,)
-        indexes: Sequence[int] = range(len(self._selected.view))
+        emails = self._selected.view.emails
+        for part in keys:
+            if isinstance(part, searching.Among):
+                hits = part.emails
+                indexes = [index for index in indexes if emails[index] in hits]
+        keys = tuple(part for part in keys if not isinstance(part, searching.Among))
         for wanted, parts in groupby(sorted(keys, key=need), key=need):
             if not indexes:
                 break
@@ -189,6 +205,8 @@ class Search:
             for subject in await self._subjects(some, wanted):
                 if await self._holds(key, subject):
                     found.append(subject.index)
+                if wanted is Need.BODY:
+                    await asyncio.sleep(0)
             await asyncio.sleep(0)
         return found
 
@@ -230,12 +248,20 @@ class Search:
             return not await self._holds(key.key, subject)
         assert isinstance(key, searching.InBody | searching.InText)
         sought = fold(key.text)
-        if isinstance(key, searching.InText) and sought in subject.header_text:
+        if not sought or (isinstance(key, searching.InText) and sought in subject.header_text):
             return True
-        assert subject.message is not None
-        email = self._selected.view.emails[subject.index]
-        root = await self._user.structures.of(email, subject.message)
-        return await _body_contains(subject.message, root, sought)
+        message = subject.message
+        assert message is not None
+        data = message.data
+        if data is not None:
+            return not surely_lacks(data, sought) and contains(body_text(data, scan(data)), sought)
+        root = await self._user.structures.of(self._selected.view.emails[subject.index], message)
+        finder = Finder([sought])
+        async for piece in read_body_text(message, root):
+            if not finder.feed(piece, False):
+                return True
+            await asyncio.sleep(0)
+        return not finder.feed("", True)
 
     def _test(self, key: SearchKey) -> Callable[[Subject], bool]:
         """A key that needs no body, as a function."""
@@ -280,6 +306,8 @@ class Search:
                 return lambda subject: _compare(_day_of(subject.row[-1] or subject.row[1]), how, date)
             case searching.SentDate(how, date):
                 return lambda subject: _compare(_sent_day(subject.header), how, date)
+            case searching.Among(emails):
+                return lambda subject: view.emails[subject.index] in emails
             case searching.InHeader(name, text):
                 return _header_test(name, fold(text))
         raise AssertionError(key)
@@ -298,14 +326,6 @@ class Search:
             return lambda subject: bool(view.flags[subject.index] & bit)
         word = flag.lower()
         return lambda subject: word in view.keywords[subject.index].lower().split()
-
-
-async def _body_contains(message: Message, root: Part, sought: str) -> bool:
-    finder = Finder([sought])
-    async for piece in read_body_text(message, root):
-        if not finder.feed(piece, False):
-            return True
-    return not finder.feed("", True)
 
 
 def need(key: SearchKey) -> Need:

@@ -132,9 +132,15 @@ class InText(NamedTuple):
     text: str
 
 
+class Among(NamedTuple):
+    """Messages by their emails, as the full-text index has found them. No client asks for it."""
+
+    emails: frozenset[int]
+
+
 SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SavedDate | Age | SentDate | Larger
-    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText
+    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Among
 )  # fmt: skip
 
 

@@ -31,9 +31,7 @@ def capabilities(session: ServerSession) -> str:
         else:
             names.append("LOGINDISABLED")
     else:
-        # they say something only to those who have logged in
-        names.append("UNAUTHENTICATE")  # RFC 8437 §2
-        names.append("COMPRESS=DEFLATE")  # RFC 4978 §2
+        names.append("UNAUTHENTICATE")  # RFC 8437 §2: it says something only to who is logged in
     return " ".join(names)
 
 

@@ -1,0 +1,243 @@
+"""The full-text index: which messages of an account hold a string, without reading them.
+
+What is indexed is the text of `mail.text`, folded as `mail.casefold` does: the header, and the body. A
+question is for a substring, of one character or many, in any script. The index knows how far it has come:
+messages of a mailbox below its *mark*, a UID, are in it; UIDs are given in the order of commits, so none
+below can come later. What lies beyond, or was too long to be indexed as a whole, the asker reads himself.
+
+Where it lies is the one thing that differs between databases: `fulltext_sqlite`, `fulltext_postgres`. All
+of it can be made anew from the messages; `indexer` does that in the background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from posthouse.db.limits import USUAL, Limits
+from posthouse.db.open import POSTGRESQL, open_database
+from posthouse.store.uids import listed
+
+if TYPE_CHECKING:
+    from posthouse.db import Database, Reader, Tx
+    from posthouse.mail.envelope import AccountId
+
+TABLES = ("search_account", "search_mark", "search_document")
+"""In the main database on PostgreSQL: nothing that has to be copied or backed up."""
+
+FORGET = 200
+"""Messages that one transaction takes out of the index."""
+
+
+class Where(Enum):
+    """What of a message is to hold a string."""
+
+    HEAD = "head"
+    BODY = "body"
+    TEXT = "either"
+
+
+class Sought(NamedTuple):
+    where: Where
+    text: str
+    """Folded, not empty."""
+
+
+class Hits(NamedTuple):
+    emails: frozenset[int]
+    exact: bool
+    """False: some of them may not hold the string after all."""
+
+
+class Found(NamedTuple):
+    """What the index knows of a mailbox. All of an account's messages may be among the hits."""
+
+    mark: int
+    """It holds the messages with a UID below."""
+    partial: frozenset[int]
+    """Emails of which it holds only the beginning: they hold a string also where they are no hit."""
+    hits: Mapping[Sought, Hits]
+    """What it cannot say is not here."""
+
+
+class Document(NamedTuple):
+    """A message as it goes into the index."""
+
+    email: int
+    head: str
+    """Folded, as `body`."""
+    body: str
+    partial: bool
+    """The text was cut off."""
+
+
+class Dialect(Protocol):
+    """What the databases do differently."""
+
+    def add(self, tx: Tx, account: AccountId, documents: Sequence[Document]) -> None:
+        """Put documents in, none of which is there."""
+
+    def remove(self, tx: Tx, account: AccountId, emails: Sequence[int]) -> None:
+        """Take documents out."""
+
+    def match(self, reader: Reader, account: AccountId, sought: Sought) -> Hits | None:
+        """Emails that hold a string; None where that cannot be said."""
+
+
+class FullText:
+    """The index of a process. Functions that take a `reader` or `tx` want one of `database`."""
+
+    def __init__(self, database: Database, dialect: Dialect) -> None:
+        self.database = database
+        self._dialect = dialect
+
+    async def close(self) -> None:
+        """Write what is waiting, then let go of everything."""
+        await self.database.close()
+
+    # What a search asks
+
+    async def look_up(self, account: AccountId, mailbox: int, sought: Iterable[Sought]) -> Found:
+        """What is known of a mailbox and some strings. Raises DatabaseError."""
+        wanted = set(sought)
+        return await self.database.read(lambda reader: self.find(reader, account, mailbox, wanted))
+
+    def find(self, reader: Reader, account: AccountId, mailbox: int, sought: Iterable[Sought]) -> Found:
+        mark = reader.one("SELECT uid FROM search_mark WHERE account = ? AND mailbox = ?", (account, mailbox))
+        if mark is None:
+            return Found(0, frozenset(), {})
+        partial = reader.all(
+            "SELECT email FROM search_document WHERE account = ? AND partial = 1", (account,)
+        )
+        hits = {one: found for one in sought if (found := self._dialect.match(reader, account, one))}
+        return Found(int(mark[0]), frozenset(email for (email,) in partial), hits)
+
+    # What the indexer asks and writes
+
+    def marks(self, reader: Tx | Reader, account: AccountId) -> dict[int, int]:
+        """The mark of each mailbox that has one."""
+        return dict(reader.all("SELECT mailbox, uid FROM search_mark WHERE account = ?", (account,)))
+
+    def looked_at(self, reader: Reader, accounts: Sequence[int]) -> dict[int, int]:
+        """The modseq that each account had when it was last looked at; those never looked at are missing."""
+        rows: list[tuple[int, int]] = []
+        for condition, some in listed(accounts, "account"):
+            rows += reader.all(f"SELECT account, modseq FROM search_account WHERE {condition}", some)
+        return dict(rows)
+
+    def accounts_after(self, reader: Reader, account: int, limit: int) -> list[AccountId]:
+        """Accounts of which something is in the index, in order."""
+        rows = reader.all(
+            "SELECT account FROM search_account WHERE account > ? ORDER BY account LIMIT ?", (account, limit)
+        )
+        return [account for (account,) in rows]
+
+    def known(self, reader: Tx | Reader, account: AccountId, emails: Sequence[int]) -> set[int]:
+        """Those of `emails` that are in the index."""
+        found: set[int] = set()
+        for condition, some in listed(emails, "email"):
+            rows = reader.all(
+                f"SELECT email FROM search_document WHERE account = ? AND {condition}", (account, *some)
+            )
+            found.update(email for (email,) in rows)
+        return found
+
+    def emails_after(self, reader: Tx | Reader, account: AccountId, email: int, limit: int) -> list[int]:
+        """Emails that are in the index, in order."""
+        rows = reader.all(
+            "SELECT email FROM search_document WHERE account = ? AND email > ? ORDER BY email LIMIT ?",
+            (account, email, limit),
+        )
+        return [email for (email,) in rows]
+
+    def count(self, reader: Reader, account: AccountId) -> int:
+        """How many messages of the account are in the index."""
+        row = reader.one("SELECT count(*) FROM search_document WHERE account = ?", (account,))
+        return 0 if row is None else int(row[0])
+
+    def advance(
+        self,
+        tx: Tx,
+        account: AccountId,
+        mailbox: int,
+        mark: tuple[int, int],
+        documents: Sequence[Document],
+        there: Collection[int] = (),
+    ) -> bool:
+        """Put documents in and move the mailbox's mark; False, and nothing, where somebody else was at it.
+
+        `mark`: as it was (0: there was none), and as it is to be. `there`: emails that were in the index
+        before, and must be.
+        """
+        self._lock(tx, account)
+        known = self.known(tx, account, [*there, *(document.email for document in documents)])
+        if not known.issuperset(there):
+            return False
+        before, after = mark
+        if before == 0:
+            moved = tx.count(
+                "INSERT INTO search_mark (account, mailbox, uid) VALUES (?, ?, ?)"
+                " ON CONFLICT (account, mailbox) DO NOTHING",
+                (account, mailbox, after),
+            )
+        else:
+            moved = tx.count(
+                "UPDATE search_mark SET uid = ? WHERE account = ? AND mailbox = ? AND uid = ?",
+                (after, account, mailbox, before),
+            )
+        if moved:
+            new = [document for document in documents if document.email not in known]
+            self._dialect.add(tx, account, new)
+        return bool(moved)
+
+    def _lock(self, tx: Tx, account: AccountId) -> None:
+        """One at a time changes what is indexed of an account."""
+        tx.run(
+            "INSERT INTO search_account (account, modseq) VALUES (?, 0) ON CONFLICT (account) DO NOTHING",
+            (account,),
+        )
+        tx.lock("search_account", "account", [account])
+
+    def look(self, tx: Tx, account: AccountId, modseq: int, mailboxes: Collection[int]) -> None:
+        """All of the account has been looked at; it had `modseq`, and these mailboxes."""
+        tx.run(
+            "INSERT INTO search_account (account, modseq) VALUES (?, ?)"
+            " ON CONFLICT (account) DO UPDATE SET modseq = excluded.modseq",
+            (account, modseq),
+        )
+        for mailbox in self.marks(tx, account).keys() - set(mailboxes):
+            tx.run("DELETE FROM search_mark WHERE account = ? AND mailbox = ?", (account, mailbox))
+
+    def remove(self, tx: Tx, account: AccountId, emails: Sequence[int]) -> None:
+        """Take messages out that are gone."""
+        self._dialect.remove(tx, account, emails)
+
+    def forget(self, tx: Tx, account: AccountId) -> bool:
+        """Take some of an account's messages out; with the last ones all that is known of it.
+
+        Call it until it returns False. From the first call on nothing of the account counts as indexed.
+        """
+        self._lock(tx, account)
+        tx.run("DELETE FROM search_mark WHERE account = ?", (account,))
+        emails = self.emails_after(tx, account, -1, FORGET)
+        self._dialect.remove(tx, account, emails)
+        if len(emails) == FORGET:
+            return True
+        tx.run("DELETE FROM search_account WHERE account = ?", (account,))
+        return False
+
+
+def open_fulltext(url: str, directory: Path, limits: Limits = USUAL) -> FullText:
+    """The index that belongs to the database of this URL, bound to the running loop.
+
+    It has connections of its own, so that nobody waits for the indexer.
+    """
+    if url.startswith(POSTGRESQL):
+        from posthouse.store.fulltext_postgres import Postgres
+
+        return FullText(open_database(url, directory, limits._replace(readers=1)), Postgres())
+    from posthouse.store.fulltext_sqlite import Sqlite, open_file
+
+    return FullText(open_file(url, directory), Sqlite())
