@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from posthouse.db.migrations import all_migrations
 from tests.architecture.source import ROOMS, SOURCE, Module, modules
 
 _HEADING = re.compile(r"--\s+([a-z]+)(?::.*)?")
@@ -56,3 +57,8 @@ def test_the_rule_would_notice() -> None:
     offender = Module(SOURCE / "cli" / "x.py", ast.parse(text), text)
 
     assert len(uses(offender, owners())) == 2
+
+
+def test_every_migration_has_a_number_of_its_own() -> None:
+    numbers = [migration.number for migration in all_migrations()]
+    assert len(set(numbers)) == len(numbers)

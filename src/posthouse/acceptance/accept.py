@@ -223,7 +223,7 @@ class Acceptance:
         answer = _answer(letter, plan, done.replies)
         if _negative(answer):
             raise Refused(answer)
-        fresh = self._enqueue(tx, letter, done.entries, leased) if done.entries else None
+        fresh = self._enqueue(tx, letter, plan, done.entries, leased) if done.entries else None
         reports = _reports(letter, plan, done.replies, now)
         child = None
         if reports:
@@ -235,7 +235,9 @@ class Acceptance:
         bounced = sum(reply.code >= 400 for reply in done.replies)
         return Committed(answer, done.changed, fresh, waiting, len(done.entries), bounced)
 
-    def _enqueue(self, tx: Tx, letter: Letter, entries: Sequence[NewEntry], leased: bool) -> Fresh | None:
+    def _enqueue(
+        self, tx: Tx, letter: Letter, plan: Plan, entries: Sequence[NewEntry], leased: bool
+    ) -> Fresh | None:
         sender = letter.sender
         lifetime = self._lifetimes.letters if sender.address else self._lifetimes.bounces
         queued = QueueLetter(
@@ -251,6 +253,7 @@ class Acceptance:
             arrived=letter.arrived,
             expires=letter.arrived + lifetime,
             parent=None,
+            last=max(fate.number for fate in plan.fates),
         )
         at_once = [entry for entry in entries if not entry.reason]
         holder = self._database.holder if leased else 0

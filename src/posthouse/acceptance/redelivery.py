@@ -134,6 +134,12 @@ class Delivery:
         self._plans = plans
         self._copy = copy
 
+    @property
+    def accounts(self) -> Sequence[int]:
+        """Whose mailboxes get a copy."""
+        plans = (planned for planned in self._plans.values() if isinstance(planned, Plan))
+        return sorted({account for planned in plans for account in planned.accounts})
+
     def __call__(self, tx: Tx, entries: Sequence[Entry]) -> Carried:
         return self._of.carry(tx, self._letter, self._plans, self._copy, entries)
 
@@ -152,14 +158,11 @@ async def _forms(content: Content) -> Forms:
 
 def _renumbered(tx: Tx, letter: int, fates: Sequence[Fate]) -> list[Fate]:
     """New entries get numbers that the letter has not used."""
-    last = queue.last_number(tx, letter)
-    renumbered: list[Fate] = []
-    for fate in fates:
-        if isinstance(fate, Queue):
-            last += 1
-            fate = fate._replace(number=last)
-        renumbered.append(fate)
-    return renumbered
+    queued = sum(isinstance(fate, Queue) for fate in fates)
+    if not queued:
+        return list(fates)
+    numbers = iter(queue.new_numbers(tx, letter, queued))
+    return [fate._replace(number=next(numbers)) if isinstance(fate, Queue) else fate for fate in fates]
 
 
 def _outcome(fates: Sequence[Fate], replies: Sequence[Reply]) -> Outcome | None:

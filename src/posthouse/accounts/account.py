@@ -15,9 +15,10 @@ from enum import Enum
 from typing import Final, NamedTuple, cast
 
 from posthouse.accounts import domain as domains
+from posthouse.accounts.directory import begin_change
 from posthouse.accounts.domain import Rows, in_domain
 from posthouse.accounts.problem import AlreadyThere, NotAllowed, no_such
-from posthouse.db import Tx, bump
+from posthouse.db import Tx
 from posthouse.mail.address import Address, AddressError, canonical, parse_address
 from posthouse.mail.envelope import AccountId
 
@@ -85,6 +86,7 @@ def add(
 
     Raises AlreadyThere, NotAllowed.
     """
+    begin_change(tx)
     address = _free_address(tx, text)
     row = tx.one("SELECT MAX(id) FROM account")
     highest = cast("int | None", row[0]) if row is not None else None
@@ -95,7 +97,6 @@ def add(
         f"INSERT INTO account ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (number, address, account.name, account.state.value, int(admin), account.quota, 0, now),
     )
-    bump(tx, "directory")
     return account
 
 
@@ -150,6 +151,7 @@ def change(
     quota: int | Keep | None = KEEP,
 ) -> Account:
     """Set what is given. Raises NoSuchEntry, NotAllowed."""
+    begin_change(tx)
     account = show(tx, text)
     if (admin is False and account.admin) or (active is False and account.active):
         _refuse_for_last_administrator(tx, account)
@@ -165,7 +167,6 @@ def change(
         "UPDATE account SET name = ?, state = ?, admin = ?, quota = ? WHERE id = ?",
         (account.name, account.state.value, int(account.admin), account.quota, account.id),
     )
-    bump(tx, "directory")
     return account
 
 
@@ -174,10 +175,10 @@ def rename(tx: Tx, old: str, new: str) -> Account:
 
     Raises NoSuchEntry, AlreadyThere, NotAllowed.
     """
+    begin_change(tx)
     account = show(tx, old)
     address = _free_address(tx, new)
     tx.run("UPDATE account SET address = ? WHERE id = ?", (address, account.id))
-    bump(tx, "directory")
     return account._replace(address=address)
 
 
@@ -186,6 +187,7 @@ def retire(tx: Tx, text: str) -> Account:
 
     Raises NoSuchEntry, NotAllowed.
     """
+    begin_change(tx)
     account = show(tx, text)
     _refuse_for_last_administrator(tx, account)
     tx.run("DELETE FROM credential WHERE account = ?", (account.id,))
@@ -193,7 +195,6 @@ def retire(tx: Tx, text: str) -> Account:
         "UPDATE account SET state = 'retired', admin = 0, address = ? WHERE id = ?",
         (f"{account.id}@retired.invalid", account.id),
     )
-    bump(tx, "directory")
     return account._replace(state=State.RETIRED, admin=False)
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import domain as domains
 from posthouse.accounts.account import address_of
+from posthouse.accounts.directory import begin_change
 from posthouse.accounts.domain import Rows, in_domain
 from posthouse.accounts.problem import AlreadyThere, NotAllowed, no_such
-from posthouse.db import Tx, bump
+from posthouse.db import Tx
 from posthouse.mail.address import Address, canonical, parse_address
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Alias(NamedTuple):
 
 def add(tx: Tx, text: str, targets: Iterable[str], *, now: float, kind: Kind = Kind.ALIAS) -> Alias:
     """A new alias. Raises AlreadyThere, NotAllowed."""
+    begin_change(tx)
     address = address_of(text)
     key = canonical(address)
     if domains.find(tx, key.rpartition("@")[2]) is None:
@@ -66,7 +68,6 @@ def add(tx: Tx, text: str, targets: Iterable[str], *, now: float, kind: Kind = K
     _check(alias)
     tx.run("INSERT INTO alias (address, kind, created) VALUES (?, ?, ?)", (key, kind.value, now))
     _write_targets(tx, alias)
-    bump(tx, "directory")
     return alias
 
 
@@ -118,6 +119,7 @@ def change(
     exclude: Iterable[str] = (),
 ) -> Alias:
     """Set the kind or all targets, or add and take away some. Raises NoSuchEntry, NotAllowed."""
+    begin_change(tx)
     alias = show(tx, text)
     if kind is not None:
         alias = alias._replace(kind=kind)
@@ -132,16 +134,15 @@ def change(
     tx.run("UPDATE alias SET kind = ? WHERE address = ?", (alias.kind.value, alias.address))
     tx.run("DELETE FROM alias_target WHERE address = ?", (alias.address,))
     _write_targets(tx, alias)
-    bump(tx, "directory")
     return alias
 
 
 def remove(tx: Tx, text: str) -> Alias:
     """Take the alias away. Raises NoSuchEntry."""
+    begin_change(tx)
     alias = show(tx, text)
     tx.run("DELETE FROM alias_target WHERE address = ?", (alias.address,))
     tx.run("DELETE FROM alias WHERE address = ?", (alias.address,))
-    bump(tx, "directory")
     return alias
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast
 
+from posthouse.accounts.directory import begin_change
 from posthouse.accounts.domain import Rows
 from posthouse.accounts.problem import AlreadyThere, NotAllowed, no_such
-from posthouse.db import Tx, bump
+from posthouse.db import Tx
 from posthouse.mail.envelope import AccountId
 
 PASSWORD = "password"
@@ -41,6 +42,7 @@ def of_account(rows: Rows, account: AccountId) -> list[Credential]:
 
 def set_secret(tx: Tx, account: AccountId, secret: str, *, now: float, label: str = PASSWORD) -> None:
     """Set the secret called `label`, replacing one of that name. Raises NotAllowed beyond `LIMIT`."""
+    begin_change(tx)
     changed = tx.count(
         "UPDATE credential SET secret = ?, version = version + 1, created = ? "
         "WHERE account = ? AND label = ?",
@@ -57,11 +59,11 @@ def set_secret(tx: Tx, account: AccountId, secret: str, *, now: float, label: st
             "INSERT INTO credential (account, id, label, secret, version, created) VALUES (?, ?, ?, ?, 1, ?)",
             (account, 0 if label == PASSWORD else max(highest or 0, 0) + 1, label, secret, now),
         )
-    bump(tx, "directory")
 
 
 def add_application_password(tx: Tx, account: AccountId, label: str, secret: str, *, now: float) -> None:
     """A further secret, for one program. Raises AlreadyThere, NotAllowed."""
+    begin_change(tx)
     if not label.strip() or len(label) > 100 or not label.isprintable():
         raise NotAllowed("The name of an application password has 1 to 100 printable characters.")
     if any(credential.label == label for credential in of_account(tx, account)):
@@ -71,10 +73,10 @@ def add_application_password(tx: Tx, account: AccountId, label: str, secret: str
 
 def remove(tx: Tx, account: AccountId, label: str) -> None:
     """Take one secret away. Raises NoSuchEntry."""
+    begin_change(tx)
     known = [credential.label for credential in of_account(tx, account)]
     if not tx.count("DELETE FROM credential WHERE account = ? AND label = ?", (account, label)):
         raise no_such("password called", label, known)
-    bump(tx, "directory")
 
 
 def upgrade(tx: Tx, credential: Credential, secret: str) -> bool:

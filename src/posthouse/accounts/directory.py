@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar, cast
 
 from posthouse.accounts.cache import Recent
-from posthouse.db import Database, Reader
+from posthouse.db import Database, Reader, Tx, bump
 
 T = TypeVar("T")
 
@@ -23,6 +23,13 @@ CAPACITY = 100_000
 """Answers remembered at most; a large one counts as several."""
 
 GENERATION = "directory"
+
+
+def begin_change(tx: Tx) -> None:
+    """What is remembered is out of date once this transaction commits. To be done before anything is read:
+    others who change the directory wait here for each other, so that what they find is still true when
+    they write."""
+    bump(tx, GENERATION)
 
 
 class Directory:

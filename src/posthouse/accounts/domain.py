@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias, cast
 
+from posthouse.accounts.directory import begin_change
 from posthouse.accounts.problem import AlreadyThere, NotAllowed, no_such
-from posthouse.db import Reader, Tx, bump
+from posthouse.db import Reader, Tx
 from posthouse.mail.address import AddressError, canonical, domain_to_ascii, parse_address
 
 Rows: TypeAlias = Tx | Reader
@@ -45,11 +46,11 @@ def domain_name(text: str) -> str:
 
 def add(tx: Tx, name: str, *, now: float, catch_all: str = "", separator: str = "+") -> Domain:
     """Make `name` a domain of ours. Raises AlreadyThere, NotAllowed."""
+    begin_change(tx)
     domain = Domain(domain_name(name), _catch_all(catch_all), _separator(separator), now)
     if find(tx, domain.name) is not None:
         raise AlreadyThere(f"The domain {domain.name} is there already.")
     tx.run(f"INSERT INTO domain ({_COLUMNS}) VALUES (?, ?, ?, ?)", domain)
-    bump(tx, "directory")
     return domain
 
 
@@ -90,6 +91,7 @@ def catching_by(rows: Rows, address: str) -> list[str]:
 
 def change(tx: Tx, name: str, *, catch_all: str | None = None, separator: str | None = None) -> Domain:
     """Set what is not None; an empty string turns the thing off. Raises NoSuchEntry, NotAllowed."""
+    begin_change(tx)
     domain = show(tx, name)
     if catch_all is not None:
         domain = domain._replace(catch_all=_catch_all(catch_all))
@@ -99,12 +101,12 @@ def change(tx: Tx, name: str, *, catch_all: str | None = None, separator: str | 
         "UPDATE domain SET catch_all = ?, separator = ? WHERE name = ?",
         (domain.catch_all, domain.separator, domain.name),
     )
-    bump(tx, "directory")
     return domain
 
 
 def remove(tx: Tx, name: str) -> Domain:
     """No longer accept mail for the domain. Raises NoSuchEntry, and NotAllowed while addresses lie in it."""
+    begin_change(tx)
     domain = show(tx, name)
     for table, noun in (("account", "accounts"), ("alias", "aliases")):
         number = _addresses_in(tx, table, domain.name)
@@ -114,7 +116,6 @@ def remove(tx: Tx, name: str) -> Domain:
                 f"Remove or rename them first: posthouse {table} list --domain {domain.name}",
             )
     tx.run("DELETE FROM domain WHERE name = ?", (domain.name,))
-    bump(tx, "directory")
     return domain
 
 

@@ -50,11 +50,11 @@ class Plan(NamedTuple):
 def without_password(url: str) -> str:
     """A database URL as it may be shown."""
     parts = urlsplit(url)
-    if "@" not in parts.netloc and "password" not in parts.query:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
+    user, at, host = parts.netloc.rpartition("@")
     query = "&".join(piece for piece in parts.query.split("&") if not piece.startswith("password="))
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}", query=query))
+    if (query, ":" in user) == (parts.query, False):
+        return url
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=query))
 
 
 def plan(

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ WIDE_ROWS: Final = 500
 FEW: Final = 500
 """Rows that changed during the last round: then it is time to close the source."""
 ROUNDS: Final = 20
-"""After so many rounds the source is closed even if more changes than that."""
+"""More than it takes to bring the rest when nothing changes any more."""
 POLL_SECONDS: Final = 0.05
 
 
@@ -317,10 +318,14 @@ class Transfer:
     # What has changed
 
     async def _follow(self) -> None:
+        """Until little is left, or each round leaves as much as the one before."""
         self._progress.stage("follow", 0)
-        for _ in range(ROUNDS):
-            if await self._bring_noted() < FEW:
+        before = math.inf
+        while True:
+            brought = await self._bring_noted()
+            if brought < FEW or brought > before * 0.7:
                 return
+            before = brought
 
     async def _bring_noted(self) -> int:
         """Bring what is noted; how many rows."""

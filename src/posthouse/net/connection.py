@@ -18,7 +18,7 @@ from collections.abc import Container
 from typing import Any, cast
 
 from posthouse.net.encryption import Encryption
-from posthouse.net.session import OPEN, Alive, Gate, Peer, TlsSource
+from posthouse.net.session import OPEN, Alive, Filter, Gate, Peer, TlsSource
 from posthouse.observe import log
 from posthouse.protocol.proxy import ProxyError, ProxyParser
 
@@ -43,9 +43,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alive", "_closing", "_deadline", "_encryption", "_entered", "_gate", "_implicit_tls", "_loop",
-        "_lost", "_pending", "_pending_size", "_proxies", "_proxy", "_reading_paused", "_refusal", "_timer",
-        "_timer_at", "_tls", "_transport", "_write_paused", "number", "peer", "reason", "tls_info",
+        "_alive", "_closing", "_deadline", "_encryption", "_entered", "_filter", "_gate", "_implicit_tls",
+        "_loop", "_lost", "_pending", "_pending_size", "_proxies", "_proxy", "_reading_paused", "_refusal",
+        "_timer", "_timer_at", "_tls", "_transport", "_write_paused", "number", "peer", "reason", "tls_info",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._alive = alive
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
         self._encryption: Encryption | None = None
+        self._filter: Filter | None = None
         self._proxy: ProxyParser | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = self._deadline = 0.0
@@ -227,6 +228,8 @@ class Connection(asyncio.Protocol):
             self._pending_size = 0
         if self._closing:
             return
+        if self._filter is not None and data:
+            data = self._filter.send(data)
         if self._encryption is not None:
             data = self._encryption.send(data)
         if data:

@@ -5,8 +5,8 @@
 
 No task runs per connection or per command. All that the events of one turn of the loop produce leaves
 in one write. A driver answers an event with a decision, with a future or coroutine of one (the pump
-then waits, and goes on the moment it is done), or with a `Stream`, whose pieces are written as fast as
-the client takes them.
+then waits, and goes on the moment it is done), with a `Stream`, whose pieces are written as fast as
+the client takes them, or with `Through`, after which all octets pass through a filter.
 
 What it promises:
 - a client that does not read is not read from; one that writes while a decision is outstanding is
@@ -26,7 +26,7 @@ from collections.abc import AsyncIterable, Iterator
 from typing import Any
 
 from posthouse.net.connection import Connection
-from posthouse.net.session import Core, Driver, Stream
+from posthouse.net.session import Core, Driver, FilterError, Stream, Through
 from posthouse.observe import log
 
 HELD_LIMIT = 256 * 1024
@@ -34,10 +34,12 @@ HELD_LIMIT = 256 * 1024
 STREAM_TURN = 256 * 1024
 """Octets of a stream written in one turn of the loop, so that one large answer does not stop the others."""
 STREAM_WRITE = 64 * 1024
+FILTER_TURN = 64 * 1024
+"""Octets taken from a filter in one turn of the loop."""
 _log = log.get("net")
 _running: set[asyncio.Future[Any]] = set()
 
-_DECISION, _FUTURE, _COROUTINE, _STREAM = range(1, 5)
+_DECISION, _FUTURE, _COROUTINE, _STREAM, _THROUGH = range(1, 6)
 _kinds: dict[type, int] = {}
 
 
@@ -49,6 +51,8 @@ def _kind_of(answer: Any) -> int:
         kind = _COROUTINE
     elif isinstance(answer, Stream):
         kind = _STREAM
+    elif isinstance(answer, Through):
+        kind = _THROUGH
     else:
         kind = _DECISION
     _kinds[type(answer)] = kind
@@ -59,8 +63,8 @@ class Pump(Connection):
     """One session of a server. `loop`: the running one when not given; `options` are `Connection`'s."""
 
     __slots__ = (
-        "_core", "_driver", "_driving", "_eof", "_flushing", "_held", "_iterator", "_outstanding", "_poured",
-        "_room", "_running", "_stream",
+        "_core", "_driver", "_driving", "_ending", "_eof", "_flushing", "_held", "_iterator", "_outstanding",
+        "_poured", "_room", "_running", "_stream",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +73,7 @@ class Pump(Connection):
         super().__init__(loop or asyncio.get_running_loop(), **options)
         self._core = core
         self._driver = driver
-        self._driving = self._eof = self._flushing = self._outstanding = self._running = False
+        self._driving = self._ending = self._eof = self._flushing = self._outstanding = self._running = False
         self._held = 0
         self._poured = 0
         self._room: asyncio.Future[None] | None = None
@@ -121,11 +125,21 @@ class Pump(Connection):
         try:
             if self._encryption is not None or self._proxy is not None:
                 data = self._plaintext(data)
+            if self._filter is not None:
+                self._filter.receive(data)
+                data = self._filter.read(FILTER_TURN)
             if data and self._driving and not self._core.closing:
                 self._core.receive(data)
+        except FilterError as problem:
+            _log.warning("octets that no filter takes", reason=str(problem), **self._who())
+            self.abort("bad octets")
+            return
         except Exception:
             self._fail("cannot take octets")
             return
+        if self._filter is not None and self._filter.waiting and not self._closing:
+            self._pause_reading()
+            self._loop.call_soon(self._read_on)
         if self._closing or not self._driving:
             return
         if self._encryption is not None and self._encryption.ended and not self._eof:
@@ -139,6 +153,19 @@ class Pump(Connection):
                 self._pause_reading()
         else:
             self._advance()
+
+    def _read_on(self) -> None:
+        """Take more of what has come and waits in the filter, unless the core has enough of it."""
+        if self._filter is None or self._lost or self._closing or not self._driving:
+            return
+        if self._write_paused or (self._outstanding and self._held > HELD_LIMIT):
+            return  # `_go_on` comes back to it
+        if self._filter.waiting:
+            self.data_received(b"")
+            return
+        self._resume_reading()
+        if self._ending:
+            self._end_of_input()
 
     def eof_received(self) -> bool:
         """The client will not write any more. It still gets the answers to what it wrote."""
@@ -213,6 +240,8 @@ class Pump(Connection):
                     kind = _kind_of(answer)
                 if kind == _DECISION:
                     core.answer(answer)
+                elif kind == _THROUGH:
+                    self._change_way(answer)
                 elif not self._wait_for(answer, kind):
                     break
                 if self._write_paused or self._closing:
@@ -244,6 +273,9 @@ class Pump(Connection):
         """Hand a decision that was waited for to the core. False when it has to be waited for once more."""
         if type(decision) is Stream:
             return self._begin_stream(decision)
+        if type(decision) is Through:
+            self._change_way(decision)
+            return True
         self._core.answer(decision)
         return True
 
@@ -270,10 +302,22 @@ class Pump(Connection):
         if self._write_paused:
             self._flush()
             return
-        self._resume_reading()
+        if self._filter is None:
+            self._resume_reading()
+        else:
+            self._loop.call_soon(self._read_on)
         self._advance()
 
+    def _change_way(self, answer: Through) -> None:
+        """Write all that is said so far as it always was, and the rest by another way."""
+        self._core.answer(answer.then)
+        self._write(self._core.take_output())
+        self._filter = answer.filter
+
     def _end_of_input(self) -> None:
+        if self._filter is not None and self._filter.waiting:
+            self._ending = True
+            return
         self._eof = True
         try:
             self._core.receive_eof()

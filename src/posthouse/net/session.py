@@ -75,6 +75,40 @@ class Stream:
         self.then = then
 
 
+class FilterError(Exception):
+    """What the peer sent does not pass through the filter."""
+
+
+class Filter(Protocol):
+    """What octets pass through, between TLS and the core (see `posthouse.net.compression`)."""
+
+    @property
+    def waiting(self) -> bool:
+        """More can be read of what was received."""
+
+    def receive(self, data: bytes) -> None:
+        """Takes octets of the network."""
+
+    def read(self, most: int) -> bytes:
+        """The octets for the core that come next, `most` of them at most. Raises FilterError."""
+
+    def send(self, data: bytes) -> bytes:
+        """The octets for the network that carry `data`."""
+
+
+class Through:
+    """An answer with which the way of the octets changes: `then` is for `core.answer`, and is written yet.
+
+    From then on they pass through `filter`; None: through none any more.
+    """
+
+    __slots__ = ("filter", "then")
+
+    def __init__(self, then: Any, filter: Filter | None) -> None:
+        self.then = then
+        self.filter = filter
+
+
 class Alive(Protocol):
     """Who knows the live connections (see `posthouse.net.listener`)."""
 

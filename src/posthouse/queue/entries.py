@@ -58,6 +58,9 @@ class QueueLetter(NamedTuple):
     arrived: float
     expires: float
     parent: int | None = None
+    """The letter that this one is about, if we wrote it."""
+    last: int = 1
+    """The greatest number that one of its recipients was given, queued or not."""
 
 
 class Entry(NamedTuple):
@@ -82,10 +85,14 @@ class Claimed(NamedTuple):
     leased_until: float
 
 
-_LETTER_COLUMNS = "id, sender, body, smtputf8, ret, envid, prefix, content, size, arrived, expires, parent"
+_LETTER_COLUMNS = (
+    "id, sender, body, smtputf8, ret, envid, prefix, content, size, arrived, expires, parent, last"
+)
 _ENTRY_COLUMNS = "letter, number, recipient, notify, orcpt, next_hop, attempts, warned, reason"
 
-_INSERT_LETTER = f"INSERT INTO queue_letter ({_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_LETTER = (
+    f"INSERT INTO queue_letter ({_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _INSERT_ENTRY = (
     "INSERT INTO queue_entry"
     " (letter, number, recipient, notify, orcpt, next_hop, state, due, attempts, reason, warned,"
@@ -118,10 +125,12 @@ def insert_more(tx: Tx, letter: int, entries: Iterable[NewEntry], *, due: float,
     return until
 
 
-def last_number(tx: Tx, letter: int) -> int:
-    """The greatest number among the entries that a letter still has; 0 if it has none."""
-    row = tx.one("SELECT max(number) FROM queue_entry WHERE letter = ?", (letter,))
-    return 0 if row is None or row[0] is None else int(row[0])
+def new_numbers(tx: Tx, letter: int, count: int) -> Sequence[int]:
+    """So many numbers that no recipient of a letter that is in the queue ever had."""
+    row = tx.one("UPDATE queue_letter SET last = last + ? WHERE id = ? RETURNING last", (count, letter))
+    if row is None:
+        raise LookupError(f"no letter in the queue: {letter}")
+    return range(int(row[0]) - count + 1, int(row[0]) + 1)
 
 
 def in_queue(tx: Tx, contents: Sequence[int]) -> set[int]:
@@ -248,13 +257,13 @@ def lock(tx: Tx, letters: Sequence[int]) -> None:
 
 
 def is_mine(tx: Tx, letter: int, number: int, holder: int) -> bool:
-    """Whether the entry is still `holder`'s. Who writes because of that has locked the letter (`lock`)."""
+    """Whether the entry is still `holder`'s; then nobody takes it from him before the transaction ends."""
     return (
-        tx.one(
-            "SELECT 1 FROM queue_entry WHERE letter = ? AND number = ? AND holder = ?",
+        tx.count(
+            "UPDATE queue_entry SET holder = holder WHERE letter = ? AND number = ? AND holder = ?",
             (letter, number, holder),
         )
-        is not None
+        == 1
     )
 
 

@@ -115,6 +115,10 @@ class Carried(Protocol):
 class Carry(Protocol):
     """Deliver these entries of an errand in this transaction. May run more than once."""
 
+    @property
+    def accounts(self) -> Sequence[int]:
+        """Whose rows it touches."""
+
     def __call__(self, tx: Tx, entries: Sequence[Entry], /) -> Carried: ...
 
 

@@ -11,7 +11,7 @@ the database's clock and, towards those who send, by the monotonic one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
@@ -319,7 +319,7 @@ class Runner:
         )
         now = self._clock.now()
         broken = partial(self._recording.sent, errand, _broken_off(errand), now, bare=True)
-        self._write(errand, self._recording.carried(errand, carry, now), broken)
+        self._write(errand, self._recording.carried(errand, carry, now), broken, carry.accounts)
 
     async def _pass_on(self, errand: Errand, content: Content) -> Result:
         """One attempt at another host, and what it says about all that go there."""
@@ -358,16 +358,24 @@ class Runner:
         bare = partial(self._recording.sent, errand, result, now, bare=True)
         self._write(errand, self._recording.sent(errand, result, now), bare)
 
-    def _write(self, errand: Errand, writing: Writing, bare: Callable[[], Writing] | None) -> None:
+    def _write(
+        self,
+        errand: Errand,
+        writing: Writing,
+        bare: Callable[[], Writing] | None,
+        accounts: Sequence[int] = (),
+    ) -> None:
         """Write a result until the database has it; `bare` makes a simpler one, if this cannot be written."""
         self._writing.add(id(errand))
-        self._database.write([], writing).add_done_callback(partial(self._wrote, errand, writing, bare))
+        written = self._database.write(accounts, writing)
+        written.add_done_callback(partial(self._wrote, errand, writing, bare, accounts))
 
     def _wrote(
         self,
         errand: Errand,
         writing: Writing,
         bare: Callable[[], Writing] | None,
+        accounts: Sequence[int],
         done: asyncio.Future[Recorded],
     ) -> None:
         error = None if done.cancelled() else done.exception()
@@ -380,7 +388,7 @@ class Runner:
                 self._settled(errand)
             else:
                 # The attempt was made, and nobody may make it again: the lease goes on until this is written.
-                self._loop.call_later(AGAIN_SECONDS, self._write, errand, writing, bare)
+                self._loop.call_later(AGAIN_SECONDS, self._write, errand, writing, bare, accounts)
         else:
             _log.error("cannot record an attempt", letter=show(errand.letter.id), exc_info=error)
             if bare is None:

@@ -63,7 +63,7 @@ class World:
             wake=lambda: self.told.append("wake"),
         )
         self.letter = QueueLetter(
-            7, "dora@east.test", "7BIT", False, "", "", b"Received: x\r\n", 7, len(DATA), NOW, NOW + 9
+            7, "dora@east.test", "7BIT", False, "", "", b"Received: x\r\n", 7, len(DATA), NOW, NOW + 9, last=3
         )
 
     async def fill(self, quota: int) -> None:

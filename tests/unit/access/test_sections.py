@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthouse.access.imap.sections import cut_ranges, literal, of_data, of_head
+from posthouse.access.imap.sections import cut_ranges, literal, of_data, of_heads
 from posthouse.access.imap.selected import batches
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import scan
@@ -35,7 +35,7 @@ def test_header_fields_are_found_alike(
         return  # an empty line within: no head
     for text in (Text.FIELDS, Text.FIELDS_NOT, Text.HEADER):
         wanted = Section(text=text, fields=tuple(names), partial=partial)
-        assert of_head(wanted, head) == of_data(wanted, head, len(head), root)
+        assert of_heads(wanted, [head])[0] == of_data(wanted, head, len(head), root)
 
 
 @given(

@@ -42,6 +42,7 @@ class Queue:
                 "arrived": 1e9,
                 "expires": 1e9 + 432_000,
                 "parent": None,
+                "last": recipients,
                 **more,
             }
         )

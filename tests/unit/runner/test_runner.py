@@ -16,7 +16,7 @@ from posthouse.queue import entries, operations
 from posthouse.queue.operations import Selection
 from posthouse.runner import destinations
 from posthouse.runner import runner as runner_module
-from tests.unit.runner.conftest import DATA, LATER, NO, YES
+from tests.unit.runner.conftest import DATA, LATER, NO, YES, Carrying
 
 DAY = 86_400.0
 
@@ -78,7 +78,7 @@ async def test_over_five_days_a_letter_is_tried_warned_of_once_and_bounced_at_th
     began = world.clock.now()
 
     async def carry(letter, sender, recipients, content):
-        return lambda tx, some: Carried([Delivered(OK)] * len(some))
+        return Carrying(lambda tx, some: Carried([Delivered(OK)] * len(some)))
 
     world.prepare = runner._prepare = carry
     kept = []
@@ -429,7 +429,7 @@ async def test_a_delivery_here_is_not_made_for_entries_that_are_lost(world):
             delivered.append([entry.number for entry in some])
             return Carried([Delivered(OK)] * len(some))
 
-        return carry
+        return Carrying(carry)
 
     runner._prepare = prepare
     id = await world.accept("a@north.test", "b@north.test", runner=runner, hop=entries.LOCAL)

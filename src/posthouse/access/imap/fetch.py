@@ -8,16 +8,21 @@ by piece, as fast as the client takes them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import binary, resync, sections
 from posthouse.access.imap.binary import Decoding
+from posthouse.access.imap.lines import Values, join, some, starts
 from posthouse.access.imap.objects import email_id, know_threads, thread_id
 from posthouse.access.imap.results import part
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, UNKNOWN_ENCODING, User, completed
 from posthouse.db import DatabaseError
+from posthouse.mail.content import INLINE_LIMIT
 from posthouse.mail.dates import imap_datetime
 from posthouse.mail.imapform import body as body_of
 from posthouse.mail.mime import scan
@@ -26,7 +31,7 @@ from posthouse.net.session import Stream
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Preview, Section
 from posthouse.protocol.imap.sequence import SAVED
-from posthouse.protocol.imap.server import TRY_LATER
+from posthouse.protocol.imap.server import TRY_LATER, Result
 from posthouse.protocol.imap.syntax import quoted
 from posthouse.store import changes, read
 from posthouse.store.changes import Action
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1000
 """Messages per query where no content is read."""
-_BATCH_HEADS = 200
+_BATCH_HEADS = 500
 _PREVIEW = 200
 """Characters of a preview (RFC 8970 §3.2)."""
 _FEW = 8
@@ -55,6 +60,9 @@ _STORED = {
     Item.BODYSTRUCTURE: Column.BODYSTRUCTURE,
     Item.THREADID: Column.THREAD,
 }
+
+
+_OF_MESSAGE = (Column.CONTENT_SIZE, Column.HEAD, Column.BLOB, Column.BODY, Column.PREFIX)
 
 
 class Plan(NamedTuple):
@@ -71,6 +79,7 @@ class Plan(NamedTuple):
     """Sets \\Seen."""
 
 
+@lru_cache(maxsize=256)
 def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     """What the items need. UID FETCH answers the UID whether asked or not (RFC 3501 §6.4.8)."""
     if uid and Item.UID not in items:
@@ -89,8 +98,8 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     return Plan(items, (Column.UID, *columns) if columns else (), heads, bodies, len(wanted) + heads, seen)
 
 
-def fetch(user: User, command: commands.Fetch) -> Stream:
-    """FETCH and UID FETCH, as a stream whose result is set at its end."""
+def fetch(user: User, command: commands.Fetch) -> Stream | Coroutine[Any, Any, Result]:
+    """FETCH and UID FETCH: little at once, much as a stream whose result is set at its end."""
     selected = user.open
     runs = selected.runs(command.numbers, uid=command.uid)
     items = command.items
@@ -99,8 +108,22 @@ def fetch(user: User, command: commands.Fetch) -> Stream:
         items = tuple(dict.fromkeys((*items, Item.MODSEQ)))
     wanted = plan(items, uid=command.uid)
     stream = Stream(())
-    stream.pieces = _lines(user, selected, runs, wanted, command, stream)
-    return stream
+    pieces = stream.pieces = _lines(user, selected, runs, wanted, command, stream)
+    return _at_once(stream, pieces) if _is_little(selected, runs, wanted) else stream
+
+
+def _is_little(selected: Selected, runs: Runs, wanted: Plan) -> bool:
+    """A few messages, with no body that lies in a blob."""
+    if sum(end - first for first, end in runs) > _FEW:
+        return False
+    sizes = selected.view.sizes
+    return not wanted.bodies or all(sizes[index] <= INLINE_LIMIT for index in indexes_of(runs))
+
+
+async def _at_once(stream: Stream, pieces: AsyncIterator[bytes]) -> Result:
+    said = [piece async for piece in pieces]
+    result: Result = stream.then
+    return result._replace(untagged=b"".join([*said, result.untagged]))
 
 
 async def _lines(
@@ -116,15 +139,15 @@ async def _lines(
             changed = resync.changed_since(selected, runs, command.changed_since)
             runs = [(first, last + 1) for first, last in ranges_of(changed)]
         if command.partial is not None:
-            some = part(list(indexes_of(runs)), command.partial)
-            runs = [(first, last + 1) for first, last in ranges_of(some)]
+            wanted_part = part(indexes_of(runs), command.partial)
+            runs = [(first, last + 1) for first, last in ranges_of(wanted_part)]
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)
         marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
             if not wanted.columns:
-                yield _join(indexes, _columns(selected, wanted, indexes, []))
+                yield join(indexes, _columns(selected, wanted, indexes, []))
                 continue
             ranges = _ranges(selected, indexes)
             look_up = user.read if len(indexes) <= _FEW else user.read_much
@@ -136,7 +159,7 @@ async def _lines(
                 async for piece in _with_bodies(user, selected, wanted, indexes, rows):
                     yield piece
             else:
-                yield _join(indexes, _columns(selected, wanted, indexes, rows))
+                yield join(indexes, _columns(selected, wanted, indexes, rows))
         if marking is not None:
             user.tell((await marking).modseq, selected.account)
         said = await user.news(expunges=uid)
@@ -176,18 +199,12 @@ def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[cha
     )
 
 
-def _ranges(selected: Selected, indexes: list[int]) -> Ranges:
+def _ranges(selected: Selected, indexes: Sequence[int]) -> Ranges:
     """UID ranges that name these messages and no other of the view."""
     uids = selected.view.uids
-    ranges: list[tuple[int, int]] = []
-    first = previous = indexes[0]
-    for index in indexes[1:]:
-        if index != previous + 1:
-            ranges.append((uids[first], uids[previous]))
-            first = index
-        previous = index
-    ranges.append((uids[first], uids[previous]))
-    return ranges
+    if isinstance(indexes, range):
+        return [(uids[indexes[0]], uids[indexes[-1]])]
+    return [(uids[first], uids[last]) for first, last in ranges_of(indexes)]
 
 
 def _still_there(selected: Selected, rows: list[tuple[Any, ...]]) -> list[int]:
@@ -196,26 +213,16 @@ def _still_there(selected: Selected, rows: list[tuple[Any, ...]]) -> list[int]:
     return [index for index in found if index is not None]
 
 
-def _join(indexes: list[int], columns: list[list[bytes]]) -> bytes:
-    return b"".join(
-        [
-            b"* %d FETCH (%b)\r\n" % (index + 1, b" ".join(values))
-            for index, values in zip(indexes, zip(*columns, strict=True), strict=True)
-        ]
-    )
-
-
 def _columns(
-    selected: Selected, wanted: Plan, indexes: list[int], rows: list[tuple[Any, ...]]
-) -> list[list[bytes]]:
+    selected: Selected, wanted: Plan, indexes: Sequence[int], rows: list[tuple[Any, ...]]
+) -> list[Values]:
     """One column per item, for messages whose sections need no body."""
     by_column = dict(zip(wanted.columns, zip(*rows, strict=True), strict=True)) if rows else {}
     heads: list[bytes] = []
     if Column.HEAD in by_column:
-        pairs = zip(by_column[Column.PREFIX], by_column[Column.HEAD], strict=True)
-        heads = [prefix + head for prefix, head in pairs]
+        heads = list(map(add, by_column[Column.PREFIX], by_column[Column.HEAD]))
     return [
-        _section_column(item, heads)
+        Values(sections.of_heads(item, heads), item.label() + b" ")
         if isinstance(item, Section)
         else _item_column(selected, item, indexes, by_column)
         for item in wanted.items
@@ -223,71 +230,66 @@ def _columns(
     ]
 
 
-def _section_column(wanted: Section, heads: list[bytes]) -> list[bytes]:
-    label = wanted.label() + b" "
-    return [label + sections.of_head(wanted, head) for head in heads]
-
-
 def _item_column(
-    selected: Selected, item: Item, indexes: list[int], by_column: Mapping[Column, Sequence[Any]]
-) -> list[bytes]:
+    selected: Selected, item: Item, indexes: Sequence[int], by_column: Mapping[Column, Sequence[Any]]
+) -> Values:
     view = selected.view
     if item is Item.FLAGS:
-        return [selected.flags_at(index) for index in indexes]
+        return Values(selected.flags_of(indexes))
     if item is Item.UID:
-        return [b"UID %d" % view.uids[index] for index in indexes]
+        return Values(map(b"UID %d".__mod__, some(view.uids, indexes)))
     if item is Item.MODSEQ:
-        return [b"MODSEQ (%d)" % view.modseqs[index] for index in indexes]
+        return Values(map(b"MODSEQ (%d)".__mod__, some(view.modseqs, indexes)))
     if item is Item.EMAILID:
-        return [b"EMAILID (%b)" % email_id(view.emails[index]).encode() for index in indexes]
+        return Values([b"EMAILID (%b)" % email_id(email).encode() for email in some(view.emails, indexes)])
     if item is Item.THREADID:
-        return [b"THREADID (%b)" % thread_id(thread).encode() for thread in by_column.get(Column.THREAD, ())]
+        threads = by_column.get(Column.THREAD, ())
+        return Values([b"THREADID (%b)" % thread_id(thread).encode() for thread in threads])
     if item is Item.SAVEDATE:
         pairs = zip(by_column[Column.SAVED], by_column[Column.ARRIVED], strict=True) if by_column else ()
-        return [b'SAVEDATE "%b"' % imap_datetime(saved or arrived).encode() for saved, arrived in pairs]
+        return Values(
+            [b'SAVEDATE "%b"' % imap_datetime(saved or arrived).encode() for saved, arrived in pairs]
+        )
     if item is Item.SIZE:
-        return [b"RFC822.SIZE %d" % view.sizes[index] for index in indexes]
+        return Values(map(b"RFC822.SIZE %d".__mod__, some(view.sizes, indexes)))
     if item is Item.INTERNALDATE:
         dates = by_column.get(Column.ARRIVED, ())
-        return [b'INTERNALDATE "%b"' % imap_datetime(arrived).encode() for arrived in dates]
-    label = item.value.encode() + b" "
-    return [label + value for value in by_column.get(_STORED[item], ())]
+        return Values([b'INTERNALDATE "%b"' % imap_datetime(arrived).encode() for arrived in dates])
+    return Values(by_column.get(_STORED[item], ()), item.value.encode() + b" ")
 
 
 async def _with_bodies(
-    user: User, selected: Selected, wanted: Plan, indexes: list[int], rows: list[tuple[Any, ...]]
+    user: User, selected: Selected, wanted: Plan, indexes: Sequence[int], rows: list[tuple[Any, ...]]
 ) -> AsyncIterator[bytes]:
     """Lines of messages whose bodies are wanted: one after the other, large ones in pieces."""
     plain = wanted._replace(items=tuple(item for item in wanted.items if _is_plain(item)))
-    columns = iter(zip(*_columns(selected, plain, indexes, rows), strict=True)) if plain.items else None
+    ready_made = [map(item.label.__add__, item.values) for item in _columns(selected, plain, indexes, rows)]
+    columns = zip(*ready_made, strict=True) if plain.items else repeat(())
     at = {column: position for position, column in enumerate(wanted.columns)}
     others = [item for item in wanted.items if not _is_plain(item) and not isinstance(item, Preview)]
     previews = [item for item in wanted.items if isinstance(item, Preview)]
+    in_memory = _InMemory(others, user.decoding)
+    size, head, blob, body, prefix = (at[column] for column in _OF_MESSAGE)
     ready: list[bytes] = []
-    for index, row in zip(indexes, rows, strict=True):
-        values = [] if columns is None else list(next(columns))
-        start = b"* %d FETCH (" % (index + 1)
-        content = from_row(
-            user.services.blobs,
-            row[at[Column.CONTENT_SIZE]],
-            row[at[Column.HEAD]],
-            row[at[Column.BLOB]],
-            row[at[Column.BODY]],
-        )
-        message = Message(row[at[Column.PREFIX]], content)
+    for index, start, values, row in zip(indexes, starts(indexes), columns, rows, strict=False):
+        content = from_row(user.services.blobs, row[size], row[head], row[blob], row[body])
+        message = Message(row[prefix], content)
         data = message.data
         for wish in previews:
-            values.append(await _preview(user, wish, selected.view.emails[index], message))
-        if data is not None:
-            values += _in_memory(others, data, len(message.head), user.decoding)
+            values = (*values, await _preview(user, wish, selected.view.emails[index], message))
+        separator = b" " if values else b""
+        opening = start + b" ".join(values)
         if data is not None or not others:
-            ready.append(b"%b%b)\r\n" % (start, b" ".join(values)))
+            ready.append(opening)
+            if data is not None:
+                ready += in_memory.pieces(data, len(message.head), separator)
+            ready.append(b")\r\n")
             continue
         if ready:
             yield b"".join(ready)
             ready.clear()
-        opening = start + b" ".join(values) + (b" " if values else b"")
-        async for piece in _line_of_large(user, others, selected.view.emails[index], message, opening):
+        email = selected.view.emails[index]
+        async for piece in _line_of_large(user, others, email, message, opening + separator):
             yield piece
     if ready:
         yield b"".join(ready)
@@ -300,19 +302,35 @@ def _is_plain(item: FetchItem) -> bool:
     return item is not Item.BODY and not isinstance(item, Binary | Preview)
 
 
-def _in_memory(items: Sequence[FetchItem], data: bytes, head_size: int, decoding: Decoding) -> list[bytes]:
-    structured = any(not isinstance(item, Section) or sections.needs_structure(item) for item in items)
-    root = scan(data) if structured else None
-    values = []
-    for item in items:
-        if isinstance(item, Section):
-            structure = root if sections.needs_structure(item) else None
-            values.append(item.label() + b" " + sections.of_data(item, data, head_size, structure))
-        elif isinstance(item, Binary) and root is not None:
-            values.append(item.label() + b" " + binary.of_data(item, data, root, decoding))
-        elif root is not None:
-            values.append(b"BODY " + body_of(root))
-    return values
+class _InMemory:
+    """Items that need the body of a message, for messages in memory."""
+
+    def __init__(self, items: Sequence[Item | Section | Binary], decoding: Decoding) -> None:
+        self._items = [(item, b"BODY" if isinstance(item, Item) else item.label()) for item in items]
+        self._structured = any(map(_needs_structure, items))
+        self._decoding = decoding
+
+    def pieces(self, data: bytes, head_size: int, separator: bytes) -> list[bytes]:
+        """What is said of one message; `separator` stands before the first item."""
+        root = scan(data) if self._structured else None
+        pieces = []
+        for item, label in self._items:
+            pieces.append(separator + label + b" ")
+            separator = b" "
+            if isinstance(item, Section):
+                structure = root if sections.needs_structure(item) else None
+                pieces.append(sections.of_data(item, data, head_size, structure))
+            elif root is not None:
+                pieces.append(
+                    binary.of_data(item, data, root, self._decoding)
+                    if isinstance(item, Binary)
+                    else body_of(root)
+                )
+        return pieces
+
+
+def _needs_structure(item: FetchItem) -> bool:
+    return not isinstance(item, Section) or sections.needs_structure(item)
 
 
 async def _line_of_large(

@@ -37,3 +37,7 @@ def text(flags: int, keywords: str, recent: bool) -> bytes:
     if keywords:
         names.append(keywords)
     return f"FLAGS ({' '.join(names)})".encode()
+
+
+PLAIN = [text(flags, "", False) for flags in range(256)]
+"""The same for messages without keywords."""

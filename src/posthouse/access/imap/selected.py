@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain, repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from posthouse.access.imap import flags
+from posthouse.access.imap import flags, lines
+from posthouse.access.imap.lines import Values
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
@@ -90,11 +92,19 @@ class Selected:
         uids = self.view.uids
         return sum(bisect_right(uids, last) - bisect_left(uids, first) for first, last in self._recent)
 
-    def flags_at(self, index: int) -> bytes:
-        """`FLAGS (…)` of one message."""
+    def flags_of(self, indexes: Sequence[int]) -> Sequence[bytes]:
+        """`FLAGS (…)` of some messages, which ascend."""
         view = self.view
-        recent = bool(self._recent) and not self._enabled.rev2 and self.is_recent(view.uids[index])
-        return flags.text(view.flags[index], view.keywords[index], recent)
+        bits, words = lines.some(view.flags, indexes), lines.some(view.keywords, indexes)
+        if any(words):
+            texts = list(map(flags.text, bits, words, repeat(False)))
+        else:
+            texts = list(map(flags.PLAIN.__getitem__, bits))
+        if self._recent and not self._enabled.rev2:
+            for first, end in indexes_of_uids(view, self._recent):
+                for at in range(bisect_left(indexes, first), bisect_left(indexes, end)):
+                    texts[at] = flags.text(bits[at], words[at], True)
+        return texts
 
     def flag_lines(self) -> bytes:
         """FLAGS and PERMANENTFLAGS: all there are, keywords in use among them."""
@@ -120,15 +130,14 @@ class Selected:
 
     def fetch_flags(self, indexes: Iterable[int], *, with_uid: bool) -> bytes:
         """`* n FETCH (FLAGS (…))` for each message; with UID and MODSEQ for those who know of modseqs."""
-        uids, modseqs = self.view.uids, self.view.modseqs
+        listed = list(indexes)
+        values = [Values(self.flags_of(listed))]
         if self._enabled.condstore:  # RFC 7162 §3.2.4
-            line = b"* %d FETCH (UID %d MODSEQ (%d) %b)\r\n"
-            return b"".join([line % (at + 1, uids[at], modseqs[at], self.flags_at(at)) for at in indexes])
-        if with_uid:
-            return b"".join(
-                [b"* %d FETCH (UID %d %b)\r\n" % (at + 1, uids[at], self.flags_at(at)) for at in indexes]
-            )
-        return b"".join([b"* %d FETCH (%b)\r\n" % (at + 1, self.flags_at(at)) for at in indexes])
+            modseqs = map(b"MODSEQ (%d)".__mod__, lines.some(self.view.modseqs, listed))
+            values.insert(0, Values(modseqs))
+        if with_uid or self._enabled.condstore:
+            values.insert(0, Values(map(b"UID %d".__mod__, lines.some(self.view.uids, listed))))
+        return lines.join(listed, values)
 
     # Sets of messages
 
@@ -301,25 +310,26 @@ def indexes_of_uids(view: Snapshot, ranges: Ranges) -> Runs:
     return [run for run in found if run[0] < run[1]]
 
 
-def batches(indexes: Iterable[int], sizes: Sequence[int], most: int, times: int) -> Iterator[list[int]]:
+def batches(indexes: Sequence[int], sizes: Sequence[int], most: int, times: int) -> Iterator[Sequence[int]]:
     """The messages in batches that are read, and held, at once: `most` of them at most.
 
     `times`: how often the octets of a message are held, 0 where they are not read. Large bodies never are,
     so a message weighs no more than the longest header.
     """
-    batch: list[int] = []
-    octets = 0
-    for index in indexes:
-        weight = min(sizes[index], HEAD_LIMIT) * times
-        if len(batch) >= most or (batch and octets + weight > _BATCH_OCTETS):
-            yield batch
-            batch, octets = [], 0
-        batch.append(index)
-        octets += weight
-    if batch:
+    at = 0
+    while at < len(indexes):
+        batch = indexes[at : at + most]
+        if times:
+            weights = [min(size, HEAD_LIMIT) for size in lines.some(sizes, batch)]
+            if sum(weights) * times > _BATCH_OCTETS:
+                fitting = bisect_right(list(accumulate(weights)), _BATCH_OCTETS // times)
+                batch = batch[: max(fitting, 1)]
         yield batch
+        at += len(batch)
 
 
-def indexes_of(runs: Runs) -> Iterator[int]:
-    for first, end in runs:
-        yield from range(first, end)
+def indexes_of(runs: Runs) -> Sequence[int]:
+    """The messages of some runs; a range, if it is one run."""
+    if len(runs) == 1:
+        return range(*runs[0])
+    return list(chain.from_iterable(range(first, end) for first, end in runs))

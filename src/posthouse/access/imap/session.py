@@ -7,9 +7,10 @@ on when it is done. Errors of the store become NO with their response code here 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from posthouse.access.begun import begun
 from posthouse.access.imap import fetch, listing, mailboxes, messages, quota, search, sort
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
@@ -19,7 +20,9 @@ from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
+from posthouse.net.compression import Deflate
 from posthouse.net.limits import is_this_machine
+from posthouse.net.session import Stream, Through
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import (
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from posthouse.net.pump import Pump
 
 _log = log.get("access")
+
+_TURN = 16
+"""Commands that a client may have answered in one turn of the loop."""
 
 Handler: TypeAlias = Callable[[User, Any], Any]
 
@@ -104,6 +110,8 @@ class ImapSession:
         self._watch: Watch | None = None
         self._pushing: asyncio.Task[None] | None = None
         self._push_again = False
+        self._compressed = False
+        self._commands = 0
 
     # What the pump calls
 
@@ -124,12 +132,22 @@ class ImapSession:
         if isinstance(event, commands.Login):
             return self._login(event)
         assert self._user is not None
+        if isinstance(event, commands.Compress):
+            return self._compress()
+        if isinstance(event, commands.Unauthenticate):
+            return self._unauthenticate()
         if isinstance(event, commands.Fetch):
             try:
-                return fetch.fetch(self._user, event)
+                answer = fetch.fetch(self._user, event)
             except NoSuchMessage:
                 return BAD_SET
-        return self._answered(event, self._user)
+            return answer if isinstance(answer, Stream) else self._begun(answer)
+        return self._begun(self._answered(event, self._user))
+
+    def _begun(self, work: Coroutine[Any, Any, Result | None]) -> Any:
+        """Begin to answer a command. Every few commands others have a turn, whatever a client pipelines."""
+        self._commands += 1
+        return begun(work) if self._commands % _TURN else work
 
     def closed(self, reason: str) -> None:
         """The connection has ended."""
@@ -184,10 +202,19 @@ class ImapSession:
         self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)
         return completed("LOGIN")
 
-    async def _unauthenticate(self, event: commands.Unauthenticate, user: User) -> Result:
-        """UNAUTHENTICATE (RFC 8437): nothing of the user stays."""
+    def _unauthenticate(self) -> Result | Through:
+        """UNAUTHENTICATE (RFC 8437 §3): nothing of the user stays, compression neither."""
         self._user = None
-        return completed("UNAUTHENTICATE")
+        compressed, self._compressed = self._compressed, False
+        done = completed("UNAUTHENTICATE")
+        return Through(done, None) if compressed else done
+
+    def _compress(self) -> Result | Through:
+        """COMPRESS (RFC 4978). TLS never compresses here, so nothing is packed twice."""
+        if self._compressed:
+            return Result("NO", "Compression is active already", "COMPRESSIONACTIVE")
+        self._compressed = True
+        return Through(Result("OK", "DEFLATE active"), Deflate())
 
     async def _noop(self, event: Any, user: User) -> Result:
         return completed(type(event).__name__.upper(), untagged=await user.news(expunges=True))
@@ -280,7 +307,6 @@ class ImapSession:
 
 
 _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] = {
-    commands.Unauthenticate: ImapSession._unauthenticate,
     commands.Noop: ImapSession._noop,
     commands.Check: ImapSession._noop,
     commands.Append: ImapSession._append,

@@ -14,6 +14,7 @@ from posthouse.protocol.imap.commands import (
     AppendNext,
     Authenticate,
     Command,
+    Compress,
     Create,
     Enable,
     Expunge,
@@ -85,6 +86,13 @@ def login(parser: Parser, uid: bool) -> Command:
     login = parser.text()
     parser.space()
     return Login(login, parser.text())
+
+
+def compress(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    if parser.word() != "DEFLATE":
+        raise SyntaxProblem("Unknown compression algorithm")
+    return Compress()
 
 
 def enable(parser: Parser, uid: bool) -> Command:

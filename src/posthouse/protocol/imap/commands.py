@@ -58,6 +58,10 @@ class Unauthenticate(NamedTuple):
     """UNAUTHENTICATE (RFC 8437): log out, and stay."""
 
 
+class Compress(NamedTuple):
+    """COMPRESS DEFLATE (RFC 4978)."""
+
+
 class Enable(NamedTuple):
     """ENABLE (RFC 5161); answered by the session."""
 
@@ -292,7 +296,7 @@ class Idle(NamedTuple):
 
 
 Command: TypeAlias = (
-    Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate
+    Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate | Compress
     | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status
     | GetQuota | GetQuotaRoot | Append | AppendNext | CatenateText
     | CatenateUrl

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, quoted
@@ -111,10 +112,31 @@ _SECTION_TEXT = re.compile(rb"[A-Za-z.]+")
 _PLAIN_FIELD = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
 _DEEPEST_PART = 100
 MOST_ITEMS = 256
+_REMEMBERED_LENGTH = 300
 
 
 def parse_fetch_items(parser: Parser) -> tuple[FetchItem, ...]:
     """The items of FETCH: a macro, one item, or a list in parentheses."""
+    rest = bytes(parser.data[parser.position :])
+    if len(rest) <= _REMEMBERED_LENGTH and (known := _whole(rest)) is not None:
+        parser.position = len(parser.data)
+        return known
+    return _items(parser)
+
+
+@lru_cache(maxsize=256)
+def _whole(octets: bytes) -> tuple[FetchItem, ...] | None:
+    """Octets that are items and nothing else; clients ask for the same ones again and again."""
+    parser = Parser(octets)
+    try:
+        items = _items(parser)
+        parser.end()
+    except SyntaxProblem:
+        return None
+    return items
+
+
+def _items(parser: Parser) -> tuple[FetchItem, ...]:
     if parser.next_is(b"("):
         items = parser.listed(lambda: _item(parser), empty=False)
         if len(items) > MOST_ITEMS:

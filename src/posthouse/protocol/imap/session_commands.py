@@ -31,7 +31,9 @@ def capabilities(session: ServerSession) -> str:
         else:
             names.append("LOGINDISABLED")
     else:
-        names.append("UNAUTHENTICATE")  # RFC 8437 §2: it says something only to who is logged in
+        # they say something only to those who have logged in
+        names.append("UNAUTHENTICATE")  # RFC 8437 §2
+        names.append("COMPRESS=DEFLATE")  # RFC 4978 §2
     return " ".join(names)
 
 

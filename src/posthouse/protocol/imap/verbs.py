@@ -66,6 +66,7 @@ VERBS = (
     Verb("AUTHENTICATE", _BEFORE, arguments.authenticate, "RFC 3501 §6.2.2", "SASL-IR"),
     Verb("LOGIN", _BEFORE, arguments.login, "RFC 3501 §6.2.3"),
     Verb("UNAUTHENTICATE", _AFTER, arguments.nothing(Unauthenticate), "RFC 8437 §2"),
+    Verb("COMPRESS", _AFTER, arguments.compress, "RFC 4978 §3"),
     Verb("ENABLE", _AFTER, arguments.enable, "RFC 5161 §3.1", "ENABLE"),
     Verb("NAMESPACE", _AFTER, arguments.nothing(Namespace), "RFC 2342 §5", "NAMESPACE"),
     Verb("SELECT", _AFTER, arguments.select, "RFC 3501 §6.3.1, RFC 7162 §3.2.5", "CONDSTORE QRESYNC"),
