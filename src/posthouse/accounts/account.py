@@ -22,7 +22,7 @@ from posthouse.db import Tx
 from posthouse.mail.address import Address, AddressError, canonical, parse_address
 from posthouse.mail.envelope import AccountId
 
-_COLUMNS = "id, address, name, state, admin, quota, used, created"
+_COLUMNS = "id, address, name, state, admin, quota, used, created, shared"
 NAME_LIMIT = 200
 """Characters of a display name at most."""
 
@@ -61,6 +61,8 @@ class Account(NamedTuple):
     """Octets of mail."""
     created: float
     """Seconds since 1970 UTC."""
+    shared: bool
+    """Nobody's in particular: others find its mailboxes below `Shared`, not below `Other Users`."""
 
     @property
     def active(self) -> bool:
@@ -80,7 +82,14 @@ def address_of(text: str) -> Address:
 
 
 def add(
-    tx: Tx, text: str, *, now: float, name: str = "", admin: bool = False, quota: int | None = None
+    tx: Tx,
+    text: str,
+    *,
+    now: float,
+    name: str = "",
+    admin: bool = False,
+    quota: int | None = None,
+    shared: bool = False,
 ) -> Account:
     """A new account at the address `text`, still without password and mailboxes.
 
@@ -92,10 +101,10 @@ def add(
     highest = cast("int | None", row[0]) if row is not None else None
     # By the clock, so that the id of a removed account is not given again.
     number = AccountId(max((highest or 0) + 1, int(now * 1000)))
-    account = Account(number, address, _name(name), State.ACTIVE, admin, _quota(quota), 0, now)
+    account = Account(number, address, _name(name), State.ACTIVE, admin, _quota(quota), 0, now, shared)
     tx.run(
-        f"INSERT INTO account ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, address, account.name, account.state.value, int(admin), account.quota, 0, now),
+        f"INSERT INTO account ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, address, account.name, account.state.value, int(admin), account.quota, 0, now, int(shared)),
     )
     return account
 
@@ -149,6 +158,7 @@ def change(
     admin: bool | None = None,
     active: bool | None = None,
     quota: int | Keep | None = KEEP,
+    shared: bool | None = None,
 ) -> Account:
     """Set what is given. Raises NoSuchEntry, NotAllowed."""
     begin_change(tx)
@@ -163,9 +173,18 @@ def change(
         account = account._replace(state=State.ACTIVE if active else State.DISABLED)
     if quota is not KEEP:
         account = account._replace(quota=_quota(quota))
+    if shared is not None:
+        account = account._replace(shared=shared)
     tx.run(
-        "UPDATE account SET name = ?, state = ?, admin = ?, quota = ? WHERE id = ?",
-        (account.name, account.state.value, int(account.admin), account.quota, account.id),
+        "UPDATE account SET name = ?, state = ?, admin = ?, quota = ?, shared = ? WHERE id = ?",
+        (
+            account.name,
+            account.state.value,
+            int(account.admin),
+            account.quota,
+            int(account.shared),
+            account.id,
+        ),
     )
     return account
 
@@ -210,10 +229,12 @@ def forget(tx: Tx, number: AccountId) -> None:
 
 
 def _account(row: tuple[object, ...]) -> Account:
-    number, address, name, state, admin, quota, used, created = cast(
-        "tuple[int, str, str, str, int, int | None, int, float]", row
+    number, address, name, state, admin, quota, used, created, shared = cast(
+        "tuple[int, str, str, str, int, int | None, int, float, int]", row
     )
-    return Account(AccountId(number), address, name, State(state), bool(admin), quota, used, created)
+    return Account(
+        AccountId(number), address, name, State(state), bool(admin), quota, used, created, bool(shared)
+    )
 
 
 def _free_address(tx: Tx, text: str) -> str:

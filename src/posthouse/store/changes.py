@@ -135,13 +135,17 @@ def store(
     words: Iterable[str] = (),
     *,
     unchanged_since: int | None = None,
+    mask: int = ALL_FLAGS,
+    keywords: bool = True,
 ) -> Stored:
     """Change flags and keywords (`words`) of the messages in `ranges`, passing over UIDs that are not there.
 
-    `unchanged_since` leaves alone what has a greater modseq. Raises `MailboxNotFound`, `BadKeyword`.
+    `unchanged_since` leaves alone what has a greater modseq. Flags beyond `mask`, and all keywords where
+    `keywords` is false, stay as they are. Raises `MailboxNotFound`, `BadKeyword`.
     """
     found = _opened(tx, account, mailbox)
-    words = tuple(words)
+    flags &= mask
+    words = tuple(words) if keywords else ()
     refused: list[int] = []
     where = "account = ? AND mailbox = ?"
     key: tuple[int, ...] = (account, mailbox)
@@ -159,7 +163,8 @@ def store(
     for condition, some in conditions(ranges):
         scope = f"{where} AND {condition}", (*key, *some)
         if action is Action.SET:
-            changed += _set(tx, *scope, modseq, flags, keyword_text(words))
+            text = keyword_text(words) if keywords else None
+            changed += _set(tx, *scope, modseq, flags, ALL_FLAGS & ~mask, text)
         elif not words:
             changed += _add_or_remove(tx, *scope, modseq, action, flags)
         else:
@@ -173,11 +178,20 @@ def store(
     return Stored(modseq, changed, sorted(refused))
 
 
-def _set(tx: Tx, where: str, key: tuple[int, ...], modseq: int, flags: int, keywords: str) -> int:
+def _set(
+    tx: Tx, where: str, key: tuple[int, ...], modseq: int, flags: int, kept: int, keywords: str | None
+) -> int:
+    """`kept`: flags that stay as they are, as do keywords that are None."""
+    if keywords is None:
+        return tx.count(
+            f"UPDATE placement SET flags = (flags & ?) | ?, modseq = ? WHERE {where}"
+            " AND (flags & ?) | ? <> flags",
+            (kept, flags, modseq, *key, kept, flags),
+        )
     return tx.count(
-        f"UPDATE placement SET flags = ?, keywords = ?, modseq = ? WHERE {where}"
-        " AND (flags <> ? OR keywords <> ?)",
-        (flags, keywords, modseq, *key, flags, keywords),
+        f"UPDATE placement SET flags = (flags & ?) | ?, keywords = ?, modseq = ? WHERE {where}"
+        " AND ((flags & ?) | ? <> flags OR keywords <> ?)",
+        (kept, flags, keywords, modseq, *key, kept, flags, keywords),
     )
 
 
@@ -423,17 +437,19 @@ def replace(
     messages: Sequence[NewMessage],
     limit: int,
     now: float,
-) -> list[Deposited]:
+    to: AccountId | None = None,
+) -> tuple[int, list[Deposited]]:
     """Append, and remove for good what is `replaced` (RFC 8508); what it takes up counts no more.
 
-    Raises `MailboxNotFound`, `MessageGone`, and what `append` raises.
+    `to`: whose `mailbox` is, where it is another's than `replaced`. Returns the modseq of the removal, and
+    what was stored. Raises `MailboxNotFound`, `MessageGone`, and what `append` raises.
     """
     gone = expunge(
         tx, contents, account, replaced.mailbox, ((replaced.uid, replaced.uid),), deleted_only=False
     )
     if not gone.uids:
         raise MessageGone("The message to replace has been removed")
-    return append(tx, account, mailbox, messages, limit, now)
+    return gone.modseq, append(tx, account if to is None else to, mailbox, messages, limit, now)
 
 
 def claim_recent(tx: Tx, account: AccountId, mailbox: int) -> int:

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import usage
+from posthouse.store import rights
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
@@ -192,9 +193,12 @@ def _in_order(name: str) -> tuple[bool, list[str]]:
     return levels[0] != INBOX, levels
 
 
-def listing(reader: Tx | Reader, account: AccountId) -> list[Listed]:
-    """Every name that LIST can show, parents before children, INBOX first."""
-    mailboxes = {mailbox.name: mailbox for mailbox in every(reader, account)}
+def listing(reader: Tx | Reader, account: AccountId, others: Iterable[Mailbox] = ()) -> list[Listed]:
+    """Every name that LIST can show, parents before children, INBOX first.
+
+    `others`: mailboxes of other accounts, with the names that they have for this one.
+    """
+    mailboxes = {mailbox.name: mailbox for mailbox in (*others, *every(reader, account))}
     subscribed = subscriptions(reader, account)
     above = {parent for name in mailboxes for parent in parents(name)}
     names = sorted({*mailboxes, *subscribed, *above}, key=_in_order)
@@ -235,6 +239,9 @@ def _insert(tx: Tx, account: AccountId, name: str, now: float, special: SpecialU
         f"INSERT INTO mailbox (account, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (account, *mailbox),
     )
+    above = find(tx, account, name.rpartition(SEPARATOR)[0]) if SEPARATOR in name else None
+    if above is not None:
+        rights.inherit(tx, account, above.id, mailbox.id)
     return mailbox
 
 
@@ -340,6 +347,7 @@ def delete(tx: Tx, account: AccountId, name: str) -> None:
         "UPDATE mailbox SET name = ?, special = '' WHERE account = ? AND id = ?",
         (f"{SEPARATOR}{mailbox.id}", account, mailbox.id),
     )
+    rights.forget(tx, account, mailbox.id)
 
 
 def subscriptions(reader: Tx | Reader, account: AccountId) -> frozenset[str]:

@@ -38,6 +38,7 @@ from tests.databases import database_url, engine
 __all__ = ["database_url", "engine"]
 
 T = TypeVar("T")
+ADDRESSES = {1: "bob@example.org", 2: "eve@example.org", 3: "mallory@example.net"}
 PREFIX = b"Received: from there by here; Mon, 2 Nov 2026 13:04:05 +0000\r\n"
 ARRIVED = 1_793_624_645.0
 """2 November 2026, 13:04:05 UTC."""
@@ -50,7 +51,7 @@ class Clock:
 
 @dataclass
 class Server:
-    """Accounts `bob` and `eve` (1 and 2), password `secret`."""
+    """Accounts bob, eve (1, 2) and mallory (3), who is of another domain; password `secret`."""
 
     services: Services
     database: Database
@@ -116,11 +117,11 @@ class Server:
 
 
 async def authenticate(login: str, password: str, client: str) -> Authenticated | Reply:
-    accounts = {"bob": 1, "eve": 2}
+    accounts = {"bob": 1, "eve": 2, "mallory": 3}
     login = login.removesuffix("@example.org")
     if login not in accounts or password != "secret":
         return AUTH_INVALID
-    return Authenticated(AccountId(accounts[login]), f"{login}@example.org", "", False)
+    return Authenticated(AccountId(accounts[login]), ADDRESSES[accounts[login]], "", False)
 
 
 def in_queue(tx: Tx, ids: Sequence[int]) -> Collection[int]:
@@ -151,10 +152,8 @@ async def serving(directory: Path, database_url: str) -> AsyncIterator[Server]:
     server = Server(services, database)
 
     def accounts(tx: Tx) -> None:
-        for number, name in ((1, "bob"), (2, "eve")):
-            tx.run(
-                "INSERT INTO account (id, address, created) VALUES (?, ?, 0)", (number, f"{name}@example.org")
-            )
+        for number, address in ADDRESSES.items():
+            tx.run("INSERT INTO account (id, address, created) VALUES (?, ?, 0)", (number, address))
             mailboxes.create_defaults(tx, AccountId(number), 1_000_000.0)
 
     await database.write([], accounts)

@@ -13,10 +13,10 @@ LETTER = b"From: alice@example.net\r\nSubject: x\r\n\r\nHello\r\n"
 
 
 class Client(ImapClient):
-    """Bob."""
+    """Bob, or somebody else."""
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(server.imap_port, "bob", "secret")
+    def __init__(self, server: Server, login: str = "bob") -> None:
+        super().__init__(server.imap_port, login, "secret")
 
 
 async def test_expunge_waits_until_it_may_be_said(server: Server) -> None:

@@ -349,7 +349,7 @@ def test_replacing_appends_and_removes_at_once(filled: Any) -> None:
         900, b"Subject: y\r\n\r\n", b"body\r\n", 20, b"", None, 1.0, b"(e)", b"(s)", Flag.DRAFT, ""
     )
     # when
-    done = changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", [new], 0, 9.0)
+    _, done = changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", [new], 0, 9.0)
     # then
     assert list(snapshot.take(store.tx, account, mailbox).uids) == [1, 3, 4, 5]
     assert list(snapshot.take(store.tx, account, store.mailbox(account, "Sent").id).uids) == [done[-1].uid]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags, urls
-from posthouse.access.imap.messages import highest_modseq
+from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
+from posthouse.access.imap.places import Place, flags_kept, place
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.mail import conversation
@@ -21,14 +22,14 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.events import Result
 from posthouse.protocol.imap.sequence import SequenceSet, write_sequence_set
 from posthouse.protocol.imap.url import BadUrl, MessageUrl, parse_url, shown
-from posthouse.store import changes, mailboxes
-from posthouse.store.changes import AppendTarget, NewMessage, Replaced
+from posthouse.store import changes
+from posthouse.store.changes import NewMessage, Replaced
 from posthouse.store.deposit import Deposited
-from posthouse.store.flags import keyword_text
-from posthouse.store.mailboxes import canonical_name
+from posthouse.store.flags import ALL_FLAGS, keyword_text
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
+    from posthouse.store.rights import Rights
 
 _TOO_BIG = Result("NO", "The message is too large", "TOOBIG")
 _NUL = Result("BAD", "NUL is not allowed in a literal")
@@ -55,19 +56,20 @@ class Appending:
         "_messages",
         "_replaced",
         "_size",
+        "_target",
         "_user",
     )
 
     def __init__(self, user: User, command: commands.Append) -> None:
-        """Raises BadMailboxName."""
         self._user = user
-        self._mailbox = canonical_name(command.mailbox)
+        self._mailbox = command.mailbox
         self._command: commands.Append | commands.AppendNext = command
         self._intake: Intake | None = None
         self._messages: list[NewMessage] = []
         self._held = 0
         self._size = 0
         self._replaced: Replaced | None = None
+        self._target = Place(None, "", "")
         self._failure: Result | None = None
 
     async def begin(self) -> Result | None:
@@ -78,10 +80,11 @@ class Appending:
         if isinstance(self._command, commands.Append) and self._command.replaces is not None:
             if self._user.open.read_only:
                 return READ_ONLY
+            if not self._user.open.rights.issuperset("te"):
+                return NO_EXPUNGE  # RFC 8508 §3.6
             self._replaced = self._to_replace(self._command.replaces, self._command.uid)
-        account, name = self._user.account, self._mailbox
-        if not await self._user.read(lambda reader: mailboxes.exists(reader, account, name)):
-            raise AppendTarget(f"There is no mailbox {name}")
+        self._target = target = await place(self._user, self._mailbox)
+        await self._user.read(lambda reader: target_of(reader, self._user, target))
         self._intake = Intake(self._user.services.spool_directory)
         return None
 
@@ -197,26 +200,31 @@ class Appending:
         if self._replaced is not None:
             return await self._replace(self._replaced)
         user, services, messages = self._user, self._user.services, self._messages
-        account, mailbox, limit = user.account, self._mailbox, services.mailbox_size_limit
-        now = services.clock.now()
-        done = await user.write(
-            lambda tx: changes.append(tx, account, mailbox, messages, limit, now), long=len(messages) > _MANY
-        )
-        user.tell(done[-1].modseq)
+        target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
+
+        def closure(tx: Tx) -> list[Deposited]:
+            found = target_of(tx, user, target)
+            kept = _permitted(messages, found.rights)
+            return changes.append(tx, found.account, target.name, kept, limit, now)
+
+        done = await user.write(closure, *owner(target), long=len(messages) > _MANY)
+        user.tell(done[-1].modseq, target.account)
         return completed("APPEND", _append_uid(done), await user.news(expunges=True))
 
     async def _replace(self, replaced: Replaced) -> Result:
         """Store the message and remove the old one, at once (RFC 8508 §3.1)."""
         user, services, messages = self._user, self._user.services, self._messages
-        account, mailbox, limit = user.account, self._mailbox, services.mailbox_size_limit
+        target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
+        source = user.open.account
 
-        now = services.clock.now()
+        def closure(tx: Tx) -> tuple[int, list[Deposited]]:
+            found = target_of(tx, user, target)
+            kept, to = _permitted(messages, found.rights), found.account
+            return changes.replace(tx, services.contents, source, replaced, target.name, kept, limit, now, to)
 
-        def closure(tx: Tx) -> list[Deposited]:
-            return changes.replace(tx, services.contents, account, replaced, mailbox, messages, limit, now)
-
-        done = await user.write(closure)
-        user.tell(done[-1].modseq)
+        removed, done = await user.write(closure, source, *owner(target))
+        user.tell(removed, source)
+        user.tell(done[-1].modseq, target.account)
         said = f"* OK [{_append_uid(done)}] In its place\r\n".encode() + await user.news(expunges=True)
         return completed("REPLACE", highest_modseq(user), said)
 
@@ -246,6 +254,17 @@ class Appending:
             keywords=keyword_text(words),
             keys=conversation.keys(header),
         )
+
+
+def _permitted(messages: list[NewMessage], rights: Rights) -> list[NewMessage]:
+    """The messages with the flags that may be set where they go (RFC 4314 §4)."""
+    mask, keywords = flags_kept(rights), "w" in rights
+    if mask == ALL_FLAGS and keywords:
+        return messages
+    return [
+        message._replace(flags=message.flags & mask, keywords=message.keywords if keywords else "")
+        for message in messages
+    ]
 
 
 def _append_uid(done: list[Deposited]) -> str:

@@ -20,7 +20,7 @@ from posthouse.access.imap.lines import Values, join, some, starts
 from posthouse.access.imap.objects import email_id, know_threads, thread_id
 from posthouse.access.imap.results import part
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
-from posthouse.access.imap.state import EXPUNGED, GONE, UNKNOWN_ENCODING, User, completed
+from posthouse.access.imap.state import EXPUNGED, GONE, LOST, UNKNOWN_ENCODING, RightsLost, User, completed
 from posthouse.db import DatabaseError
 from posthouse.mail.content import INLINE_LIMIT
 from posthouse.mail.dates import imap_datetime
@@ -132,6 +132,9 @@ async def _lines(
     missing, uid = False, command.uid
     user.decoding.unknown = False
     try:
+        changed_rights = await user.look_at_rights()
+        if changed_rights:
+            yield changed_rights
         if command.changed_since is not None:
             if command.vanished:
                 uids = _uids_named(selected, command)
@@ -143,7 +146,7 @@ async def _lines(
             runs = [(first, last + 1) for first, last in ranges_of(wanted_part)]
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)
-        marking = _mark_seen(user, selected, runs) if wanted.seen and not selected.read_only else None
+        marking = _mark_seen(user, selected, runs) if wanted.seen and _may_mark(selected) else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
             if not wanted.columns:
@@ -167,6 +170,8 @@ async def _lines(
         if user.decoding.unknown:
             result = UNKNOWN_ENCODING
         stream.then = result._replace(untagged=said)
+    except RightsLost:
+        stream.then = LOST
     except DatabaseError:
         stream.then = TRY_LATER
     except MailboxNotFound:
@@ -183,6 +188,10 @@ def _query(
     selected: Selected, ranges: Ranges, columns: tuple[Column, ...]
 ) -> Callable[[Reader], list[tuple[Any, ...]]]:
     return lambda reader: read.fetch(reader, selected.account, selected.mailbox, ranges, columns)
+
+
+def _may_mark(selected: Selected) -> bool:
+    return not selected.examining and "s" in selected.rights
 
 
 def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[changes.Stored] | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from posthouse.access.imap.mailboxes import status_line
+from posthouse.access.imap.permissions import myrights_line
+from posthouse.access.imap.places import Foreign, foreign
 from posthouse.access.imap.state import User, completed
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.patterns import matches
@@ -12,6 +15,10 @@ from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.store import mailboxes
 from posthouse.store.mailboxes import Listed, parents
+from posthouse.store.rights import EVERY
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader
 
 
 async def list_mailboxes(user: User, command: commands.List) -> Result:
@@ -19,13 +26,13 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
     if command.patterns == ("",) and not command.extended:
         # RFC 3501 §6.3.8: what is the separator, and the root of the reference?
         return completed("LIST", untagged=b'* LIST (\\Noselect) "/" ""\r\n')
-    account = user.account
-    listed = await user.read(lambda reader: mailboxes.listing(reader, account))
+    listed, others = await user.read(lambda reader: _names(reader, user))
     patterns = [command.reference + pattern for pattern in command.patterns]
     chosen = _chosen(listed, patterns, command.selection)
     statuses = {}
     if command.status:
-        statuses = await user.read_much(lambda reader: mailboxes.statuses(reader, account))
+        shown = [other for name, other in others.items() if name in chosen]
+        statuses = await user.read_much(lambda reader: _statuses(reader, user, shown))
     below = _with_chosen_below(listed, patterns, command.selection)
     lines = []
     for entry in listed:
@@ -33,8 +40,27 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
             continue
         lines.append(_line(user, "LIST", entry, _attributes(user, entry, command), entry.name in below))
         if entry.name in statuses and entry.name in chosen:
-            lines.append(status_line(user, statuses[entry.name], command.status))
+            lines.append(status_line(user, entry.name, statuses[entry.name], command.status))
+        if "MYRIGHTS" in command.wanted and entry.mailbox is not None:  # RFC 8440 §3
+            held = others[entry.name].rights if entry.name in others else EVERY
+            lines.append(myrights_line(user, entry.name, held))
     return completed("LIST", untagged=b"".join(lines) + await user.news(expunges=True))
+
+
+def _names(reader: Reader, user: User) -> tuple[list[Listed], dict[str, Foreign]]:
+    """Every name that there is for the user, and the mailboxes of others among them by their name."""
+    others = {other.mailbox.name: other for other in foreign(reader, user)}
+    return mailboxes.listing(reader, user.account, [other.mailbox for other in others.values()]), others
+
+
+def _statuses(reader: Reader, user: User, others: Iterable[Foreign]) -> dict[str, mailboxes.Status]:
+    """The numbers of the user's mailboxes and of those of others that he may read (RFC 4314 §4)."""
+    found: dict[str, mailboxes.Status] = {}
+    for other in others:
+        inner = mailboxes.find_id(reader, other.account, other.mailbox.id)
+        if inner is not None and "r" in other.rights:
+            found[other.mailbox.name] = mailboxes.status(reader, other.account, inner.name)
+    return found | mailboxes.statuses(reader, user.account)
 
 
 def _selected(entry: Listed, selection: frozenset[str]) -> bool:
@@ -92,8 +118,7 @@ def _line(user: User, name: str, entry: Listed, attributes: Iterable[str], child
 
 async def list_subscribed(user: User, command: commands.Lsub) -> Result:
     """LSUB (RFC 3501 §6.3.9): what is subscribed, there or not."""
-    account = user.account
-    listed = await user.read(lambda reader: mailboxes.listing(reader, account))
+    listed, _ = await user.read(lambda reader: _names(reader, user))
     pattern = command.reference + command.pattern
     by_name = {entry.name: entry for entry in listed}
     found = {entry.name: entry.mailbox is None for entry in listed if entry.subscribed}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from posthouse.access.imap import resync
+from posthouse.access.imap import places, resync
+from posthouse.access.imap.messages import owner
 from posthouse.access.imap.objects import mailbox_id
+from posthouse.access.imap.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.observe import log
@@ -13,7 +16,11 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.store import changes, mailboxes, removal
-from posthouse.store.mailboxes import MailboxError, MailboxNotFound, SpecialUse, canonical_name
+from posthouse.store.mailboxes import Mailbox, MailboxError, MailboxExists, SpecialUse
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader, Tx
+    from posthouse.mail.envelope import AccountId
 
 _log = log.get("access")
 
@@ -27,25 +34,25 @@ class UnknownUse(MailboxError):
 async def select(user: User, command: commands.Select) -> Result:
     """SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2)."""
     user.selected = None
-    account, name = user.account, canonical_name(command.mailbox)
-    mailbox = await user.read(lambda reader: mailboxes.find(reader, account, name))
-    if mailbox is None:
-        raise MailboxNotFound(f"There is no mailbox {name}")
-    id = mailbox.id
+    at = await place(user, command.mailbox)
+    found = await user.read(lambda reader: find(reader, user, at, "r"))
+    account, id, read_only = found.account, found.mailbox.id, command.read_only or is_read_only(found.rights)
     snapshots = user.services.snapshots
     view = await snapshots.open(account, id)
     recent_from = view.recent
-    if not user.enabled.rev2 and not command.read_only and view.recent < view.mailbox.uidnext:
-        recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id))
+    if not user.enabled.rev2 and not read_only and view.recent < view.mailbox.uidnext:
+        recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id), account)
         # What came in between was claimed with the rest: let it be seen here, and now.
         view = await snapshots.open(account, id)
-    selected = user.selected = Selected(account, view, command.read_only, recent_from, user.enabled)
+    selected = user.selected = Selected(
+        account, found.rights, view, command.read_only, recent_from, user.enabled
+    )
     said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
-    said += _renamed(user, command.mailbox, name, always=True)
+    said += _renamed(user, command.mailbox, at.full, always=True)
     if command.resync is not None:
         said += await resync.since_known(user, selected, command.resync)
-    name, code = ("EXAMINE", "READ-ONLY") if command.read_only else ("SELECT", "READ-WRITE")
-    return completed(name, code, said)
+    code = "READ-ONLY" if read_only else "READ-WRITE"
+    return completed("EXAMINE" if command.read_only else "SELECT", code, said)
 
 
 async def unselect(user: User, command: commands.Unselect) -> Result:
@@ -56,12 +63,21 @@ async def unselect(user: User, command: commands.Unselect) -> Result:
 
 async def create(user: User, command: commands.Create) -> Result:
     """CREATE (RFC 3501 §6.3.3)."""
-    account, name = user.account, canonical_name(command.mailbox)
+    at = await place(user, command.mailbox)
     special = _special_use(command.uses)
+    if special is not None and at.prefix:
+        raise UnknownUse("Only the owner can say what a mailbox is for")
     now = user.services.clock.now()
-    made = await user.write(lambda tx: mailboxes.create(tx, account, name, now, special=special))
-    user.tell(made[-1].modseq)
-    return completed("CREATE", _mailbox_id(made[-1].id), _renamed(user, command.mailbox, name))
+
+    def closure(tx: Tx) -> list[Mailbox]:
+        account = may_create(tx, user, at)
+        if mailboxes.exists(tx, account, at.name):
+            raise MailboxExists(f"Mailbox {at.full} exists already")
+        return mailboxes.create(tx, account, at.name, now, special=special)
+
+    made = await user.write(closure, *owner(at))
+    user.tell(made[-1].modseq, at.account)
+    return completed("CREATE", _mailbox_id(made[-1].id), _renamed(user, command.mailbox, at.full))
 
 
 def _mailbox_id(id: int) -> str:
@@ -90,53 +106,90 @@ def _renamed(user: User, given: str, name: str, *, always: bool = False) -> byte
 
 async def delete(user: User, command: commands.Delete) -> Result:
     """DELETE (RFC 3501 §6.3.4). The name goes at once, the messages after the answer."""
-    account, name = user.account, canonical_name(command.mailbox)
-    await user.write(lambda tx: mailboxes.delete(tx, account, name))
-    user.services.later(_sweep(user))
+    at = await place(user, command.mailbox)
+
+    def closure(tx: Tx) -> AccountId:
+        found = find(tx, user, at, "x")
+        mailboxes.delete(tx, found.account, at.name)
+        return found.account
+
+    account = await user.write(closure, *owner(at))
+    user.services.later(_sweep(user, account))
     return completed("DELETE")
 
 
-async def _sweep(user: User) -> None:
-    account, contents = user.account, user.services.contents
-    while await user.write(lambda tx: removal.sweep(tx, contents, account), long=True) >= removal.BATCH:
+async def _sweep(user: User, account: AccountId) -> None:
+    contents = user.services.contents
+    while (
+        await user.write(lambda tx: removal.sweep(tx, contents, account), account, long=True) >= removal.BATCH
+    ):
         _log.debug("deleting the messages of a deleted mailbox", account=account)
 
 
 async def rename(user: User, command: commands.Rename) -> Result:
     """RENAME (RFC 3501 §6.3.5); INBOX gives its messages away and stays."""
-    account, now = user.account, user.services.clock.now()
-    old, new = canonical_name(command.mailbox), canonical_name(command.to)
-    await user.write(lambda tx: mailboxes.rename(tx, account, old, new, now), long=True)
-    said = _renamed(user, command.to, new) + await user.news(expunges=True)
+    now = user.services.clock.now()
+    old, new = await place(user, command.mailbox), await place(user, command.to)
+
+    def closure(tx: Tx) -> None:
+        if old.account != user.account:
+            found = find(tx, user, old, "x")
+            if found.account != new.account or old.name == mailboxes.INBOX:
+                raise MailboxError("A mailbox stays with its owner, and so does every INBOX")
+        account = may_create(tx, user, new)
+        if account != old.account:
+            raise MailboxError("A mailbox stays with its owner")
+        if mailboxes.exists(tx, account, new.name):
+            raise MailboxExists(f"Mailbox {new.full} exists already")
+        if old.prefix:
+            _all_to_be_moved(tx, user, old)
+        mailboxes.rename(tx, account, old.name, new.name, now)
+
+    await user.write(closure, *owner(old), *owner(new), long=True)
+    said = _renamed(user, command.to, new.full) + await user.news(expunges=True)
     return completed("RENAME", untagged=said)
+
+
+def _all_to_be_moved(tx: Tx, user: User, at: Place) -> None:
+    """Mailboxes below another's are renamed with it, so each must be the user's to take away."""
+    assert at.account is not None
+    for mailbox in mailboxes.every(tx, at.account):
+        if mailbox.name.startswith(at.name + mailboxes.SEPARATOR):
+            held = places.held(tx, user, at.account, mailbox.id)
+            if "x" not in held:
+                raise NoPermission(f"You have no permission to do that with all below {at.full}")
 
 
 async def subscribe(user: User, command: commands.Subscribe) -> Result:
     """SUBSCRIBE (RFC 3501 §6.3.6), to what is there."""
-    account, name = user.account, canonical_name(command.mailbox)
-    if not await user.read(lambda reader: mailboxes.exists(reader, account, name)):
-        raise MailboxNotFound(f"There is no mailbox {name}")
-    await user.write(lambda tx: mailboxes.subscribe(tx, account, name))
+    at = await place(user, command.mailbox)
+    await user.read(lambda reader: find(reader, user, at, "l"))
+    await user.write(lambda tx: mailboxes.subscribe(tx, user.account, at.full))
     return completed("SUBSCRIBE")
 
 
 async def unsubscribe(user: User, command: commands.Unsubscribe) -> Result:
     """UNSUBSCRIBE (RFC 3501 §6.3.7)."""
-    account, name = user.account, canonical_name(command.mailbox)
-    await user.write(lambda tx: mailboxes.unsubscribe(tx, account, name))
+    at = await place(user, command.mailbox)
+    await user.write(lambda tx: mailboxes.unsubscribe(tx, user.account, at.full))
     return completed("UNSUBSCRIBE")
 
 
 async def status(user: User, command: commands.Status) -> Result:
     """STATUS (RFC 3501 §6.3.10)."""
-    account, name = user.account, canonical_name(command.mailbox)
-    numbers = await user.read_much(lambda reader: mailboxes.status(reader, account, name))
-    said = status_line(user, numbers, command.items) + await user.news(expunges=True)
+    at = await place(user, command.mailbox)
+
+    def look(reader: Reader) -> mailboxes.Status:
+        found = find(reader, user, at, "r")
+        return mailboxes.status(reader, found.account, at.name)
+
+    numbers = await user.read_much(look)
+    said = status_line(user, at.full, numbers, command.items) + await user.news(expunges=True)
     return completed("STATUS", untagged=said)
 
 
-def status_line(user: User, numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
-    """The untagged STATUS of one mailbox."""
+def status_line(user: User, name: str, numbers: mailboxes.Status, items: Iterable[str]) -> bytes:
+    """The untagged STATUS of one mailbox, which has this name for the user."""
     values = {
         "MESSAGES": numbers.messages,
         "RECENT": numbers.recent,
@@ -153,4 +206,4 @@ def status_line(user: User, numbers: mailboxes.Status, items: Iterable[str]) -> 
         _mailbox_id(numbers.mailbox.id) if item == "MAILBOXID" else f"{item} {values[item]}" for item in items
     ]
     text = " ".join(words)
-    return b"* STATUS %b (%b)\r\n" % (mailbox_octets(numbers.mailbox.name, user.enabled), text.encode())
+    return b"* STATUS %b (%b)\r\n" % (mailbox_octets(name, user.enabled), text.encode())

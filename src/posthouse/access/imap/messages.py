@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from posthouse.access.imap import flags
+from posthouse.access.imap.places import Found, MayBeCreated, Missing, Place, flags_kept, look, place, require
 from posthouse.access.imap.selected import OwnChange, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
 from posthouse.protocol.imap import commands
@@ -14,12 +16,18 @@ from posthouse.protocol.imap.server import Result
 from posthouse.store import changes
 from posthouse.store.changes import Action, Terms
 from posthouse.store.flags import keyword_text, with_keywords, without_keywords
-from posthouse.store.mailboxes import canonical_name
 from posthouse.store.uids import ALL, Ranges
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader, Tx
+    from posthouse.mail.envelope import AccountId
 
 _ACTIONS = {How.REPLACE: Action.SET, How.ADD: Action.ADD, How.REMOVE: Action.REMOVE}
 _MANY = 500
 """Messages from which on a change is no short transaction."""
+
+NOT_THESE = Result("NO", "You may change none of these flags here", "NOPERM")
+NO_EXPUNGE = Result("NO", "You may not remove messages from this mailbox", "NOPERM")
 
 
 def _many(ranges: Ranges) -> bool:
@@ -32,21 +40,34 @@ async def store(user: User, command: commands.Store) -> Result:
     runs = selected.runs(command.numbers, uid=command.uid)
     if selected.read_only:
         return READ_ONLY
+    bits, words = flags.split(command.flags)
+    mask, keywords = flags_kept(selected.rights), "w" in selected.rights
+    if not mask or (command.flags and not (bits & mask or (words and keywords))):
+        return NOT_THESE  # RFC 4314 §4: only where nothing of it is allowed
     ranges = selected.uid_ranges(runs)
     if not ranges:
         return completed("STORE", untagged=await user.news(expunges=command.uid))
-    bits, words = flags.split(command.flags)
     action, account, mailbox = _ACTIONS[command.how], selected.account, selected.mailbox
     stored = await user.write(
         lambda tx: changes.store(
-            tx, account, mailbox, ranges, action, bits, words, unchanged_since=command.unchanged_since
+            tx,
+            account,
+            mailbox,
+            ranges,
+            action,
+            bits,
+            words,
+            unchanged_since=command.unchanged_since,
+            mask=mask,
+            keywords=keywords,
         ),
+        account,
         long=_many(ranges),
     )
     # Where nothing changed, the modseq is that of somebody else's change.
     ours = stored.modseq if stored.changed else 0
     if ours:
-        user.tell(ours)
+        user.tell(ours, account)
     expected = _expectation(command.how, bits, words) if command.silent else None
     said = await selected.news(user, expunges=command.uid, own=OwnChange(ours, expected))
     if not command.silent:
@@ -80,18 +101,42 @@ async def copy(user: User, command: commands.Copy) -> Result:
     """COPY (RFC 3501 §6.4.7), answered with COPYUID (RFC 4315 §3)."""
     selected = user.open
     ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
-    target, account, mailbox = canonical_name(command.mailbox), selected.account, selected.mailbox
-    terms = _terms(user)
-    copied = await user.write(
-        lambda tx: changes.copy(tx, account, mailbox, ranges, target, terms), long=_many(ranges)
-    )
+    account, mailbox = selected.account, selected.mailbox
+    target = await place(user, command.mailbox)
+
+    def closure(tx: Tx) -> changes.Copied:
+        terms = _terms(tx, user, target)
+        return changes.copy(tx, account, mailbox, ranges, target.name, terms)
+
+    copied = await user.write(closure, account, *owner(target), long=_many(ranges))
     if copied.sources:
-        user.tell(copied.modseq)
+        user.tell(copied.modseq, target.account)
     return completed("COPY", _copyuid(copied), await user.news(expunges=True))
 
 
-def _terms(user: User) -> Terms:
-    return Terms(user.services.clock.now(), user.services.mailbox_size_limit)
+def _terms(tx: Tx, user: User, target: Place) -> Terms:
+    """How copies come into the mailbox at `target`. Raises NoPermission, Missing."""
+    found = target_of(tx, user, target)
+    keywords = "w" in found.rights
+    services = user.services
+    return Terms(
+        services.clock.now(), services.mailbox_size_limit, found.account, flags_kept(found.rights), keywords
+    )
+
+
+def target_of(tx: Tx | Reader, user: User, target: Place) -> Found:
+    """The mailbox that messages are to be put into. Raises MayBeCreated, Missing, NoPermission."""
+    found = look(tx, user, target)
+    if found is None:
+        missing = MayBeCreated if target.account == user.account else Missing
+        raise missing(f"There is no mailbox {target.full}")
+    require(found.rights, "i", target.full)
+    return found
+
+
+def owner(target: Place) -> tuple[AccountId, ...]:
+    """The account of a place, as a key of a write."""
+    return () if target.account is None else (target.account,)
 
 
 async def move(user: User, command: commands.Move) -> Result:
@@ -100,14 +145,20 @@ async def move(user: User, command: commands.Move) -> Result:
     ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
     if selected.read_only:
         return READ_ONLY
-    target, account, mailbox = canonical_name(command.mailbox), selected.account, selected.mailbox
-    terms, contents = _terms(user), user.services.contents
-    moved = await user.write(
-        lambda tx: changes.move(tx, account, mailbox, ranges, target, terms, contents), long=_many(ranges)
-    )
+    if not selected.rights.issuperset("te"):
+        return NO_EXPUNGE  # RFC 6851 §4.4
+    account, mailbox, contents = selected.account, selected.mailbox, user.services.contents
+    target = await place(user, command.mailbox)
+
+    def closure(tx: Tx) -> changes.Copied:
+        terms = _terms(tx, user, target)
+        return changes.move(tx, account, mailbox, ranges, target.name, terms, contents)
+
+    moved = await user.write(closure, account, *owner(target), long=_many(ranges))
     if not moved.sources:
         return completed("MOVE", untagged=await user.news(expunges=True))
-    user.tell(moved.modseq)
+    user.tell(moved.modseq, target.account)
+    user.tell(moved.left, account)
     said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True)
     return completed("MOVE", highest_modseq(user), said)
 
@@ -129,6 +180,8 @@ async def expunge(user: User, command: commands.Expunge) -> Result:
     selected = user.open
     if selected.read_only:
         return READ_ONLY
+    if "e" not in selected.rights:
+        return NO_EXPUNGE
     if command.uids is None:
         gone = await remove_deleted(user, ALL)
     else:
@@ -139,7 +192,8 @@ async def expunge(user: User, command: commands.Expunge) -> Result:
 
 async def close(user: User, command: commands.Close) -> Result:
     """CLOSE (RFC 3501 §6.4.2): the client does not want to be told what went."""
-    if not user.open.read_only:
+    # RFC 4314 §4: without the right to expunge it is closed all the same.
+    if not user.open.read_only and "e" in user.open.rights:
         await remove_deleted(user, ALL)
     user.selected = None
     return completed("CLOSE")
@@ -148,7 +202,9 @@ async def close(user: User, command: commands.Close) -> Result:
 async def remove_deleted(user: User, ranges: Ranges) -> bool:
     """Remove the messages in `ranges` that are \\Deleted; whether there were any."""
     account, mailbox, contents = user.open.account, user.open.mailbox, user.services.contents
-    gone = await user.write(lambda tx: changes.expunge(tx, contents, account, mailbox, ranges), long=True)
+    gone = await user.write(
+        lambda tx: changes.expunge(tx, contents, account, mailbox, ranges), account, long=True
+    )
     if gone.uids:
-        user.tell(gone.modseq)
+        user.tell(gone.modseq, account)
     return bool(gone.uids)

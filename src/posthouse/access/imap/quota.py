@@ -1,18 +1,25 @@
-"""GETQUOTA and GETQUOTAROOT: what the account stores, and what it may (RFC 9208).
+"""GETQUOTA and GETQUOTAROOT: what an account stores, and what it may (RFC 9208).
 
-There is one quota root, the empty name: the account. Its one resource is STORAGE, in units of 1024
-octets; an account without a quota has none. Quotas are set by administrators, not over IMAP.
+An account is a quota root: the user's own is the empty name, that of another is its address, and is told
+to those who may read one of its mailboxes. Its one resource is STORAGE, in units of 1024 octets; an account
+without a quota has none. Quotas are set by administrators, not over IMAP.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from posthouse.access.imap.places import find, foreign, place
 from posthouse.access.imap.state import User, completed
+from posthouse.accounts import account as accounts
 from posthouse.accounts.usage import usage
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.server import Result
-from posthouse.protocol.imap.syntax import mailbox_octets
-from posthouse.store import mailboxes
-from posthouse.store.mailboxes import MailboxNotFound, canonical_name
+from posthouse.protocol.imap.events import Result
+from posthouse.protocol.imap.syntax import mailbox_octets, quoted
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader
+    from posthouse.mail.envelope import AccountId
 
 _UNIT = 1024
 _NO_ROOT = Result("NO", "There is no such quota root", "NONEXISTENT")
@@ -20,23 +27,41 @@ _NO_ROOT = Result("NO", "There is no such quota root", "NONEXISTENT")
 
 async def get_quota(user: User, command: commands.GetQuota) -> Result:
     """GETQUOTA (RFC 9208 §4.2.1)."""
-    if command.root:
+    account = await user.read(lambda reader: _account(reader, user, command.root))
+    if account is None:
         return _NO_ROOT
-    return completed("GETQUOTA", untagged=await _quota(user))
+    return completed("GETQUOTA", untagged=await _quota(user, account))
+
+
+def _account(reader: Reader, user: User, root: str) -> AccountId | None:
+    """Whose root it is, where the user may know of it."""
+    if not root:
+        return user.account
+    readable = {other.account for other in foreign(reader, user) if "r" in other.rights}
+    owner = accounts.find(reader, root)
+    return owner.id if owner is not None and owner.id in readable else None
 
 
 async def get_quota_root(user: User, command: commands.GetQuotaRoot) -> Result:
     """GETQUOTAROOT (RFC 9208 §4.2.2), of a mailbox that there is."""
-    account, name = user.account, canonical_name(command.mailbox)
-    if not await user.read(lambda reader: mailboxes.exists(reader, account, name)):
-        raise MailboxNotFound(f"There is no mailbox {name}")
-    root = b'* QUOTAROOT %b ""\r\n' % mailbox_octets(name, user.enabled)
-    return completed("GETQUOTAROOT", untagged=root + await _quota(user))
+    at = await place(user, command.mailbox)
+    found = await user.read(lambda reader: find(reader, user, at, "r"))
+    root = quoted((await _root(user, found.account)).encode())
+    said = b"* QUOTAROOT %b %b\r\n" % (mailbox_octets(at.full, user.enabled), root)
+    return completed("GETQUOTAROOT", untagged=said + await _quota(user, found.account))
 
 
-async def _quota(user: User) -> bytes:
-    account, default = user.account, user.services.mailbox_size_limit
+async def _root(user: User, account: AccountId) -> str:
+    if account == user.account:
+        return ""
+    owner = await user.read(lambda reader: accounts.by_id(reader, account))
+    return "" if owner is None else owner.address
+
+
+async def _quota(user: User, account: AccountId) -> bytes:
+    root = quoted((await _root(user, account)).encode())
+    default = user.services.mailbox_size_limit
     used, limit = await user.read(lambda reader: usage(reader, account, default))
     # A unit that has been begun is used; one that is not whole cannot be.
     storage = b"STORAGE %d %d" % (-(-used // _UNIT), limit // _UNIT) if limit else b""
-    return b'* QUOTA "" (%b)\r\n' % storage
+    return b"* QUOTA %b (%b)\r\n" % (root, storage)

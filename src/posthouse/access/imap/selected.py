@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.access.imap import flags, lines
 from posthouse.access.imap.lines import Values
+from posthouse.access.imap.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
@@ -28,6 +29,7 @@ from posthouse.store.uids import Ranges, ranges_of
 if TYPE_CHECKING:
     from posthouse.access.imap.state import User
     from posthouse.mail.envelope import AccountId
+    from posthouse.store.rights import Rights
 
 Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
@@ -55,20 +57,28 @@ class Selected:
 
     __slots__ = (
         "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
-        "account", "read_only", "saved", "view",
+        "account", "examining", "rights", "saved", "view",
     )  # fmt: skip
 
     def __init__(
-        self, account: AccountId, view: Snapshot, read_only: bool, recent_from: int, enabled: Enabled
+        self,
+        account: AccountId,
+        rights: Rights,
+        view: Snapshot,
+        examining: bool,
+        recent_from: int,
+        enabled: Enabled,
     ) -> None:
-        """UIDs from `recent_from` on are recent to this session; `enabled`: what its client understands."""
+        """`rights`: the user's; `examining`: opened by EXAMINE. UIDs from `recent_from` on are recent to this
+        session; `enabled`: what its client understands."""
         self.account = account
         """Whose mailbox it is."""
+        self.rights = rights
         self.view = view
         self._enabled = enabled
         self._modseq_told = enabled.condstore
         self._synced = view.mailbox.modseq
-        self.read_only = read_only
+        self.examining = examining
         self.saved: Ranges = ()
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
         self._recent: list[tuple[int, int]] = []
@@ -77,6 +87,11 @@ class Selected:
         self._lock = asyncio.Lock()
         if view.uids and view.uids[-1] >= recent_from:
             self._recent.append((recent_from, view.uids[-1]))
+
+    @property
+    def read_only(self) -> bool:
+        """Nothing can be changed, by the client's own wish or for want of rights."""
+        return self.examining or is_read_only(self.rights)
 
     @property
     def mailbox(self) -> int:
@@ -109,8 +124,14 @@ class Selected:
     def flag_lines(self) -> bytes:
         """FLAGS and PERMANENTFLAGS: all there are, keywords in use among them."""
         names = " ".join([*flags.SYSTEM, *sorted(self._keywords)])
-        permanent = "" if self.read_only else f"{names} \\*"
+        permanent = "" if self.read_only else self._permanent()
         return f"* FLAGS ({names})\r\n* OK [PERMANENTFLAGS ({permanent})] What can be kept\r\n".encode()
+
+    def _permanent(self) -> str:
+        """The flags that can be changed for good (RFC 4314 §5.1.1)."""
+        kept = flags_kept(self.rights)
+        names = [name for name, bit in flags.SYSTEM.items() if bit & kept]
+        return " ".join([*names, *sorted(self._keywords), "\\*"] if "w" in self.rights else names)
 
     def greeting(self) -> bytes:
         """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2)."""

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.begun import begun
-from posthouse.access.imap import fetch, listing, mailboxes, messages, quota, search, sort
+from posthouse.access.imap import fetch, listing, mailboxes, messages, permissions, quota, search, sort
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
-from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, User, completed
+from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, LOST, RightsLost, User, completed
 from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
@@ -59,6 +59,11 @@ _HANDLERS: dict[type, Handler] = {
     commands.Subscribe: mailboxes.subscribe,
     commands.Unsubscribe: mailboxes.unsubscribe,
     commands.Status: mailboxes.status,
+    commands.SetAcl: permissions.set_acl,
+    commands.DeleteAcl: permissions.delete_acl,
+    commands.GetAcl: permissions.get_acl,
+    commands.ListRights: permissions.list_rights,
+    commands.MyRights: permissions.my_rights,
     commands.GetQuota: quota.get_quota,
     commands.GetQuotaRoot: quota.get_quota_root,
     commands.List: listing.list_mailboxes,
@@ -163,7 +168,11 @@ class ImapSession:
     async def _guarded(self, event: Any, user: User) -> Result | None:
         """Handles an event; what the store cannot do becomes a result."""
         try:
-            return await self._answer_to(event, user)
+            changed = await user.look_at_rights()
+            result = await self._answer_to(event, user)
+            return result._replace(untagged=changed + result.untagged) if changed and result else result
+        except RightsLost:
+            return LOST
         except NoSuchMessage:
             return BAD_SET
         except BadKeyword as problem:
@@ -268,8 +277,8 @@ class ImapSession:
     async def _idle(self, event: commands.Idle, user: User) -> Result | None:
         if user.selected is not None:
             # Watch first, then look: what changes in between is not missed.
-            self._watch = self._services.notifier.watch(user.account, self._changed)
-            self._changed(user.account, 0)
+            self._watch = self._services.notifier.watch(user.selected.account, self._changed)
+            self._changed(user.selected.account, 0)
         return None
 
     async def _idle_end(self, event: IdleEnd, user: User) -> Result:
@@ -297,8 +306,8 @@ class ImapSession:
                 self._push_again = False
                 if self._pump.congested:
                     return  # told at the end of IDLE, or with the next change
-                self._pump.push(await self._user.news(expunges=True))
-        except MailboxNotFound:
+                self._pump.push(await self._user.look_at_rights() + await self._user.news(expunges=True))
+        except (MailboxNotFound, RightsLost):
             self._stop_watching()  # said at the end of IDLE
         except DatabaseError as problem:
             _log.warning("cannot tell an idle client what is new", reason=str(problem))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from posthouse.access.imap import places
 from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.sections import Structures
 from posthouse.access.imap.selected import Selected
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from posthouse.mail.envelope import AccountId
 
 T = TypeVar("T")
+
+
+class RightsLost(Exception):
+    """The selected mailbox may no longer be read."""
 
 
 class User:
@@ -56,6 +61,23 @@ class User:
         """Let other sessions know of a change: in this account, or another."""
         self.services.notifier.changed(self.account if account is None else account, modseq)
 
+    async def look_at_rights(self) -> bytes:
+        """Look again what may be done in the selected mailbox, where it is another's; what to say of it.
+
+        Raises RightsLost.
+        """
+        selected = self.selected
+        if selected is None or selected.account == self.account:
+            return b""
+        account, mailbox = selected.account, selected.mailbox
+        rights = await self.read(lambda reader: places.held(reader, self, account, mailbox))
+        if rights == selected.rights:
+            return b""
+        if "r" not in rights:
+            raise RightsLost
+        selected.rights = rights
+        return selected.flag_lines()  # RFC 4314 §5.1.1
+
     async def news(self, *, expunges: bool) -> bytes:
         """Untagged responses for what has changed in the selected mailbox, nothing where none is."""
         if self.selected is None:
@@ -70,6 +92,7 @@ def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:
 CLOSED = b"* OK [CLOSED] The mailbox selected before is closed\r\n"
 """RFC 7162 §3.2.11: what follows is of another mailbox."""
 
+LOST = Result("BYE", "You may no longer read this mailbox")  # RFC 4314 §5.1.1
 GONE = Result("BYE", "The mailbox has been deleted")
 READ_ONLY = Result("NO", "The mailbox is open read-only", "NOPERM")
 BAD_SET = Result("BAD", "There is no message with such a number")

@@ -28,6 +28,7 @@ from posthouse.protocol.imap.commands import (
     Rename,
     Resync,
     Select,
+    SetAcl,
     Status,
     Store,
 )
@@ -176,7 +177,7 @@ def rename(parser: Parser, uid: bool) -> Command:
 
 
 _SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
-_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
+_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"})
 STATUS_ITEMS = frozenset(
     {
         "MESSAGES",
@@ -254,6 +255,27 @@ def _status_items(parser: Parser) -> tuple[str, ...]:
         if item not in STATUS_ITEMS:
             raise SyntaxProblem(f"Unknown STATUS item {item}")
     return items
+
+
+def set_acl(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    mailbox = parser.mailbox()
+    parser.space()
+    identifier = parser.text()
+    parser.space()
+    rights = parser.text()
+    how = rights[:1] if rights[:1] in ("+", "-") else ""
+    return SetAcl(mailbox, identifier, how, rights.removeprefix(how))
+
+
+def mailbox_and_identifier(command: Callable[[str, str], Command]) -> Reader:
+    def read(parser: Parser, uid: bool) -> Command:
+        parser.space()
+        mailbox = parser.mailbox()
+        parser.space()
+        return command(mailbox, parser.text())
+
+    return read
 
 
 def get_quota(parser: Parser, uid: bool) -> Command:

@@ -139,6 +139,42 @@ class Status(NamedTuple):
     items: tuple[str, ...]
 
 
+class SetAcl(NamedTuple):
+    """SETACL (RFC 4314 §3.1)."""
+
+    mailbox: str
+    identifier: str
+    how: str
+    """`+`, `-`, or empty: instead of what there was."""
+    rights: str
+
+
+class DeleteAcl(NamedTuple):
+    """DELETEACL (RFC 4314 §3.2)."""
+
+    mailbox: str
+    identifier: str
+
+
+class GetAcl(NamedTuple):
+    """GETACL (RFC 4314 §3.3)."""
+
+    mailbox: str
+
+
+class ListRights(NamedTuple):
+    """LISTRIGHTS (RFC 4314 §3.4)."""
+
+    mailbox: str
+    identifier: str
+
+
+class MyRights(NamedTuple):
+    """MYRIGHTS (RFC 4314 §3.5)."""
+
+    mailbox: str
+
+
 class GetQuota(NamedTuple):
     """GETQUOTA (RFC 9208 §4.2.1)."""
 
@@ -298,7 +334,8 @@ class Idle(NamedTuple):
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate | Compress
     | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status
-    | GetQuota | GetQuotaRoot | Append | AppendNext | CatenateText
+    | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota | GetQuotaRoot
+    | Append | AppendNext | CatenateText
     | CatenateUrl
     | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip

@@ -52,7 +52,12 @@ def _id(session: ServerSession, command: Command) -> Result:
 
 
 def _namespace(session: ServerSession, command: Command) -> Result:
-    return Result("OK", "NAMESPACE completed", "", b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    return Result(
+        "OK",
+        "NAMESPACE completed",
+        "",
+        b'* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Shared/" "/"))\r\n',
+    )
 
 
 def _enable(session: ServerSession, command: Command) -> Result:
