@@ -71,10 +71,15 @@ class Document(NamedTuple):
     body: str
     partial: bool
     """The text was cut off."""
+    grams: str
+    """Of `Dialect.grams`."""
 
 
 class Dialect(Protocol):
     """What the databases do differently."""
+
+    def grams(self, account: AccountId, head: str, body: str) -> str:
+        """What a message is looked up by beside its text. That takes a while, so it is done beforehand."""
 
     def add(self, tx: Tx, account: AccountId, documents: Sequence[Document]) -> None:
         """Put documents in, none of which is there."""
@@ -115,6 +120,10 @@ class FullText:
         return Found(int(mark[0]), frozenset(email for (email,) in partial), hits)
 
     # What the indexer asks and writes
+
+    def document(self, account: AccountId, email: int, head: str, body: str, *, partial: bool) -> Document:
+        """A message as it goes into the index."""
+        return Document(email, head, body, partial, self._dialect.grams(account, head, body))
 
     def marks(self, reader: Tx | Reader, account: AccountId) -> dict[int, int]:
         """The mark of each mailbox that has one."""

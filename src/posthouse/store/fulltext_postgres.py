@@ -35,13 +35,16 @@ _HOLDS = {
 class Postgres:
     """See `fulltext.Dialect`."""
 
+    def grams(self, account: AccountId, head: str, body: str) -> str:
+        return _array(account, _runs(head) | _runs(body))
+
     def add(self, tx: Tx, account: AccountId, documents: Sequence[Document]) -> None:
         tx.many(
             "INSERT INTO search_document (account, email, partial, head, body, grams)"
             " VALUES (?, ?, ?, ?, ?, CAST(? AS INTEGER[])) ON CONFLICT (account, email) DO NOTHING",
             [
-                (account, email, int(partial), head, body, _array(account, _runs(head) | _runs(body)))
-                for email, head, body, partial in documents
+                (account, email, int(partial), head, body, grams)
+                for email, head, body, partial, grams in documents
             ],
         )
 

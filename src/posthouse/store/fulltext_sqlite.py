@@ -64,6 +64,9 @@ def open_file(url: str, directory: Path) -> SqliteDatabase:
 class Sqlite:
     """See `fulltext.Dialect`."""
 
+    def grams(self, account: AccountId, head: str, body: str) -> str:
+        return f"{_grams('h', head)} {_grams('b', body)}"
+
     def add(self, tx: Tx, account: AccountId, documents: Sequence[Document]) -> None:
         if not documents:
             return
@@ -81,7 +84,7 @@ class Sqlite:
         )
         tx.many(
             "INSERT INTO search_short (rowid, grams) VALUES (?, ?)",
-            [(id, f"{_grams('h', document.head)} {_grams('b', document.body)}") for id, document in numbered],
+            [(id, document.grams) for id, document in numbered],
         )
 
     def remove(self, tx: Tx, account: AccountId, emails: Sequence[int]) -> None:

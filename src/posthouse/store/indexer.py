@@ -258,8 +258,12 @@ class Indexer:
             return read.open_message(reader, self._blobs, account, email)
 
         message = await self._database.read(query, point=True)
+        if message is None:
+            return []
         await asyncio.sleep(0)
-        return [] if message is None else [await document(email, message, self._text_limit)]
+        head, body, cut = await texts(message, self._text_limit)
+        await asyncio.sleep(0)
+        return [self._fulltext.document(account, email, head, body, partial=cut)]
 
     async def _prune(self, account: AccountId) -> None:
         """Take out messages that are gone, if there are any."""
@@ -280,8 +284,8 @@ class Indexer:
         return self._fulltext.database.write([], closure, long=True)
 
 
-async def document(email: int, message: Message, text_limit: int) -> Document:
-    """A message as it goes into the index; one that cannot be read as far as it could."""
+async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
+    """Header and body, folded, and whether they were cut off: at a limit, or where they cannot be read."""
     head = fold(header_text(message.head))
     pieces: list[str] = []
     characters = 0
@@ -305,9 +309,9 @@ async def document(email: int, message: Message, text_limit: int) -> Document:
     except DatabaseAway:
         raise
     except (DatabaseError, OSError, EOFError) as error:
-        _log.warning("a message cannot be indexed as a whole", email=email, reason=str(error))
+        _log.warning("a message cannot be indexed as a whole", reason=str(error))
         cut = True
     body = "".join([*pieces, folding.feed("", True)])
     if text_limit and len(head) + len(body) > text_limit:
         head, body, cut = head[:text_limit], body[: max(0, text_limit - len(head))], True
-    return Document(email, head, body, cut)
+    return head, body, cut

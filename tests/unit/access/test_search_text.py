@@ -86,9 +86,9 @@ def search(client: imaplib.IMAP4, what: str) -> list[int]:
 
 
 @pytest.fixture
-async def indexer(server: Server, tmp_path: Path) -> AsyncIterator[Indexer]:
+async def indexer(server: Server, tmp_path: Path, database_url: str) -> AsyncIterator[Indexer]:
     """The index of the server's mail is on from now on."""
-    fulltext = open_fulltext("sqlite:///test.db", tmp_path)
+    fulltext = open_fulltext(database_url, tmp_path)
     server.services = services = dataclasses.replace(server.services, fulltext=fulltext)
     yield Indexer(services.database, fulltext, services.blobs, services.notifier, text_limit=30_000)
     await fulltext.close()
