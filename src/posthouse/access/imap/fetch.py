@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import binary, resync, sections
 from posthouse.access.imap.binary import Decoding
-from posthouse.access.imap.lines import Values, join, some, starts
+from posthouse.access.imap.lines import Values, some
 from posthouse.access.imap.objects import email_id, know_threads, thread_id
 from posthouse.access.imap.results import part
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
@@ -106,7 +106,7 @@ def fetch(user: User, command: commands.Fetch) -> Stream | Coroutine[Any, Any, R
     if command.changed_since is not None:
         # RFC 7162 §3.1.4.1: who asks for changes is told their modseq.
         items = tuple(dict.fromkeys((*items, Item.MODSEQ)))
-    wanted = plan(items, uid=command.uid)
+    wanted = plan(items, uid=command.uid and not user.enabled.uidonly)
     stream = Stream(())
     pieces = stream.pieces = _lines(user, selected, runs, wanted, command, stream)
     return _at_once(stream, pieces) if _is_little(selected, runs, wanted) else stream
@@ -150,7 +150,7 @@ async def _lines(
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
             if not wanted.columns:
-                yield join(indexes, _columns(selected, wanted, indexes, []))
+                yield selected.join(indexes, _columns(selected, wanted, indexes, []))
                 continue
             ranges = _ranges(selected, indexes)
             look_up = user.read if len(indexes) <= _FEW else user.read_much
@@ -162,7 +162,7 @@ async def _lines(
                 async for piece in _with_bodies(user, selected, wanted, indexes, rows):
                     yield piece
             else:
-                yield join(indexes, _columns(selected, wanted, indexes, rows))
+                yield selected.join(indexes, _columns(selected, wanted, indexes, rows))
         if marking is not None:
             user.tell((await marking).modseq, selected.account)
         said = await user.news(expunges=uid)
@@ -280,7 +280,7 @@ async def _with_bodies(
     in_memory = _InMemory(others, user.decoding)
     size, head, blob, body, prefix = (at[column] for column in _OF_MESSAGE)
     ready: list[bytes] = []
-    for index, start, values, row in zip(indexes, starts(indexes), columns, rows, strict=False):
+    for index, start, values, row in zip(indexes, selected.openings(indexes), columns, rows, strict=False):
         content = from_row(user.services.blobs, row[size], row[head], row[blob], row[body])
         message = Message(row[prefix], content)
         data = message.data

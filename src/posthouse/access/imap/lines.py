@@ -40,10 +40,10 @@ def starts(indexes: Sequence[int]) -> Sequence[bytes]:
     return some(_STARTS, indexes)
 
 
-def join(indexes: Sequence[int], items: Sequence[Values]) -> bytes:
-    """A line for each message."""
-    count = len(indexes)
-    columns: list[Iterable[Any]] = [starts(indexes)]
+def join(openings: Sequence[bytes], items: Sequence[Values]) -> bytes:
+    """A line for each message, from how it begins (`starts`)."""
+    count = len(openings)
+    columns: list[Iterable[Any]] = [openings]
     separator = b""
     for item in items:
         columns += [repeat(separator + item.label, count), item.values]

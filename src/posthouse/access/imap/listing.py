@@ -26,7 +26,7 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
     if command.patterns == ("",) and not command.extended:
         # RFC 3501 §6.3.8: what is the separator, and the root of the reference?
         return completed("LIST", untagged=b'* LIST (\\Noselect) "/" ""\r\n')
-    listed, others = await user.read(lambda reader: _names(reader, user))
+    listed, others = await user.read(lambda reader: names(reader, user))
     patterns = [command.reference + pattern for pattern in command.patterns]
     chosen = _chosen(listed, patterns, command.selection)
     statuses = {}
@@ -47,7 +47,7 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
     return completed("LIST", untagged=b"".join(lines) + await user.news(expunges=True))
 
 
-def _names(reader: Reader, user: User) -> tuple[list[Listed], dict[str, Foreign]]:
+def names(reader: Reader, user: User) -> tuple[list[Listed], dict[str, Foreign]]:
     """Every name that there is for the user, and the mailboxes of others among them by their name."""
     others = {other.mailbox.name: other for other in foreign(reader, user)}
     return mailboxes.listing(reader, user.account, [other.mailbox for other in others.values()]), others
@@ -118,7 +118,7 @@ def _line(user: User, name: str, entry: Listed, attributes: Iterable[str], child
 
 async def list_subscribed(user: User, command: commands.Lsub) -> Result:
     """LSUB (RFC 3501 §6.3.9): what is subscribed, there or not."""
-    listed, _ = await user.read(lambda reader: _names(reader, user))
+    listed, _ = await user.read(lambda reader: names(reader, user))
     pattern = command.reference + command.pattern
     by_name = {entry.name: entry for entry in listed}
     found = {entry.name: entry.mailbox is None for entry in listed if entry.subscribed}

@@ -14,11 +14,16 @@ T = TypeVar("T")
 
 
 def response(
-    name: str, command: commands.Search | commands.Sort, numbers: Sequence[int], modseq: int
+    name: str,
+    command: commands.Search | commands.Sort | commands.MultiSearch,
+    numbers: Sequence[int],
+    modseq: int,
+    where: bytes = b"",
 ) -> bytes:
     """The untagged response for the `numbers` that were found, in their order, as the client asked for it.
 
     `name`: SEARCH or SORT. `modseq`: the greatest of what is returned; 0 where it is not to be told.
+    `where`: what an ESEARCH says of its mailbox.
     """
     if command.returns is None:
         more = f" (MODSEQ {modseq})" if modseq else ""
@@ -26,7 +31,7 @@ def response(
         return f"* {name}{listed}{more}\r\n".encode()
     if command.returns == {Return.SAVE}:
         return b""  # RFC 5182 §2.1: nothing is returned
-    items = [b"* ESEARCH (TAG %b)" % quoted(command.tag)]
+    items = [b"* ESEARCH (TAG %b%b)" % (quoted(command.tag), where)]
     if command.uid:
         items.append(b"UID")
     if numbers and Return.MIN in command.returns:

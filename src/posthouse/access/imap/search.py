@@ -134,7 +134,7 @@ async def answer(
     if command.returns is not None and _saves(command):
         selected.saved = ranges_of(sorted(uids[index] for index in _returned(indexes, command)))
     numbers = [uids[index] for index in indexes] if command.uid else [index + 1 for index in indexes]
-    said = results.response(name, command, numbers, _modseq(selected, indexes, command))
+    said = results.response(name, command, numbers, modseq_of(selected, indexes, command))
     return completed(name, untagged=said + await news(user, command))
 
 
@@ -143,14 +143,18 @@ async def news(user: User, command: Searching) -> bytes:
     return await user.news(expunges=command.uid and not searching.numbered(command.key))
 
 
-def _modseq(selected: Selected, found: list[int], command: commands.Search | commands.Sort) -> int:
+def modseq_of(
+    selected: Selected, found: list[int], command: commands.Search | commands.Sort | commands.MultiSearch
+) -> int:
     """The greatest modseq of what is returned, where it was sought (RFC 7162 §3.1.5, §3.1.10); else 0."""
     if not searching.seeks_modseq(command.key):
         return 0
     return max((selected.view.modseqs[index] for index in _returned(found, command)), default=0)
 
 
-def _returned(found: list[int], command: commands.Search | commands.Sort) -> Sequence[int]:
+def _returned(
+    found: list[int], command: commands.Search | commands.Sort | commands.MultiSearch
+) -> Sequence[int]:
     if command.returns is None:
         return found
     return results.returned(found, command.returns, command.partial)
@@ -201,7 +205,10 @@ class Search:
             return [index for index in indexes if test(Subject(index))]
         found: list[int] = []
         held = 0 if wanted is Need.DATE else 1
+        done = 0
         for some in batches(indexes, self._selected.view.sizes, _BATCH[wanted], held):
+            self._user.progress = done, len(indexes)
+            done += len(some)
             for subject in await self._subjects(some, wanted):
                 if await self._holds(key, subject):
                     found.append(subject.index)

@@ -138,7 +138,7 @@ class Selected:
         mailbox = self.view.mailbox
         lines = [self.flag_lines(), self._exists()]
         unseen = self.view.flags.translate(_UNSEEN).find(1) + 1
-        if unseen and not self._enabled.rev2:
+        if unseen and not self._enabled.rev2 and not self._enabled.uidonly:
             lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % unseen)
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
         lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
@@ -156,9 +156,19 @@ class Selected:
         if self._enabled.condstore:  # RFC 7162 §3.2.4
             modseqs = map(b"MODSEQ (%d)".__mod__, lines.some(self.view.modseqs, listed))
             values.insert(0, Values(modseqs))
-        if with_uid or self._enabled.condstore:
+        if (with_uid or self._enabled.condstore) and not self._enabled.uidonly:
             values.insert(0, Values(map(b"UID %d".__mod__, lines.some(self.view.uids, listed))))
-        return lines.join(listed, values)
+        return self.join(listed, values)
+
+    def join(self, indexes: Sequence[int], values: Sequence[Values]) -> bytes:
+        """A line for each message."""
+        return lines.join(self.openings(indexes), values)
+
+    def openings(self, indexes: Sequence[int]) -> Sequence[bytes]:
+        """How lines about messages begin: with a number, or with UIDONLY a UID (RFC 9586 §3.3)."""
+        if not self._enabled.uidonly:
+            return lines.starts(indexes)
+        return [b"* %d UIDFETCH (" % self.view.uids[index] for index in indexes]
 
     # Sets of messages
 
@@ -249,7 +259,8 @@ class Selected:
         view = self.view
         for uid in sorted(silent):
             at = bisect_left(view.uids, uid)
-            lines.append(b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (at + 1, uid, view.modseqs[at]))
+            named = b"" if self._enabled.uidonly else b"UID %d " % uid
+            lines.append(b"%b%bMODSEQ (%d))\r\n" % (self.openings([at])[0], named, view.modseqs[at]))
         if self._pending and self._enabled.qresync:
             # RFC 7162 §3.2: the modseqs said run ahead of expunges not said yet.
             lines.append(b"* OK [HIGHESTMODSEQ %d] Expunges to come\r\n" % self._synced)
@@ -292,7 +303,8 @@ class Selected:
         indexes: set[int] = set()
         for first, last in vanished:
             indexes.update(range(bisect_left(uids, first), bisect_right(uids, last)))
-        if self._enabled.qresync:  # RFC 7162 §3.2.10: only what the client has been told of
+        if self._enabled.qresync or self._enabled.uidonly:
+            # RFC 7162 §3.2.10, RFC 9586 §3.5: only what the client has been told of
             gone = write_sequence_set(uids[index] for index in sorted(indexes))
             return b"* VANISHED %b\r\n" % gone if gone else b""
         return b"".join([b"* %d EXPUNGE\r\n" % (index + 1) for index in sorted(indexes, reverse=True)])

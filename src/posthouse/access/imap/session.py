@@ -11,7 +11,17 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.begun import begun
-from posthouse.access.imap import fetch, listing, mailboxes, messages, permissions, quota, search, sort
+from posthouse.access.imap import (
+    fetch,
+    listing,
+    mailboxes,
+    messages,
+    multisearch,
+    permissions,
+    quota,
+    search,
+    sort,
+)
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, LOST, RightsLost, User, completed
@@ -36,6 +46,7 @@ from posthouse.protocol.imap.server import (
     Result,
     ServerSession,
 )
+from posthouse.protocol.imap.syntax import quoted
 from posthouse.store.flags import BadKeyword
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 from posthouse.store.notify import Watch
@@ -74,9 +85,13 @@ _HANDLERS: dict[type, Handler] = {
     commands.Copy: messages.copy,
     commands.Move: messages.move,
     commands.Search: search.search,
+    commands.MultiSearch: multisearch.esearch,
     commands.Sort: sort.sort,
     commands.Thread: sort.thread,
 }
+
+PROGRESS_SECONDS = 10.0
+"""After which a client is told that its command is being worked on, again and again (RFC 9585 §3)."""
 
 _OF_SELECTED = (
     commands.Noop,
@@ -117,6 +132,7 @@ class ImapSession:
         self._push_again = False
         self._compressed = False
         self._commands = 0
+        self._progress: asyncio.TimerHandle | None = None
 
     # What the pump calls
 
@@ -162,8 +178,21 @@ class ImapSession:
 
     async def _answered(self, event: Any, user: User) -> Result | None:
         closed = CLOSED if isinstance(event, commands.Select) and user.selected is not None else b""
-        result = await self._guarded(event, user)
+        user.progress = None
+        self._progress = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, self._tell_progress, user)
+        try:
+            result = await self._guarded(event, user)
+        finally:
+            self._progress.cancel()
         return result._replace(untagged=closed + result.untagged) if closed and result else result
+
+    def _tell_progress(self, user: User) -> None:
+        """INPROGRESS (RFC 9585 §3): the command takes long, and goes on."""
+        assert self._pump is not None
+        state = b"NIL NIL" if user.progress is None else b"%d %d" % user.progress
+        line = b"* OK [INPROGRESS (%b %b)] Still working\r\n" % (quoted(self.core.tag), state)
+        self._pump.push(line)
+        self._progress = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, self._tell_progress, user)
 
     async def _guarded(self, event: Any, user: User) -> Result | None:
         """Handles an event; what the store cannot do becomes a result."""

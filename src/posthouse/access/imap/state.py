@@ -27,7 +27,7 @@ class RightsLost(Exception):
 class User:
     """A user logged in, at one session."""
 
-    __slots__ = ("account", "decoding", "enabled", "login", "selected", "services", "structures")
+    __slots__ = ("account", "decoding", "enabled", "login", "progress", "selected", "services", "structures")
 
     def __init__(self, services: Services, account: AccountId, login: str, enabled: Enabled) -> None:
         """`login`: the address of the account. `enabled`: what the client has turned on, and still may."""
@@ -36,6 +36,8 @@ class User:
         self.services = services
         self.account = account
         self.selected: Selected | None = None
+        self.progress: tuple[int, int] | None = None
+        """Messages that the command in hand has looked at, and has to look at, where it counts them."""
         self.structures = Structures()
         self.decoding = Decoding()
 

@@ -10,9 +10,10 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.fetching import FetchItem, Item
-from posthouse.protocol.imap.searching import SearchKey, seeks_modseq
+from posthouse.protocol.imap.searching import SearchKey, numbered, seeks_modseq
 from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.sorting import Algorithm, Criterion
+from posthouse.protocol.imap.sources import Source
 
 
 class Capability(NamedTuple):
@@ -264,6 +265,20 @@ class Search(NamedTuple):
     """Which of the findings PARTIAL returns: places from 1 on, or from -1 back."""
 
 
+class MultiSearch(NamedTuple):
+    """ESEARCH (RFC 7377): a search in many mailboxes, answered by UID."""
+
+    sources: tuple[Source, ...]
+    key: SearchKey
+    returns: frozenset[Return]
+    tag: bytes
+    partial: tuple[int, int] | None = None
+
+    @property
+    def uid(self) -> bool:
+        return True
+
+
 class Sort(NamedTuple):
     """SORT (RFC 5256), with `returns` as RFC 5267 §3 has it."""
 
@@ -337,7 +352,7 @@ Command: TypeAlias = (
     | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota | GetQuotaRoot
     | Append | AppendNext | CatenateText
     | CatenateUrl
-    | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move | Idle
+    | Close | Unselect | Expunge | Search | MultiSearch | Sort | Thread | Fetch | Store | Copy | Move | Idle
 )  # fmt: skip
 
 
@@ -352,6 +367,20 @@ def turns_on_condstore(command: Command) -> bool:
             return command.changed_since is not None or Item.MODSEQ in command.items
         case Store():
             return command.unchanged_since is not None
-        case Search() | Sort() | Thread():
+        case Search() | MultiSearch() | Sort() | Thread():
             return seeks_modseq(command.key)
+    return False
+
+
+def uses_numbers(command: Command) -> bool:
+    """Whether sequence numbers are said, or would be answered (RFC 9586 §3.1)."""
+    match command:
+        case Fetch() | Store() | Copy() | Move():
+            return not command.uid
+        case Search() | Sort() | Thread():
+            return not command.uid or numbered(command.key)
+        case Append():
+            return command.replaces is not None and not command.uid
+        case Select():
+            return command.resync is not None and command.resync.samples is not None
     return False

@@ -10,6 +10,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "CONDSTORE": ("CONDSTORE", ("condstore",)),
     "IMAP4REV2": ("IMAP4rev2", ("rev2", "utf8")),  # RFC 9051 Appendix A
     "UTF8=ACCEPT": ("UTF8=ACCEPT", ("utf8_accept", "utf8")),  # RFC 6855 §3
+    "UIDONLY": ("UIDONLY", ("uidonly",)),  # RFC 9586 §3
     "QRESYNC": ("QRESYNC", ("qresync", "condstore")),  # RFC 7162 §3.2.3
 }
 """Capability in capitals → as it is usually written, and what it turns on."""
@@ -18,7 +19,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
 class Enabled:
     """The extensions turned on; at first none."""
 
-    __slots__ = ("condstore", "qresync", "rev2", "utf8", "utf8_accept")
+    __slots__ = ("condstore", "qresync", "rev2", "uidonly", "utf8", "utf8_accept")
 
     def __init__(self) -> None:
         self.condstore = False
@@ -27,6 +28,8 @@ class Enabled:
         """VANISHED in place of EXPUNGE (RFC 7162 §3.2)."""
         self.rev2 = False
         """IMAP4rev2: ESEARCH in place of SEARCH, nothing is recent (RFC 9051 Appendix E)."""
+        self.uidonly = False
+        """UIDs alone name messages: no sequence number is said on either side (RFC 9586)."""
         self.utf8 = False
         """Names of mailboxes in UTF-8, not in modified UTF-7, and UTF-8 in quoted strings."""
         self.utf8_accept = False

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from posthouse.protocol.imap.commands import Command, Return, Search, Sort, Thread
-from posthouse.protocol.imap.searching import Keys, SearchKey
+from posthouse.protocol.imap.commands import Command, MultiSearch, Return, Search, Sort, Thread
+from posthouse.protocol.imap.searching import Keys, SearchKey, uses_numbers_or_saved
 from posthouse.protocol.imap.sorting import parse_algorithm, parse_criteria
+from posthouse.protocol.imap.sources import Among, Source, parse_source
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 
 
 def search(parser: Parser, uid: bool) -> Command:
     parser.space()
     returns, partial = _returns(parser)
+    return Search(_keys(parser), uid, returns, read_tag(parser.data), partial)
+
+
+def multi_search(parser: Parser, uid: bool) -> Command:
+    sources: tuple[Source, ...] = (Source(Among.SELECTED),)
+    parser.space()
+    if parser.data[parser.position : parser.position + 4].upper() == b"IN (":
+        parser.position += 3
+        sources = tuple(parser.listed(lambda: parse_source(parser), empty=False))
+        parser.space()
+    if any(source.among is Among.SELECTED_DELAYED for source in sources):
+        raise SyntaxProblem("selected-delayed is for NOTIFY alone")  # RFC 7377 §2.2
+    returns, partial = _returns(parser)
+    returns = returns or frozenset({Return.ALL})
+    if returns - _WITHOUT_MAILBOX:
+        raise SyntaxProblem("SAVE, UPDATE and CONTEXT are for the selected mailbox")  # RFC 7377 §2.1
+    key = _keys(parser)
+    if uses_numbers_or_saved(key):
+        raise SyntaxProblem("Numbers mean nothing in many mailboxes: say UID")  # RFC 7377 §2.1
+    return MultiSearch(sources, key, returns, read_tag(parser.data), partial)
+
+
+_WITHOUT_MAILBOX = frozenset({Return.MIN, Return.MAX, Return.COUNT, Return.ALL, Return.PARTIAL})
+
+
+def _keys(parser: Parser) -> SearchKey:
     charset = "UTF-8" if parser.enabled.utf8 else "US-ASCII"
     if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
         if parser.enabled.utf8_accept:
@@ -18,7 +45,7 @@ def search(parser: Parser, uid: bool) -> Command:
         parser.position += 8
         charset = parser.astring().decode("ascii", "replace")
         parser.space()
-    return Search(Keys(parser, charset).all_of(), uid, returns, read_tag(parser.data), partial)
+    return Keys(parser, charset).all_of()
 
 
 def sort(parser: Parser, uid: bool) -> Command:

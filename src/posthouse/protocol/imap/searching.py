@@ -163,6 +163,13 @@ def numbered(key: SearchKey) -> bool:
     return any(isinstance(leaf, Numbers) and leaf.numbers != SAVED for leaf in _leaves(key))
 
 
+def uses_numbers_or_saved(key: SearchKey) -> bool:
+    """Whether what is sought depends on the selected mailbox."""
+    return any(
+        isinstance(leaf, Numbers) or (isinstance(leaf, Uids) and leaf.uids == SAVED) for leaf in _leaves(key)
+    )
+
+
 def seeks_modseq(key: SearchKey) -> bool:
     """Whether messages are sought by modseq."""
     return any(isinstance(leaf, ModSeq) for leaf in _leaves(key))

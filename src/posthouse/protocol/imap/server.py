@@ -51,6 +51,7 @@ __all__ = [
     "Literal", "Result", "ServerSession",
 ]  # fmt: skip
 
+_UIDS_ONLY = Result("BAD", "Messages are named by UID alone", "UIDREQUIRED")  # RFC 9586 §3.1
 _APPENDING = ("APPEND", "REPLACE")
 _APPEND_EVENTS = (commands.Append, commands.AppendNext, commands.CatenateText, commands.CatenateUrl)
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
@@ -118,6 +119,11 @@ class ServerSession:
         self._ended = False
         self._draining = False
         self._errors = 0
+
+    @property
+    def tag(self) -> bytes:
+        """Of the command in hand."""
+        return self._tag
 
     # What the pump calls
 
@@ -297,6 +303,11 @@ class ServerSession:
         except SyntaxProblem as problem:
             self._failure = Result("BAD", str(problem))
             return False
+        if self.enabled.uidonly and any(
+            isinstance(event, commands.Append) and commands.uses_numbers(event) for event in events or ()
+        ):
+            self._failure = _UIDS_ONLY
+            return False
         self._further.extend(events or ())
         return events is not None
 
@@ -337,6 +348,8 @@ class ServerSession:
             return self._fail(str(problem))
         except UnknownCharset:
             return self._finish(Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})"))
+        if self.enabled.uidonly and commands.uses_numbers(command):
+            return self._finish(_UIDS_ONLY)
         if commands.turns_on_condstore(command):
             self.enabled.enable("CONDSTORE")
         answer = ANSWERS.get(type(command))

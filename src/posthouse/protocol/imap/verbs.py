@@ -100,6 +100,7 @@ VERBS = (
     Verb("EXPUNGE", _IN, arguments.expunge, "RFC 3501 §6.4.3, RFC 4315 §2.1", "UIDPLUS", True),
     Verb("SEARCH", _IN, search_arguments.search, "RFC 3501 §6.4.4, RFC 4731 §3, RFC 5182 §2, RFC 9394 §3",
          "ESEARCH SEARCHRES PARTIAL", True),
+    Verb("ESEARCH", _AFTER, search_arguments.multi_search, "RFC 7377 §2", "MULTISEARCH"),
     Verb("SORT", _IN, search_arguments.sort, "RFC 5256 §3, RFC 5267 §3, RFC 5957 §3",
          "SORT SORT=DISPLAY ESORT", True),
     Verb("THREAD", _IN, search_arguments.thread, "RFC 5256 §3",
@@ -123,6 +124,8 @@ CAPABILITIES = (
     "SAVEDATE",  # RFC 8514
     "WITHIN",  # RFC 5032
     "UTF8=ACCEPT",  # RFC 6855
+    "UIDONLY",  # RFC 9586
+    "INPROGRESS",  # RFC 9585
     *dict.fromkeys(name for verb in VERBS for name in verb.capability.split()),
 )
 """What CAPABILITY lists whatever the state; AUTH=, STARTTLS and LOGINDISABLED come and go."""
