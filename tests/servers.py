@@ -39,6 +39,7 @@ from posthouse.accounts import credential as credentials
 from posthouse.accounts import domain as domains
 from posthouse.accounts.alias import Kind
 from posthouse.accounts.password import hash_password, prepare
+from posthouse.accounts.scram import derive
 from posthouse.app import Worker
 from posthouse.config import Config, load
 from posthouse.db import Database, Reader, Tx, migrate, open_database
@@ -71,6 +72,11 @@ def new_database() -> Settings:
 @functools.cache
 def _secret() -> str:
     return hash_password(prepare(PASSWORD))
+
+
+@functools.cache
+def _scram(mechanisms: tuple[str, ...]) -> str:
+    return derive(prepare(PASSWORD), mechanisms)
 
 
 # ── installations ────────────────────────────────────────────────────────────────────────────────
@@ -109,7 +115,8 @@ def install(
             domains.add(tx, domain, now=now)
         for name, quota in {"postmaster": None, **accounts}.items():
             account = accounts_.add(tx, _full(name), now=now, admin=name == "postmaster", quota=quota)
-            credentials.set_secret(tx, account.id, _secret(), now=now)
+            keys = _scram(config.accounts.auth_mechanisms)
+            credentials.set_secret(tx, account.id, _secret(), now=now, scram=keys)
             mailboxes.create_defaults(tx, account.id, now)
         for name, what in (aliases or {}).items():
             kind, targets = what if isinstance(what, tuple) else (Kind.ALIAS, what)

@@ -41,6 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterato
     """All services, two workers; nobody is in mynetworks, so that everyone has to log in to relay."""
     settings = {
         "listen": {name: ["127.0.0.1:0"] for name in LISTENERS},
+        "accounts": {"auth_mechanisms": ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]},
         "smtp": {"mynetworks": [], "message_size_limit": "5MB"},
         "tls": {"certificate": str(authority / "chain.pem"), "key": str(authority / "key.pem")},
     }

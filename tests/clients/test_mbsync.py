@@ -72,7 +72,10 @@ def subjects(home: Path, name: str = "INBOX") -> list[str]:
     return sorted(str(letter["Subject"]) for letter in maildir(home, name))
 
 
-@pytest.mark.parametrize(("listener", "mechanism"), [("imaps", "PLAIN"), ("imap", "LOGIN")])
+@pytest.mark.parametrize(
+    ("listener", "mechanism"),
+    [("imaps", "PLAIN"), ("imap", "LOGIN"), ("imaps", "SCRAM-SHA-256"), ("imap", "SCRAM-SHA-1")],
+)
 def test_everything_is_fetched_octet_for_octet(
     synchronise, home: Path, alice: Person, listener: str, mechanism: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""mutt without a terminal: it sends by submission, reads by IMAP and POP3."""
+"""mutt without a terminal: it sends by submission, reads by IMAP and POP3, with SCRAM for all three."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ set from="{address}" realname="Somebody" use_from=yes copy=no charset=utf-8 send
 set confirmappend=no confirmcreate=no delete=yes quit=yes move=no wait_key=no mark_old=no beep=no
 set imap_user="{address}" imap_pass="{password}" pop_user="{address}" pop_pass="{password}" pop_delete=yes
 set smtp_pass="{password}" smtp_url="{scheme}://{login}@localhost:{port}/"
+set smtp_authenticators="scram-sha-256" imap_authenticators="scram-sha-256" pop_authenticators="scram-sha-256"
 set mbox_type=mbox tmpdir="{home}" imap_check_subscribed=no mail_check=0
 """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from posthouse.protocol import sasl
 
 if TYPE_CHECKING:
     from posthouse.accounts.authentication import Authenticated
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 
 Authenticate: TypeAlias = "Callable[[str, str, str], Awaitable[Authenticated | Reply]]"
 """Login name, password, address of the client → who it is, or why not."""
+
+
+class Scram(Protocol):
+    """See `posthouse.accounts.authentication.Authenticator`."""
+
+    async def keys(self, login: str, mechanism: str, client: str) -> sasl.Keys | Reply: ...
+    async def prove(self, login: str, proof: sasl.Proof, client: str) -> Authenticated | Reply: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,10 @@ class Services:
     mailbox_size_limit: int
     """Quota of accounts without one of their own, octets; 0: none."""
     hostname: str
+    authenticator: Scram | None = None
+    """Who knows the keys for SCRAM, where that is among `mechanisms`."""
+    mechanisms: Sequence[str] = sasl.USUAL
+    """Of SASL, in the order in which they are offered."""
     auth_allow_cleartext: bool = False
     """Passwords without TLS are taken from everybody, not only from this machine."""
     fulltext: FullText | None = None
@@ -50,6 +63,11 @@ class Services:
     pop3_lock_session: bool = False
     """A POP3 maildrop has one session at a time."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def scram(self) -> Scram:
+        """Only where a mechanism that needs it is offered."""
+        assert self.authenticator is not None
+        return self.authenticator
 
     def later(self, work: Coroutine[Any, Any, object]) -> None:
         """Let `work` go on after the session's answer, or its end."""

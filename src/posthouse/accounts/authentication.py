@@ -7,6 +7,9 @@ bound to the stored secret, which is read anew each time: a changed or revoked p
 once, a client that reconnects every few seconds costs microseconds, and one that repeats an outdated
 password is neither hashed nor punished again.
 
+Mechanisms that do not send the password (SCRAM) ask for `keys` first and bring a `Proof` then, which
+counts only while the password is the one that the keys were made of.
+
 The clear password is never kept, logged or put into an exception.
 """
 
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from posthouse.accounts import account as accounts
 from posthouse.accounts import credential as credentials
 from posthouse.accounts import password as passwords
+from posthouse.accounts import scram
 from posthouse.accounts.cache import Recent
 from posthouse.accounts.throttle import Throttle
 from posthouse.db import DatabaseError
@@ -30,13 +34,14 @@ from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
 from posthouse.observe import log, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from posthouse.accounts.account import Account
     from posthouse.accounts.credential import Credential
     from posthouse.db import Database, Reader
     from posthouse.mail.envelope import AccountId
     from posthouse.ports import Clock
+    from posthouse.protocol.sasl import Keys, Proof
 
 REMEMBER = 300.0
 """Seconds for which the outcome of hashing is remembered."""
@@ -79,13 +84,21 @@ class _Login(NamedTuple):
 class Authenticator:
     """Logs users in for all protocols of one worker.
 
-    `exempt` tells whether a client address is trusted (mynetworks), hence never throttled.
+    `exempt` tells whether a client address is trusted (mynetworks), hence never throttled. `mechanisms`
+    are the names of those that are offered; who logs in with a password gets keys for SCRAM among them.
     """
 
-    def __init__(self, database: Database, clock: Clock, exempt: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        exempt: Callable[[str], bool],
+        mechanisms: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._exempt = exempt
+        self._mechanisms = mechanisms
         self._throttle = Throttle()
         self._key = os.urandom(32)
         self._known: Recent[bytes, _Known] = Recent(REMEMBERED)
@@ -126,13 +139,53 @@ class Authenticator:
                 self._throttle.succeeded(client, name, now)
         else:
             right = known
-        if not right or found.account is None:
-            return AUTH_INVALID
-        # Only who knows the password learns that the account is disabled.
-        if not found.account.active:
-            return ACCOUNT_DISABLED
-        account = found.account
-        return Authenticated(account.id, account.address, account.name, account.admin)
+        return _outcome(right, found.account)
+
+    async def keys(self, login: str, mechanism: str, client: str) -> Keys | Reply:
+        """What a server needs to know of a password for SCRAM; made up where there is nothing to know.
+
+        454 4.7.0 after too many failures, or while the database is out of reach.
+        """
+        name, _ = _prepared(login, "")
+        if not self._exempt(client) and self._throttle.wait(client, name, self._clock.now()) > 0:
+            return TOO_MANY_FAILURES
+        try:
+            found = await self._database.read(lambda reader: _read(reader, name), point=True)
+            for credential in found.credentials:
+                kept = scram.stored(credential, mechanism)
+                if kept is not None and credential.label == credentials.PASSWORD:
+                    return kept.keys(credential.version)
+            secret = await self._database.read(scram.read_secret, point=True)
+            if secret is None:
+                secret = await self._database.write([], scram.make_secret)
+        except DatabaseError as problem:
+            _log.warning("login not checked", reason=str(problem))
+            return AUTH_TEMPORARY
+        if found.account is not None:
+            _log.info("no keys for this mechanism; a new password, or a login with PLAIN, makes them",
+                      mechanism=mechanism, login=name)  # fmt: skip
+        return scram.made_up(secret, name, mechanism)
+
+    async def prove(self, login: str, proof: Proof, client: str) -> Authenticated | Reply:
+        """Let somebody in by a proof that was compared with `keys`; refusals as of `authenticate`."""
+        name, _ = _prepared(login, "")
+        throttled = not self._exempt(client)
+        now = self._clock.now()
+        try:
+            found = await self._database.read(lambda reader: _read(reader, name), point=True)
+        except DatabaseError as problem:
+            _log.warning("login not checked", reason=str(problem))
+            return AUTH_TEMPORARY
+        current = (credential.version for credential in found.credentials
+                   if credential.label == credentials.PASSWORD)  # fmt: skip
+        right = proof.right and proof.version in current
+        if throttled:
+            self._throttle.attempt(client, name, now)
+            if right:
+                self._throttle.succeeded(client, name, now)
+        answer = _outcome(right, found.account)
+        _LOGINS["let in" if isinstance(answer, Authenticated) else "refused"].add()
+        return answer
 
     def close(self) -> None:
         """Let the hashing thread end once it has nothing to do."""
@@ -168,6 +221,9 @@ class Authenticator:
         if passwords.is_outdated(credential.secret):
             secret = await loop.run_in_executor(self._thread, passwords.hash_password, prepared)
             self._database.write_later(lambda tx: credentials.upgrade(tx, credential, secret))
+        elif credential.label == credentials.PASSWORD and scram.lacks(credential, self._mechanisms()):
+            keys = await loop.run_in_executor(self._thread, scram.derive, prepared, self._mechanisms())
+            self._database.write_later(lambda tx: credentials.keep_scram(tx, credential, keys))
         return True
 
     def _digest(self, name: str, secret: str, prepared: bytes) -> bytes:
@@ -193,6 +249,15 @@ def _read(reader: Reader, name: str) -> _Login:
     if account is None or account.state is accounts.State.RETIRED:
         return _Login(None, ())
     return _Login(account, tuple(credentials.of_account(reader, account.id)))
+
+
+def _outcome(right: bool, account: Account | None) -> Authenticated | Reply:
+    if not right or account is None:
+        return AUTH_INVALID
+    # Only who knows the password learns that the account is disabled.
+    if not account.active:
+        return ACCOUNT_DISABLED
+    return Authenticated(account.id, account.address, account.name, account.admin)
 
 
 def _secrets(found: _Login) -> tuple[str, ...]:

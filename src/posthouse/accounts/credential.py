@@ -32,21 +32,31 @@ class Credential(NamedTuple):
     version: int
     created: float
     """Seconds since 1970 UTC; of the last change."""
+    scram: str
+    """Keys for SCRAM, see `accounts.scram`; or empty."""
+
+
+_COLUMNS = "account, id, label, secret, version, created, scram"
 
 
 def of_account(rows: Rows, account: AccountId) -> list[Credential]:
     """All credentials of an account, the password first."""
-    sql = "SELECT account, id, label, secret, version, created FROM credential WHERE account = ? ORDER BY id"
+    sql = f"SELECT {_COLUMNS} FROM credential WHERE account = ? ORDER BY id"
     return [Credential(*row) for row in rows.all(sql, (account,))]
 
 
-def set_secret(tx: Tx, account: AccountId, secret: str, *, now: float, label: str = PASSWORD) -> None:
-    """Set the secret called `label`, replacing one of that name. Raises NotAllowed beyond `LIMIT`."""
+def set_secret(
+    tx: Tx, account: AccountId, secret: str, *, now: float, label: str = PASSWORD, scram: str = ""
+) -> None:
+    """Set the secret called `label`, replacing one of that name. Raises NotAllowed beyond `LIMIT`.
+
+    `scram`: keys of the same password, see `accounts.scram`.
+    """
     begin_change(tx)
     changed = tx.count(
-        "UPDATE credential SET secret = ?, version = version + 1, created = ? "
+        "UPDATE credential SET secret = ?, version = version + 1, created = ?, scram = ? "
         "WHERE account = ? AND label = ?",
-        (secret, now, account, label),
+        (secret, now, scram, account, label),
     )
     if not changed:
         number, highest = cast(
@@ -56,8 +66,8 @@ def set_secret(tx: Tx, account: AccountId, secret: str, *, now: float, label: st
         if number >= LIMIT:
             raise NotAllowed(f"An account has at most {LIMIT} passwords.")
         tx.run(
-            "INSERT INTO credential (account, id, label, secret, version, created) VALUES (?, ?, ?, ?, 1, ?)",
-            (account, 0 if label == PASSWORD else max(highest or 0, 0) + 1, label, secret, now),
+            f"INSERT INTO credential ({_COLUMNS}) VALUES (?, ?, ?, ?, 1, ?, ?)",
+            (account, 0 if label == PASSWORD else max(highest or 0, 0) + 1, label, secret, now, scram),
         )
 
 
@@ -86,5 +96,15 @@ def upgrade(tx: Tx, credential: Credential, secret: str) -> bool:
             "UPDATE credential SET secret = ?, version = version + 1 "
             "WHERE account = ? AND id = ? AND version = ?",
             (secret, credential.account, credential.id, credential.version),
+        )
+    )
+
+
+def keep_scram(tx: Tx, credential: Credential, scram: str) -> bool:
+    """Keep keys of the same password beside its hash; False where it has been changed meanwhile."""
+    return bool(
+        tx.count(
+            "UPDATE credential SET scram = ? WHERE account = ? AND id = ? AND version = ?",
+            (scram, credential.account, credential.id, credential.version),
         )
     )

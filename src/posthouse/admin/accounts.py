@@ -10,6 +10,7 @@ from posthouse.accounts import account as accounts
 from posthouse.accounts import alias as aliases
 from posthouse.accounts import credential as credentials
 from posthouse.accounts import domain as domains
+from posthouse.accounts import scram
 from posthouse.accounts.account import KEEP, Keep
 from posthouse.accounts.password import hash_password, prepare
 from posthouse.db.blobs import discard
@@ -46,16 +47,18 @@ async def add(
     name: str = "",
     admin: bool = False,
     quota: int | None = None,
+    mechanisms: Sequence[str] = (),
 ) -> Account:
     """A new account with its password and the usual mailboxes.
 
-    Raises AlreadyThere, NotAllowed, PasswordError.
+    `mechanisms`: those that are offered; for SCRAM among them keys are kept. Raises AlreadyThere,
+    NotAllowed, PasswordError.
     """
-    secret = await _hashed(password)
+    secret, keys = await _hashed(password, mechanisms)
 
     def make(tx: Tx) -> Account:
         account = accounts.add(tx, address, now=now, name=name, admin=admin, quota=quota)
-        credentials.set_secret(tx, account.id, secret, now=now)
+        credentials.set_secret(tx, account.id, secret, now=now, scram=keys)
         mailboxes.create_defaults(tx, account.id, now)
         return account
 
@@ -93,18 +96,19 @@ async def change(
     admin: bool | None = None,
     active: bool | None = None,
     quota: int | Keep | None = KEEP,
+    mechanisms: Sequence[str] = (),
 ) -> Account:
     """Set what is given, all or nothing.
 
     With a new address the mail stays, and aliases and catch-alls that name the old one name the new.
-    Raises NoSuchEntry, AlreadyThere, NotAllowed, PasswordError.
+    `mechanisms` as for `add`. Raises NoSuchEntry, AlreadyThere, NotAllowed, PasswordError.
     """
-    secret = None if password is None else await _hashed(password)
+    secret, keys = ("", "") if password is None else await _hashed(password, mechanisms)
 
     def make(tx: Tx) -> Account:
         account = accounts.change(tx, address, name=name, admin=admin, active=active, quota=quota)
-        if secret is not None:
-            credentials.set_secret(tx, account.id, secret, now=now)
+        if secret:
+            credentials.set_secret(tx, account.id, secret, now=now, scram=keys)
         return account if new_address is None else _rename(tx, account, new_address)
 
     return await database.write([], make)
@@ -156,5 +160,6 @@ def _rename(tx: Tx, account: Account, new_address: str) -> Account:
     return renamed
 
 
-async def _hashed(password: str) -> str:
-    return await asyncio.to_thread(hash_password, prepare(password))
+async def _hashed(password: str, mechanisms: Sequence[str]) -> tuple[str, str]:
+    prepared = prepare(password)
+    return await asyncio.to_thread(lambda: (hash_password(prepared), scram.derive(prepared, mechanisms)))

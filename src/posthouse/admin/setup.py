@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from posthouse.accounts import account as accounts
 from posthouse.accounts import credential as credentials
 from posthouse.accounts import domain as domains
+from posthouse.accounts import scram
 from posthouse.accounts.password import hash_password, prepare
 from posthouse.db import open_database
 from posthouse.store import mailboxes
@@ -26,14 +27,15 @@ async def initialise(config: Config, domain: str, admin: str, password: str) -> 
     All of the database or nothing; the directories stay. Raises AlreadyThere where the database has
     the domain or the account, NotAllowed, PasswordError, OSError, DatabaseError.
     """
-    secret = hash_password(prepare(password))
+    prepared = prepare(password)
+    secret, keys = hash_password(prepared), scram.derive(prepared, config.accounts.auth_mechanisms)
     _make_directories(config.data_directory)
     now = time.time()
 
     def fill(tx: Tx) -> Account:
         domains.add(tx, domain, now=now)
         account = accounts.add(tx, admin, now=now, admin=True)
-        credentials.set_secret(tx, account.id, secret, now=now)
+        credentials.set_secret(tx, account.id, secret, now=now, scram=keys)
         mailboxes.create_defaults(tx, account.id, now)
         return account
 

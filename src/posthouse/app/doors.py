@@ -36,7 +36,6 @@ ACCESS = {
     "pop3s": (pop3_session, b""),
 }
 IMPLICIT_TLS = frozenset({"submissions", "imaps", "pop3s"})
-AUTH_MECHANISMS = ("PLAIN", "LOGIN")
 SERVED = (*SMTP_ROLES, *ACCESS)
 """Names of the listeners that have a session."""
 
@@ -74,6 +73,8 @@ class Doors:
             notifier=road.notifier,
             snapshots=self._snapshots,
             authenticate=road.authenticator.authenticate,
+            authenticator=road.authenticator,
+            mechanisms=config.accounts.auth_mechanisms,
             clock=road.clock,
             new_id=road.ids.new,
             spool_directory=road.blobs.spool_directory,
@@ -115,7 +116,7 @@ class Doors:
                 lmtp=role is Role.LMTP,
                 starttls=not in_clear and name not in IMPLICIT_TLS,
                 tls_required=role is Role.MX and config.smtp.tls_security_level == "encrypt",
-                auth_mechanisms=AUTH_MECHANISMS if role is Role.SUBMISSION else (),
+                auth_mechanisms=config.accounts.auth_mechanisms if role is Role.SUBMISSION else (),
                 auth_without_tls=config.accounts.auth_allow_cleartext,
                 auth_required=role is Role.SUBMISSION,
                 message_size_limit=config.smtp.message_size_limit,

@@ -82,7 +82,12 @@ class Road:
         self.contents = content.Contents(queue.in_queue, self._discard)
         self.directory = Directory(self.database)
         self.refusals = Refusals(self.ids.new, self.database.write_later)
-        self.authenticator = Authenticator(self.database, self.clock, lambda ip: self.policy.trusts(ip))
+        self.authenticator = Authenticator(
+            self.database,
+            self.clock,
+            lambda ip: self.policy.trusts(ip),
+            lambda: self.config.accounts.auth_mechanisms,
+        )
         self.configure(config, first=True)
         self.notifier.on(QUEUE, self.runner.wake)
 

@@ -59,8 +59,15 @@ def add(
     now = time.time()
     account = with_database(
         config,
-        lambda _, database: accounts.add(
-            database, address, password, now=now, name=name, admin=admin, quota=octets
+        lambda settings, database: accounts.add(
+            database,
+            address,
+            password,
+            now=now,
+            name=name,
+            admin=admin,
+            quota=octets,
+            mechanisms=settings.accounts.auth_mechanisms,
         ),
     )
     print(f"Made the account {account.address}.")
@@ -126,7 +133,7 @@ def set_(
     now = time.time()
     account = with_database(
         config,
-        lambda _, database: accounts.change(
+        lambda settings, database: accounts.change(
             database,
             address,
             now=now,
@@ -136,6 +143,7 @@ def set_(
             admin=admin,
             active=enable if enable or disable else None,
             quota=octets,
+            mechanisms=settings.accounts.auth_mechanisms,
         ),
     )
     print(f"Changed {account.address}.")

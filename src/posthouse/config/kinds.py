@@ -13,10 +13,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
+from annotated_types import MinLen
 from pydantic import BeforeValidator, Strict, StringConstraints, ValidationInfo, WithJsonSchema
 
 from posthouse.config.endpoint import Endpoint, parse_endpoint, parse_next_hop
 from posthouse.config.units import Network, parse_duration, parse_network, parse_size
+
+
+class Mechanism(StrEnum):
+    """SASL mechanisms for users."""
+
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_1 = "SCRAM-SHA-1"
+    PLAIN = "PLAIN"
+    LOGIN = "LOGIN"
 
 
 class Restriction(StrEnum):
@@ -147,4 +157,9 @@ DatabaseUrl: TypeAlias = Annotated[
     str, BeforeValidator(_read_database_url), WithJsonSchema(_TEXT), Kind("URL")
 ]
 BlobsUrl: TypeAlias = Annotated[str, BeforeValidator(_read_blobs_url), WithJsonSchema(_TEXT), Kind("URL")]
+Mechanisms: TypeAlias = Annotated[
+    tuple[Mechanism, ...],
+    MinLen(1),
+    Kind("list of " + ", ".join(f"`{one}`" for one in Mechanism)),
+]
 Restrictions: TypeAlias = Annotated[tuple[Restriction, ...], Kind("list of restrictions")]

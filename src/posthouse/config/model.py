@@ -30,6 +30,8 @@ from posthouse.config.kinds import (
     FilePath,
     Hostname,
     Kind,
+    Mechanism,
+    Mechanisms,
     Networks,
     NextHop,
     Number,
@@ -187,6 +189,11 @@ class Accounts(Table):
 
     mailbox_size_limit: Size = Field(
         0, description="of all mail of an account that has no quota of its own; 0: none"
+    )
+    auth_mechanisms: Mechanisms = Field(
+        (Mechanism.PLAIN, Mechanism.LOGIN),
+        description="how users may prove who they are, on all ports (SASL); SCRAM keeps keys beside the "
+        "password's hash, made when a password is set, or at a login with PLAIN",
     )
     auth_allow_cleartext: Switch = Field(
         False, description="take passwords without TLS from other addresses than loopback too"

@@ -41,6 +41,7 @@ from posthouse.mail.reply import (
 from posthouse.net.limits import is_this_machine
 from posthouse.observe import log
 from posthouse.policy.verdict import Verdict
+from posthouse.protocol.sasl import Keys, KeysWanted
 from posthouse.protocol.smtp import events
 from posthouse.submission.submission import LOCAL_USER
 
@@ -144,13 +145,19 @@ class SmtpSession:
     def _on_starttls(self, _: events.StartTls) -> Decision:
         return READY_FOR_TLS
 
+    async def _on_keys(self, event: KeysWanted) -> Keys | Decision:
+        keys = await self._service.authenticator.keys(event.identity, event.mechanism, self._address)
+        return self._refused(keys, "AUTH", event.identity) if isinstance(keys, Reply) else keys
+
     async def _on_auth(self, event: events.Auth) -> Decision:
         credentials = event.credentials
-        result = await self._service.authenticator.authenticate(
-            credentials.identity, credentials.password, self._address
-        )
+        authenticator, name = self._service.authenticator, credentials.identity
+        if credentials.proof is not None:
+            result = await authenticator.prove(name, credentials.proof, self._address)
+        else:
+            result = await authenticator.authenticate(name, credentials.password, self._address)
         if not isinstance(result, Authenticated):
-            return self._refused(result, "AUTH", credentials.identity)
+            return self._refused(result, "AUTH", name)
         self._user = result.login
         self._client = Client("")
         self._open_with(record.authenticated(self._now(), result.login))
@@ -414,6 +421,7 @@ _HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {
     events.Connected: SmtpSession._on_connected,
     events.Helo: SmtpSession._on_helo,
     events.StartTls: SmtpSession._on_starttls,
+    KeysWanted: SmtpSession._on_keys,
     events.Auth: SmtpSession._on_auth,
     events.Mail: SmtpSession._on_mail,
     events.Rcpt: SmtpSession._on_rcpt,

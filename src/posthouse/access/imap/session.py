@@ -30,11 +30,13 @@ from posthouse.accounts.authentication import Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
+from posthouse.mail.reply import Reply
 from posthouse.net.compression import Deflate
 from posthouse.net.limits import is_this_machine
 from posthouse.net.session import Stream, Through
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.events import ProvenLogin
 from posthouse.protocol.imap.server import (
     BAD_CREDENTIALS,
     TRY_LATER,
@@ -47,6 +49,7 @@ from posthouse.protocol.imap.server import (
     ServerSession,
 )
 from posthouse.protocol.imap.syntax import quoted
+from posthouse.protocol.sasl import Keys, KeysWanted
 from posthouse.store.flags import BadKeyword
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 from posthouse.store.notify import Watch
@@ -60,6 +63,13 @@ _TURN = 16
 """Commands that a client may have answered in one turn of the loop."""
 
 Handler: TypeAlias = Callable[[User, Any], Any]
+
+
+def _refusal(reply: Reply) -> Result:
+    if reply.transient:
+        return Result("NO", reply.text, "UNAVAILABLE")
+    return BAD_CREDENTIALS._replace(text=reply.text)
+
 
 _HANDLERS: dict[type, Handler] = {
     commands.Select: mailboxes.select,
@@ -121,7 +131,10 @@ class ImapSession:
 
     def __init__(self, services: Services, *, tls_available: bool) -> None:
         self.core = ServerSession(
-            services.hostname, tls_available=tls_available, append_limit=services.message_size_limit
+            services.hostname,
+            tls_available=tls_available,
+            append_limit=services.message_size_limit,
+            mechanisms=services.mechanisms,
         )
         self._services = services
         self._pump: Pump | None = None
@@ -150,7 +163,9 @@ class ImapSession:
             return None
         if isinstance(event, Connected):
             return None
-        if isinstance(event, commands.Login):
+        if isinstance(event, KeysWanted):
+            return self._keys(event)
+        if isinstance(event, commands.Login | ProvenLogin):
             return self._login(event)
         assert self._user is not None
         if isinstance(event, commands.Compress):
@@ -230,13 +245,20 @@ class ImapSession:
 
     # Commands of the session itself
 
-    async def _login(self, event: commands.Login) -> Result:
+    async def _keys(self, event: KeysWanted) -> Keys | Result:
         assert self._pump is not None
-        outcome = await self._services.authenticate(event.login, event.password, self._pump.peer.address)
+        keys = await self._services.scram().keys(event.identity, event.mechanism, self._pump.peer.address)
+        return _refusal(keys) if isinstance(keys, Reply) else keys
+
+    async def _login(self, event: commands.Login | ProvenLogin) -> Result:
+        assert self._pump is not None
+        client = self._pump.peer.address
+        if isinstance(event, ProvenLogin):
+            outcome = await self._services.scram().prove(event.login, event.proof, client)
+        else:
+            outcome = await self._services.authenticate(event.login, event.password, client)
         if not isinstance(outcome, Authenticated):
-            if outcome.transient:
-                return Result("NO", outcome.text, "UNAVAILABLE")
-            return BAD_CREDENTIALS._replace(text=outcome.text)
+            return _refusal(outcome)
         self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)
         return completed("LOGIN")
 

@@ -23,6 +23,7 @@ from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError
 from posthouse.mail.content import CHUNK
 from posthouse.mail.envelope import AccountId
+from posthouse.mail.reply import Reply
 from posthouse.net.limits import is_this_machine
 from posthouse.net.session import Stream
 from posthouse.observe import log
@@ -36,12 +37,14 @@ from posthouse.protocol.pop3.server import (
     Listing,
     Login,
     Maildrop,
+    ProvenLogin,
     Quit,
     Refusal,
     ResponseWriter,
     Retrieve,
     ServerSession,
 )
+from posthouse.protocol.sasl import Keys, KeysWanted
 from posthouse.store import changes, mailboxes, read, snapshot
 from posthouse.store.changes import Action
 from posthouse.store.flags import Flag
@@ -67,7 +70,9 @@ class Pop3Session:
     """The driver of one connection. `core` goes to the pump beside it."""
 
     def __init__(self, services: Services, *, tls_available: bool) -> None:
-        self.core = ServerSession(services.hostname, tls_available=tls_available)
+        self.core = ServerSession(
+            services.hostname, tls_available=tls_available, mechanisms=services.mechanisms
+        )
         self._services = services
         self._client = ""
         self._account = AccountId(0)
@@ -89,7 +94,9 @@ class Pop3Session:
             return None
         if isinstance(event, Listing):
             return Stream(event.chunks)
-        if isinstance(event, Login):
+        if isinstance(event, KeysWanted):
+            return self._keys(event)
+        if isinstance(event, Login | ProvenLogin):
             return self._login(event)
         if isinstance(event, Retrieve):
             return self._retrieve(event)
@@ -102,11 +109,19 @@ class Pop3Session:
 
     # Events
 
-    async def _login(self, event: Login) -> Maildrop | Refusal:
+    async def _keys(self, event: KeysWanted) -> Keys | Refusal:
+        login, _ = split_login(event.identity)
+        keys = await self._services.scram().keys(login, event.mechanism, self._client)
+        return _refusal(keys) if isinstance(keys, Reply) else keys
+
+    async def _login(self, event: Login | ProvenLogin) -> Maildrop | Refusal:
         login, name = split_login(event.login)
-        outcome = await self._services.authenticate(login, event.password, self._client)
+        if isinstance(event, ProvenLogin):
+            outcome = await self._services.scram().prove(login, event.proof, self._client)
+        else:
+            outcome = await self._services.authenticate(login, event.password, self._client)
         if not isinstance(outcome, Authenticated):
-            return (TRY_LATER if outcome.transient else BAD_CREDENTIALS)._replace(text=outcome.text)
+            return _refusal(outcome)
         self._account = account = AccountId(outcome.account)
         try:
             maildrop = await self._open(account, name)
@@ -196,6 +211,10 @@ class Pop3Session:
         if modseq:
             self._services.notifier.changed(account, modseq)
         return None
+
+
+def _refusal(reply: Reply) -> Refusal:
+    return (TRY_LATER if reply.transient else BAD_CREDENTIALS)._replace(text=reply.text)
 
 
 def split_login(login: str) -> tuple[str, str]:

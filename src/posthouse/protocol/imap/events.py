@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.commands import Command
+from posthouse.protocol.sasl import KeysWanted, Proof
 
 
 class Connected(NamedTuple):
     """A client has connected."""
+
+
+class ProvenLogin(NamedTuple):
+    """AUTHENTICATE by a mechanism that does not send the password (SCRAM)."""
+
+    login: str
+    proof: Proof
 
 
 class Literal(NamedTuple):
@@ -29,7 +37,9 @@ class IdleEnd(NamedTuple):
     """DONE."""
 
 
-Event: TypeAlias = Command | Connected | Literal | AppendEnd | AppendAbort | IdleEnd
+Event: TypeAlias = (
+    Command | Connected | KeysWanted | ProvenLogin | Literal | AppendEnd | AppendAbort | IdleEnd
+)
 
 
 class Result(NamedTuple):

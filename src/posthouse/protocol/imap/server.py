@@ -22,6 +22,7 @@ Every bound is in `Limits`. What a literal may do to the end of a command is in 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.protocol import sasl
@@ -37,6 +38,7 @@ from posthouse.protocol.imap.events import (
     Event,
     IdleEnd,
     Literal,
+    ProvenLogin,
     Result,
 )
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
@@ -72,6 +74,7 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+_LOGINS = commands.Login | ProvenLogin
 
 
 class ServerSession:
@@ -79,6 +82,7 @@ class ServerSession:
 
     `tls_available`: STARTTLS is offered. `secure`: the connection is encrypted already (IMAPS).
     `plaintext_login`: passwords are taken without encryption too (loopback).
+    `mechanisms`: of SASL.
     `append_limit`: octets of a message at most, as CAPABILITY tells; the driver refuses what is larger.
     """
 
@@ -90,6 +94,7 @@ class ServerSession:
         secure: bool = False,
         plaintext_login: bool = False,
         append_limit: int = 0,
+        mechanisms: Sequence[str] = sasl.USUAL,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.state = State.NOT_AUTHENTICATED
@@ -100,6 +105,7 @@ class ServerSession:
         self.tls_available = tls_available
         self.secure = secure
         self.append_limit = append_limit
+        self.mechanisms = mechanisms
         self._hostname = hostname
         self._plaintext_login = plaintext_login
         self._limits = limits
@@ -155,9 +161,14 @@ class ServerSession:
         self._outstanding = event
         return event
 
-    def answer(self, decision: Result | None) -> None:
-        """Answers the outstanding event."""
+    def answer(self, decision: Result | sasl.Keys | None) -> None:
+        """Answers the outstanding event: keys where they are wanted, else a result."""
         event, self._outstanding = self._outstanding, None
+        if isinstance(decision, sasl.Keys):
+            assert isinstance(self._exchange, sasl.ScramServer)
+            self._output.append(b"+ " + sasl.encode(self._exchange.challenge(decision)) + b"\r\n")
+            return
+        self._exchange = None
         if decision is not None and decision.untagged:
             self._output.append(decision.untagged)
         if decision is not None and decision.status == "BYE":
@@ -174,7 +185,7 @@ class ServerSession:
         elif not isinstance(event, Literal):
             result = decision or _failed(type(event).__name__)
             self._move_on(event, result.status == "OK")
-            if isinstance(event, commands.Login | commands.Unauthenticate) and result.status == "OK":
+            if isinstance(event, _LOGINS | commands.Unauthenticate) and result.status == "OK":
                 result = result._replace(code=f"CAPABILITY {capabilities(self)}")
             self._finish(result)
         if self._draining and self._at_rest():
@@ -394,10 +405,9 @@ class ServerSession:
     def _on_authenticate(self, command: commands.Authenticate) -> None:
         if not (self.takes_passwords):
             return self._finish(_NEEDS_TLS)
-        mechanism = sasl.SERVER_MECHANISMS.get(command.mechanism)
-        if mechanism is None:
+        if command.mechanism not in self.mechanisms:
             return self._finish(Result("NO", "Unknown authentication mechanism", "CANNOT"))
-        self._exchange = mechanism()
+        self._exchange = sasl.SERVER_MECHANISMS[command.mechanism]()
         self._step(command.initial)
 
     def _step(self, response: bytes | None) -> None:
@@ -415,10 +425,17 @@ class ServerSession:
         if isinstance(outcome, bytes):
             self._exchange = exchange
             self._output.append(b"+ " + sasl.encode(outcome) + b"\r\n")
+        elif isinstance(outcome, sasl.KeysWanted):
+            self._exchange = exchange
+            self._event = outcome
         elif outcome.authorization not in ("", outcome.identity):
             self._finish(Result("NO", "Acting as somebody else is not allowed", "AUTHORIZATIONFAILED"))
         else:
-            self._event = commands.Login(outcome.identity, outcome.password)
+            self._event = (
+                commands.Login(outcome.identity, outcome.password)
+                if outcome.proof is None
+                else ProvenLogin(outcome.identity, outcome.proof)
+            )
 
     # Answers
 
@@ -454,7 +471,7 @@ class ServerSession:
 
     def _move_on(self, event: Event | None, ok: bool) -> None:
         """The state after a command (RFC 3501 §3)."""
-        if isinstance(event, commands.Login) and ok:
+        if isinstance(event, _LOGINS) and ok:
             self.state = State.AUTHENTICATED
             self.timeout = self._limits.idle
             self._framer.limit = self._limits.command

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.events import Result
@@ -27,7 +26,7 @@ def capabilities(session: ServerSession) -> str:
         if session.tls_available and not session.secure:
             names.append("STARTTLS")
         if session.takes_passwords:
-            names += [f"AUTH={mechanism}" for mechanism in sasl.SERVER_MECHANISMS]
+            names += [f"AUTH={mechanism}" for mechanism in session.mechanisms]
         else:
             names.append("LOGINDISABLED")
     else:

@@ -4,7 +4,8 @@ The core knows a maildrop by the sizes and unique-ids of its messages, which the
 brings; STAT, DELE, RSET, NOOP and the like it answers itself. What remains are five events:
 
 - `Connected`: answered by `None` (greet) or a `Refusal`, after which the connection closes;
-- `Login`: answered by a `Maildrop` or a `Refusal`;
+- `Login`, `ProvenLogin`: answered by a `Maildrop` or a `Refusal`;
+- `sasl.KeysWanted`: answered by `sasl.Keys` or a `Refusal`;
 - `Retrieve`: answered by `None` once the message has been written as a stream (see `response_to`),
   or by a `Refusal`;
 - `Listing`: a whole listing of LIST or UIDL, to be written as a stream; answered by `None`;
@@ -38,6 +39,13 @@ class Login(NamedTuple):
     password: str
 
 
+class ProvenLogin(NamedTuple):
+    """The same, where the password was not sent: it was compared with the keys that were asked for."""
+
+    login: str
+    proof: sasl.Proof
+
+
 class Retrieve(NamedTuple):
     """RETR, or TOP with a number of body `lines`. `number` counts from 1."""
 
@@ -57,7 +65,7 @@ class Quit(NamedTuple):
     deleted: tuple[int, ...]
 
 
-Event: TypeAlias = Connected | Login | Retrieve | Listing | Quit
+Event: TypeAlias = Connected | sasl.KeysWanted | Login | ProvenLogin | Retrieve | Listing | Quit
 
 
 class Maildrop(NamedTuple):
@@ -143,7 +151,7 @@ class ServerSession:
     """One POP3 session. See the module's page for its events, and `net.pump` for who drives it.
 
     `tls_available`: STLS is offered. `secure`: the connection is encrypted already (POP3S).
-    `plaintext_login`: passwords are taken without encryption too (loopback).
+    `plaintext_login`: passwords are taken without encryption too (loopback). `mechanisms`: of SASL.
     """
 
     def __init__(
@@ -153,6 +161,7 @@ class ServerSession:
         tls_available: bool = False,
         secure: bool = False,
         plaintext_login: bool = False,
+        mechanisms: Sequence[str] = sasl.USUAL,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.state = State.AUTHORIZATION
@@ -163,6 +172,7 @@ class ServerSession:
         self._tls_available = tls_available
         self._secure = secure
         self._plaintext_login = plaintext_login
+        self._offered = mechanisms
         self._limits = limits
         self._input = LineBuffer()
         self._output: list[bytes] = []
@@ -209,13 +219,17 @@ class ServerSession:
         self._outstanding = event
         return event
 
-    def answer(self, decision: Maildrop | Refusal | None) -> None:
+    def answer(self, decision: Maildrop | sasl.Keys | Refusal | None) -> None:
         """Answers the outstanding event."""
         event = self._outstanding
         self._waiting = False
-        if isinstance(event, Connected):
+        if isinstance(decision, sasl.Keys):
+            assert isinstance(self._exchange, sasl.ScramServer)
+            self._challenge(self._exchange.challenge(decision))
+        elif isinstance(event, Connected):
             self._answer_connected(decision)
-        elif isinstance(event, Login):
+        elif isinstance(event, sasl.KeysWanted | Login | ProvenLogin):
+            self._exchange = None
             self._answer_login(decision)
         elif isinstance(event, Quit):
             self._answer_quit(decision)
@@ -324,10 +338,9 @@ class ServerSession:
             return self._lines("Mechanisms follow", self._mechanisms())
         if not self._login_allowed():
             return
-        mechanism = sasl.SERVER_MECHANISMS.get(arguments[0].upper())
-        if mechanism is None:
+        if (name := arguments[0].upper()) not in self._offered:
             return self._bad("Unknown authentication mechanism")
-        self._exchange = mechanism()
+        self._exchange = sasl.SERVER_MECHANISMS[name]()
         self._step(arguments[1].encode() if len(arguments) == 2 else None)
 
     def _step(self, response: bytes | None) -> None:
@@ -344,11 +357,19 @@ class ServerSession:
             return self._bad(f"Authentication failed: {problem}")
         if isinstance(outcome, bytes):
             self._exchange = exchange
-            self._output.append(b"+ " + sasl.encode(outcome) + b"\r\n")
+            self._challenge(outcome)
+        elif isinstance(outcome, sasl.KeysWanted):
+            self._exchange = exchange
+            self._event = outcome
         elif outcome.authorization not in ("", outcome.identity):
             self._bad("Acting as somebody else is not allowed")
+        elif outcome.proof is not None:
+            self._event = ProvenLogin(outcome.identity, outcome.proof)
         else:
             self._event = Login(outcome.identity, outcome.password)
+
+    def _challenge(self, octets: bytes) -> None:
+        self._output.append(b"+ " + sasl.encode(octets) + b"\r\n")
 
     def _on_stls(self, arguments: list[str]) -> None:
         if self._secure:
@@ -447,7 +468,7 @@ class ServerSession:
     # Any state
 
     def _mechanisms(self) -> list[str]:
-        return list(sasl.SERVER_MECHANISMS) if self._secure or self._plaintext_login else []
+        return list(self._offered) if self._secure or self._plaintext_login else []
 
     def _on_capa(self, arguments: list[str]) -> None:
         mechanisms = self._mechanisms()

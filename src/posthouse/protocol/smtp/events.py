@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.mail.envelope import Recipient, Sender
 from posthouse.mail.reply import Reply
-from posthouse.protocol.sasl import Credentials
+from posthouse.protocol.sasl import Credentials, KeysWanted
 
 
 class Connected(NamedTuple):
@@ -83,5 +83,18 @@ class Quit(NamedTuple):
 
 
 Event: TypeAlias = (
-    Connected | Helo | StartTls | Auth | Mail | Rcpt | Vrfy | Expn | Data | Chunk | EndOfData | Reset | Quit
+    Connected
+    | Helo
+    | StartTls
+    | KeysWanted
+    | Auth
+    | Mail
+    | Rcpt
+    | Vrfy
+    | Expn
+    | Data
+    | Chunk
+    | EndOfData
+    | Reset
+    | Quit
 )

@@ -45,9 +45,9 @@ from posthouse.mail.reply import (
     Reply,
 )
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
-from posthouse.protocol.sasl import Credentials, SaslError
+from posthouse.protocol.sasl import Credentials, Keys, KeysWanted, SaslError
 from posthouse.protocol.smtp import verbs
-from posthouse.protocol.smtp.auth import AuthExchange
+from posthouse.protocol.smtp.auth import AuthExchange, Step
 from posthouse.protocol.smtp.data import ChunkReader, DotReader
 from posthouse.protocol.smtp.events import (
     Auth,
@@ -241,7 +241,7 @@ class ServerSession:
             self.closing = True
         return None
 
-    def answer(self, decision: Reply | Sequence[Reply] | None) -> None:
+    def answer(self, decision: Reply | Keys | Sequence[Reply] | None) -> None:
         """The driver's decision on the outstanding event; None is the usual yes. Sequences are LMTP's."""
         event = self._outstanding
         if event is None:
@@ -452,15 +452,17 @@ class ServerSession:
         exchange = self._exchange
         return None if exchange is None else self._auth_step(exchange.respond, line)
 
-    def _auth_step(self, step: Callable[[Any], bytes | Credentials], text: bytes | None) -> Event | None:
+    def _auth_step(self, step: Callable[[Any], Step], text: bytes | None) -> Event | None:
         try:
             result = step(text)
         except SaslError as error:
             self._break_off_auth()
             self._refuse(Reply(501, "5.5.2", f"Cannot authenticate: {error}"))
             return None
-        if isinstance(result, bytes):
+        if not isinstance(result, Credentials):
             self._state = verbs.AUTH
+            if isinstance(result, KeysWanted):
+                return result
             self._output.append(result)
             return None
         exchange = self._exchange
@@ -556,6 +558,13 @@ class ServerSession:
             self._buffer.clear()
             self.wants_tls = True
 
+    def _answer_keys(self, decision: Keys | Reply) -> None:
+        if self._exchange is not None and isinstance(decision, Keys):
+            self._output.append(self._exchange.challenge(decision))
+        else:
+            self._break_off_auth()
+            self._settle(decision if isinstance(decision, Reply) else AUTH_INVALID)
+
     def _answer_auth(self, decision: Reply | None) -> None:
         self.authenticated = self._settle(decision or AUTH_INVALID)
 
@@ -634,6 +643,7 @@ _ANSWERS: dict[type, Callable[[ServerSession, Any], None]] = {
     Connected: ServerSession._answer_connected,
     Helo: ServerSession._answer_helo,
     StartTls: ServerSession._answer_starttls,
+    KeysWanted: ServerSession._answer_keys,
     Auth: ServerSession._answer_auth,
     Mail: ServerSession._answer_mail,
     Rcpt: ServerSession._answer_rcpt,

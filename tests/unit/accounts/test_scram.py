@@ -1,0 +1,172 @@
+"""Logging in without sending the password."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+
+import pytest
+
+from posthouse.accounts import account, credential, password, scram
+from posthouse.accounts.account import Account
+from posthouse.accounts.authentication import (
+    ACCOUNT_DISABLED,
+    TOO_MANY_FAILURES,
+    Authenticated,
+    Authenticator,
+)
+from posthouse.db import DatabaseAway
+from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY
+from posthouse.protocol.sasl import Credentials, Keys, KeysWanted, Proof, ScramServer
+from tests.unit.accounts.world import World
+
+CLIENT = "192.0.2.7"
+SECRET = "a long road to Sämarkand"
+MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
+
+
+async def set_password(world: World, of: Account, text: str, *, with_keys: bool = True) -> None:
+    prepared = password.prepare(text)
+    secret, keys = password.hash_password(prepared), scram.derive(prepared, MECHANISMS if with_keys else ())
+    await world.change(lambda tx: credential.set_secret(tx, of.id, secret, now=1.0, scram=keys))
+
+
+@pytest.fixture
+async def alice(world: World) -> Account:
+    found = await world.database.read(lambda reader: account.show(reader, "alice@example.org"))
+    await set_password(world, found, SECRET)
+    return found
+
+
+@pytest.fixture
+def door(world: World) -> Iterator[Authenticator]:
+    door = Authenticator(
+        world.database, world.clock, lambda client: client == "127.0.0.1", lambda: MECHANISMS
+    )
+    yield door
+    door.close()
+
+
+async def exchange(door: Authenticator, login: str, text: str, mechanism: str = "SCRAM-SHA-256") -> Proof:
+    """A client that knows `text`, against our core, with the keys that the door gives."""
+    server, hash = ScramServer(mechanism), mechanism.removeprefix("SCRAM-").replace("-", "").lower()
+    bare = f"n={login},r=abc"
+    assert server.step(f"n,,{bare}".encode()) == KeysWanted(login, mechanism)
+    keys = await door.keys(login, mechanism, CLIENT)
+    assert isinstance(keys, Keys)
+    first = server.challenge(keys).decode()
+    fields = dict(field.split("=", 1) for field in first.split(","))
+    salted = hashlib.pbkdf2_hmac(
+        hash, password.prepare(text), base64.b64decode(fields["s"]), int(fields["i"])
+    )
+    client_key = hmac.digest(salted, b"Client Key", hash)
+    without_proof = f"c=biws,r={fields['r']}"
+    spoken = ",".join((bare, first, without_proof)).encode()
+    signature = hmac.digest(hashlib.new(hash, client_key).digest(), spoken, hash)
+    proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
+    outcome = server.step(f"{without_proof},p={base64.b64encode(proof).decode()}".encode())
+    if isinstance(outcome, bytes):
+        signed = hmac.digest(hmac.digest(salted, b"Server Key", hash), spoken, hash)
+        assert outcome == b"v=" + base64.b64encode(signed)
+        outcome = server.step(b"")
+    assert isinstance(outcome, Credentials)
+    assert outcome.proof is not None
+    return outcome.proof
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-1"])
+async def test_the_right_password_opens(door: Authenticator, alice: Account, mechanism: str) -> None:
+    proof = await exchange(door, "alice@example.org", SECRET, mechanism)
+    assert await door.prove("Alice@example.org", proof, CLIENT) == Authenticated(
+        alice.id, "alice@example.org", "Alice", False
+    )
+
+
+@pytest.mark.parametrize("login", ["alice@example.org", "nobody@example.org", "bob@example.org", ""])
+async def test_what_is_wrong_fails_at_the_end_whoever_was_named(
+    door: Authenticator, alice: Account, login: str
+) -> None:
+    proof = await exchange(door, login or "x", "not that")
+    assert await door.prove(login, proof, CLIENT) == AUTH_INVALID
+
+
+async def test_nobody_is_told_whether_an_account_is_there(
+    door: Authenticator, world: World, alice: Account
+) -> None:
+    """RFC 5802 §9: the salt of who is not there is the same each time, on another host too."""
+    other = Authenticator(world.database, world.clock, lambda client: True, lambda: MECHANISMS)
+    found = [await one.keys("nobody@example.org", "SCRAM-SHA-256", CLIENT) for one in (door, door, other)]
+    real = await door.keys("alice@example.org", "SCRAM-SHA-256", CLIENT)
+    other.close()
+    keys = [one for one in (*found, real) if isinstance(one, Keys)]
+    assert len(keys) == 4
+    assert len({one.salt for one in keys[:3]}) == 1
+    assert len({(len(one.salt), one.iterations, len(one.stored_key), len(one.nonce)) for one in keys}) == 1
+    assert len({one.nonce for one in keys}) == 4
+
+
+async def test_a_password_that_was_changed_meanwhile_is_of_no_use(
+    door: Authenticator, world: World, alice: Account
+) -> None:
+    proof = await exchange(door, "alice@example.org", SECRET)
+    await set_password(world, alice, "another road to Samarkand")
+    assert await door.prove("alice@example.org", proof, CLIENT) == AUTH_INVALID
+
+
+async def test_only_who_has_proved_himself_learns_that_the_account_is_disabled(
+    door: Authenticator, world: World, alice: Account
+) -> None:
+    await world.change(lambda tx: account.change(tx, "alice@example.org", active=False))
+    right = await exchange(door, "alice@example.org", SECRET)
+    wrong = await exchange(door, "alice@example.org", "not that")
+    assert await door.prove("alice@example.org", right, CLIENT) == ACCOUNT_DISABLED
+    assert await door.prove("alice@example.org", wrong, CLIENT) == AUTH_INVALID
+
+
+async def test_a_login_with_the_password_makes_the_keys(
+    door: Authenticator, world: World, alice: Account
+) -> None:
+    await set_password(world, alice, SECRET, with_keys=False)
+    proof = await exchange(door, "alice@example.org", SECRET)
+    assert await door.prove("alice@example.org", proof, CLIENT) == AUTH_INVALID
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    await world.database.write([], lambda tx: None)  # what may come later has come before it
+
+    proof = await exchange(door, "alice@example.org", SECRET)
+    assert isinstance(await door.prove("alice@example.org", proof, CLIENT), Authenticated)
+
+
+async def test_who_fails_too_often_has_to_wait(door: Authenticator, alice: Account) -> None:
+    for _ in range(50):
+        keys = await door.keys("alice@example.org", "SCRAM-SHA-256", CLIENT)
+        if keys == TOO_MANY_FAILURES:
+            break
+        await door.prove("alice@example.org", Proof(False, 1), CLIENT)
+    assert keys == TOO_MANY_FAILURES
+    assert isinstance(await door.keys("alice@example.org", "SCRAM-SHA-256", "127.0.0.1"), Keys)
+
+
+async def test_a_database_that_is_away_is_no_wrong_password(
+    door: Authenticator, world: World, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> object:
+        raise DatabaseAway("gone")
+
+    monkeypatch.setattr(world.database, "read", away)
+    assert await door.keys("alice@example.org", "SCRAM-SHA-256", CLIENT) == AUTH_TEMPORARY
+    assert await door.prove("alice@example.org", Proof(True, 1), CLIENT) == AUTH_TEMPORARY
+
+
+def test_what_is_kept_reads_back() -> None:
+    text = scram.derive(b"pencil", MECHANISMS)
+    kept = credential.Credential(account.AccountId(1), 0, "password", "", 3, 0.0, text)
+    assert not scram.lacks(kept, MECHANISMS)
+    assert scram.lacks(kept._replace(scram=""), MECHANISMS)
+    for mechanism in MECHANISMS[:2]:
+        found = scram.stored(kept, mechanism)
+        assert found is not None
+        assert str(found) in text
+        assert found.keys(3).version == 3
+    assert scram.stored(kept, "SCRAM-SHA-512") is None

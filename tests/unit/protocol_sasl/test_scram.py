@@ -1,0 +1,138 @@
+"""SCRAM, the server's side: the examples of the RFCs, and what must not get through."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posthouse.protocol.sasl import Credentials, Keys, KeysWanted, Proof, SaslError, ScramServer, make_keys
+
+EXAMPLES = {
+    "SCRAM-SHA-1": (  # RFC 5802 §5
+        "sha1",
+        "QSXCR+Q6sek8bf92",
+        "fyko+d2lbbFgONRv9qkxdawL",
+        "3rfcNHYJY1ZVvWVs7j",
+        "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+        "rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+    ),
+    "SCRAM-SHA-256": (  # RFC 7677 §3
+        "sha256",
+        "W22ZaJ0SNY7soEsUEjb6gQ==",
+        "rOprNGfwEbeRWgbNEkqO",
+        "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+        "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+    ),
+}
+
+
+def keys(mechanism: str, password: bytes = b"pencil") -> Keys:
+    hash, salt, _, nonce, _, _ = EXAMPLES[mechanism]
+    octets = base64.b64decode(salt)
+    return Keys(octets, 4096, *make_keys(password, octets, 4096, hash), 7, nonce)
+
+
+def begun(mechanism: str, password: bytes = b"pencil", first: str = "n,,n=user,r={}") -> ScramServer:
+    """An exchange as of the RFC's, up to the server's first message."""
+    _, salt, client_nonce, server_nonce, _, _ = EXAMPLES[mechanism]
+    server = ScramServer(mechanism)
+    assert server.step(None) == b""
+    assert server.step(first.format(client_nonce).encode()) == KeysWanted("user", mechanism)
+    expected = f"r={client_nonce}{server_nonce},s={salt},i=4096"
+    assert server.challenge(keys(mechanism, password)) == expected.encode()
+    return server
+
+
+def final(mechanism: str, binding: str = "biws") -> bytes:
+    _, _, client_nonce, server_nonce, proof, _ = EXAMPLES[mechanism]
+    return f"c={binding},r={client_nonce}{server_nonce},p={proof}".encode()
+
+
+@pytest.mark.parametrize("mechanism", EXAMPLES)
+def test_the_example_of_the_rfc(mechanism: str) -> None:
+    server = begun(mechanism)
+    assert server.step(final(mechanism)) == f"v={EXAMPLES[mechanism][5]}".encode()
+    assert server.step(b"") == Credentials("user", "", "", Proof(True, 7))
+
+
+@pytest.mark.parametrize("mechanism", EXAMPLES)
+def test_another_password_is_told_apart_and_the_server_does_not_prove_itself(mechanism: str) -> None:
+    server = begun(mechanism, password=b"Pencil")
+    assert server.step(final(mechanism)) == Credentials("user", "", "", Proof(False, 7))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "c=eSws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzb",  # another header than at first
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",  # the nonce cut short
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzb",  # a short proof
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=!",
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+        "",
+    ],
+)
+def test_a_last_message_that_does_not_fit_is_refused(message: str) -> None:
+    with pytest.raises(SaslError):
+        begun("SCRAM-SHA-256").step(message.encode())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"n",
+        b"n,,",
+        b"n,,n=user",
+        b"n,,n=user,r=",
+        b"n,,n=,r=x",
+        b"n,,m=1,n=user,r=x",  # mandatory extensions, of which there are none
+        b"p=tls-unique,,n=user,r=x",
+        b"x,,n=user,r=x",
+        b"n,a,n=user,r=x",
+        b"n,,n=a=b,r=x",
+        b"n,,n=\xff,r=x",
+        b"n,,n=user,r=a b",
+        b"n,,n=user,r=" + b"x" * 2000,
+        b"n,,n=" + b"x" * 2000 + b",r=x",
+    ],
+)
+def test_a_first_message_that_is_none_is_refused(message: bytes) -> None:
+    with pytest.raises(SaslError):
+        ScramServer("SCRAM-SHA-256").step(message)
+
+
+def test_a_name_may_hold_what_parts_the_fields_and_somebody_else_may_be_meant() -> None:
+    """RFC 5802 §5.1."""
+    server = ScramServer("SCRAM-SHA-256")
+    assert server.step(b"y,a=boss=2Cthe,n=a=2Cb=3Dc,r=x") == KeysWanted("a,b=c", "SCRAM-SHA-256")
+    server.challenge(keys("SCRAM-SHA-256"))
+    with pytest.raises(SaslError):
+        server.step(b"c=biws,r=x,p=")
+
+
+def test_what_a_client_says_after_the_end_is_refused() -> None:
+    server = begun("SCRAM-SHA-256")
+    server.step(final("SCRAM-SHA-256"))
+    with pytest.raises(SaslError):
+        server.step(b"more")
+
+
+@given(st.lists(st.binary(max_size=200), max_size=4), st.booleans())
+def test_anything_at_all_proves_nothing(messages: list[bytes], well_begun: bool) -> None:
+    server = begun("SCRAM-SHA-256") if well_begun else ScramServer("SCRAM-SHA-256")
+    for message in messages:
+        try:
+            outcome = server.step(message)
+        except SaslError:
+            return
+        if isinstance(outcome, KeysWanted):
+            server.challenge(keys("SCRAM-SHA-256"))
+        else:
+            assert isinstance(outcome, Credentials)
+            assert outcome.proof == Proof(False, 7)
+            return
