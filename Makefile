@@ -33,7 +33,7 @@ check: $(VENV)/.test
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest --quiet tests/architecture
 
-bench: $(VENV)/.run
+bench: $(VENV)/.test
 	@.ci/debian-packages $(BENCH_PACKAGES)
 	@$(BIN)/python -m bench $(ARGS)
 

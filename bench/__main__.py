@@ -2,6 +2,7 @@
 
 python -m bench                     all
 python -m bench deliver relay       only these (start, memory, deliver, relay, mx, million)
+python -m bench postgresql          on PostgreSQL, beside SQLite and Postfix; two hosts beside one
 python -m bench imap                IMAP beside Dovecot (imap, imap-large, imap-million)
 python -m bench --rounds 5
 """

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.load import Load, Sink, smtp_source
 from bench.peers import RECIPIENT, Peer, cost
@@ -24,14 +25,14 @@ class Figure:
     """CPU seconds of the mail system for each message."""
 
 
-def deliver(peer: Peer, load: Load) -> Figure:
-    """Accept and deliver locally, until the last message is readable in the mailbox."""
+def deliver(peer: Peer, load: Load, letter: Path | None = None) -> Figure:
+    """Accept and deliver locally, until the last message is readable in the mailbox; `letter` as there."""
     before = peer.stored()
 
     def arrived() -> bool:
         return peer.stored() >= before + load.messages
 
-    return _measure(peer, load, RECIPIENT, arrived)
+    return _measure(peer, load, RECIPIENT, arrived, letter)
 
 
 def relay(peer: Peer, load: Load, sink: Sink, domain: str) -> Figure:
@@ -58,9 +59,11 @@ def floor(sink: Sink, load: Load) -> float:
     return load.messages / (time.perf_counter() - started)
 
 
-def _measure(peer: Peer, load: Load, recipient: str, arrived: Callable[[], bool]) -> Figure:
+def _measure(
+    peer: Peer, load: Load, recipient: str, arrived: Callable[[], bool], letter: Path | None = None
+) -> Figure:
     spent, started = cost(peer), time.perf_counter()
-    smtp_source(load, peer.port, recipient)
+    smtp_source(load, peer.port, recipient, letter)
     while not arrived():
         if time.perf_counter() - started > 300:
             raise TimeoutError(f"{peer.name}: not all of {load.messages} messages arrived")

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 MESSAGE_OCTETS = 5120
@@ -30,9 +31,13 @@ def free_port(address: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def smtp_source(load: Load, port: int, recipient: str, octets: int = MESSAGE_OCTETS) -> None:
-    """Send the load to 127.0.0.1:`port`; returns once every letter has its 250."""
-    command = ["smtp-source", "-s", str(load.sessions), "-m", str(load.messages), "-l", str(octets)]
+def smtp_source(load: Load, port: int, recipient: str, letter: Path | None = None) -> None:
+    """Send the load to 127.0.0.1:`port`; returns once every letter has its 250.
+
+    `letter`: a file with the whole of each; else they are `MESSAGE_OCTETS` of the same letter X.
+    """
+    command = ["smtp-source", "-s", str(load.sessions), "-m", str(load.messages)]
+    command += ["-l", str(MESSAGE_OCTETS)] if letter is None else ["-F", str(letter)]
     command += ["-M", "client.bench.test", "-f", "sender@client.bench.test", "-t", recipient]
     if load.reused:
         command.append("-d")

@@ -77,9 +77,14 @@ def posthouse(
     nameserver: str = "",
     workers: int = 0,
     users: Sequence[str] = (RECIPIENT,),
+    database: str = "",
 ) -> Iterator[Posthouse]:
-    """A Posthouse with these accounts; all to other domains goes to `relayhost`, or by MX look-up."""
-    install(folder, relayhost, nameserver, workers, users)
+    """A Posthouse with these accounts; all to other domains goes to `relayhost`, or by MX look-up.
+
+    `database`: the URL of an empty one, else it is SQLite; without `users` it is left as another host
+    has made it.
+    """
+    install(folder, relayhost, nameserver, workers, users, database)
     with serving(folder) as server:
         yield server
 
@@ -93,6 +98,7 @@ def install(
     nameserver: str = "",
     workers: int = 0,
     users: Sequence[str] = (RECIPIENT,),
+    database: str = "",
 ) -> None:
     """Make the folder of a Posthouse, to be started by `serving`."""
     config = folder / "posthouse.toml"
@@ -101,6 +107,11 @@ def install(
     )
     nameservers = json.dumps([nameserver] if nameserver else [])
     config.write_text(_TOML.format(workers=workers, relayhost=relayhost, nameservers=nameservers))
+    if database:
+        with config.open("a") as file:
+            file.write(f'\n[database]\nurl = "{database}"\n')
+        if users:
+            _quietly([*_RUN, "domain", "add", DOMAIN, "--config", str(config)])
     for user in users:
         _quietly([*_RUN, "account", "add", user, "--password-stdin", "--config", str(config)])
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from bench import mailboxes, million, report
+from bench import mailboxes, million, postgresql, report
 from bench.figures import REUSED, SINGLE, Figure, deliver, floor, relay, spread
 from bench.letters import Kind
 from bench.load import Sink
@@ -155,6 +155,7 @@ SUITES: dict[str, Callable[[Path, int], Iterator[str]]] = {
     "relay": run_relay,
     "mx": run_mx,
     "million": run_million,
+    "postgresql": postgresql.run,
     "imap": run_imap,
     "imap-large": run_imap_large,
     "imap-million": million.run,

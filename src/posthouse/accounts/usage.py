@@ -40,6 +40,25 @@ def charge(tx: Tx, account: AccountId, octets: int, limit: int) -> int | None:
     return None if row is None else row[0]
 
 
+WHERE_IT_FITS = (
+    "FROM account WHERE account.id = ?"
+    " AND (COALESCE(account.quota, ?) = 0 OR account.used + ? <= COALESCE(account.quota, ?))"
+)
+"""For an UPDATE of one row that belongs to an account, before `charge_fitting`: it changes nothing where the
+octets do not fit. The modseq of the change is `account.modseq + 1`. Parameters: account, limit, octets,
+limit. Under the account's lock."""
+
+
+def fits(tx: Tx, account: AccountId, octets: int, limit: int) -> bool:
+    """Whether there is room for them, and an account at all."""
+    return tx.one(f"SELECT 1 {WHERE_IT_FITS}", (account, limit, octets, limit)) is not None
+
+
+def charge_fitting(tx: Tx, account: AccountId, octets: int) -> None:
+    """`charge` without a question, after `WHERE_IT_FITS` has said that there is room."""
+    tx.run("UPDATE account SET used = used + ?, modseq = modseq + 1 WHERE id = ?", (octets, account))
+
+
 def advance(tx: Tx, account: AccountId, octets: int = 0) -> int:
     """Return the modseq of a change that frees `octets` (or none). Raises `NoSuchAccount`."""
     row = tx.one(

@@ -148,6 +148,9 @@ class Session:
         except apsw.Error as error:
             raise self._explain(error) from error
 
+    def ask(self, questions: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        return [self.all(sql, params) for sql, params in questions]
+
     def each(self, sql: str, params: Parameters = ()) -> Iterator[Row]:
         try:
             yield from self.connection.cursor().execute(sql, params)

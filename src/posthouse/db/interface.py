@@ -48,6 +48,9 @@ class Tx(Protocol):
 
     def all(self, sql: str, params: Parameters = ()) -> list[Row]: ...
 
+    def ask(self, questions: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        """The rows of each statement, all asked at once: over a network that is one wait instead of many."""
+
     def count(self, sql: str, params: Parameters = ()) -> int:
         """Run; how many rows it inserted, changed or deleted."""
 

@@ -209,9 +209,13 @@ class PostgresSession:
         return self._rows.load_row(0, tuple)
 
     def all(self, sql: str, params: Parameters = ()) -> list[Row]:
-        result = self._ask(sql, params)
-        self._rows.set_pgresult(result)
-        return self._rows.load_rows(0, result.ntuples, tuple)
+        return self._rows_of(self._ask(sql, params))
+
+    def ask(self, questions: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        answers = [self._send(sql, params) for sql, params in questions]
+        if any(answer.result is None for answer in answers):
+            self._collect()
+        return [self._rows_of(answer.result) for answer in answers]
 
     def each(self, sql: str, params: Parameters = ()) -> Iterator[Row]:
         name = f"each{next(self._numbers)}"
@@ -286,6 +290,10 @@ class PostgresSession:
         self._rows.set_pgresult(answer.result)
         row: Any = self._rows.load_row(0, tuple)
         self._offset = float(row[0]) - asked
+
+    def _rows_of(self, result: Any) -> list[Row]:
+        self._rows.set_pgresult(result)
+        return self._rows.load_rows(0, result.ntuples, tuple)
 
     # The pipeline
 

@@ -1,7 +1,7 @@
 """Deposit: one copy of a letter into one mailbox. The hottest path of the store.
 
-Six statements: the account row (modseq, quota as a condition), the mailbox row (UID), the thread and
-its keys, the message and its placement. The content was put before, once for all copies (`content.put`).
+The account row (modseq, quota as a condition), the mailbox row (UID), the thread and its keys, the message
+and its placement. The content was put before, once for all copies (`content.put`).
 """
 
 from __future__ import annotations
@@ -76,17 +76,20 @@ def deposit(
     `arrived` is the internal date. `keywords` as of `flags.keyword_text`. `saved` is now where that is
     another moment than `arrived` (RFC 8514). `keys`: `mail.conversation.keys` of the letter.
     """
-    if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
-        return NoMailbox()
-    modseq = usage.charge(tx, account, size, limit)
-    if modseq is None:
-        return OverQuota() if usage.exists(tx, account) else AccountGone()
-    row = tx.one(_TAKE_UID, (modseq, account, mailbox))
-    if row is None:
+    # The usual case costs one wait for the database.
+    taken, *known = tx.ask(
+        [(_TAKE_UID, (account, limit, size, limit, mailbox)), *threads.questions(account, keys)]
+    )
+    if not taken:
+        if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
+            return NoMailbox()
+        if not usage.fits(tx, account, size, limit):
+            return OverQuota() if usage.exists(tx, account) else AccountGone()
         mailbox = _other_mailbox(tx, account, mailbox, missing, arrived)
-        row = tx.one(_TAKE_UID, (modseq, account, mailbox))
-        assert row is not None
-    mailbox_id, uid, uidvalidity = row
+        taken = tx.all(_TAKE_UID, (account, limit, size, limit, mailbox))
+    ((mailbox_id, uid, uidvalidity, modseq),) = taken
+    usage.charge_fitting(tx, account, size)
+    thread = threads.join_known(tx, account, email_id, keys, dict(row for rows in known for row in rows))
     tx.run(
         "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure, thread)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -99,7 +102,7 @@ def deposit(
             size,
             envelope,
             bodystructure,
-            threads.join(tx, account, email_id, keys),
+            thread,
         ),
     )
     tx.run(
@@ -121,8 +124,9 @@ def deposit(
 
 
 _TAKE_UID = (
-    "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ? WHERE account = ? AND name = ?"
-    " RETURNING id, uidnext - 1, uidvalidity"
+    f"UPDATE mailbox SET uidnext = uidnext + 1, modseq = account.modseq + 1 {usage.WHERE_IT_FITS}"
+    " AND mailbox.account = account.id AND mailbox.name = ?"
+    " RETURNING mailbox.id, mailbox.uidnext - 1, mailbox.uidvalidity, mailbox.modseq"
 )
 
 

@@ -11,7 +11,7 @@ thread 0 until somebody asks (`complete`). Keys of threads that are gone are swe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from posthouse.mail import conversation
@@ -28,13 +28,22 @@ BATCH = 500
 
 def join(tx: Tx, account: AccountId, email: int, keys: Sequence[int]) -> int:
     """The thread of a new email. To be called under the account's lock."""
+    known = [row for rows in tx.ask(questions(account, keys)) for row in rows]
+    return join_known(tx, account, email, keys, dict(known))
+
+
+def questions(account: AccountId, keys: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+    """What to ask for the threads that keys are known to: rows of key and thread."""
+    return [
+        (f"SELECT hash, thread FROM thread_key WHERE account = ? AND {condition}", (account, *some))
+        for condition, some in listed(keys, "hash")
+    ]
+
+
+def join_known(tx: Tx, account: AccountId, email: int, keys: Sequence[int], known: Mapping[int, int]) -> int:
+    """`join` where it is known already which thread each of the keys leads to."""
     if not keys:
         return email
-    known: dict[int, int] = {}
-    for condition, some in listed(keys, "hash"):
-        known.update(
-            tx.all(f"SELECT hash, thread FROM thread_key WHERE account = ? AND {condition}", (account, *some))
-        )
     thread = next((known[key] for key in keys if key in known), email)
     tx.many(
         "INSERT INTO thread_key (account, hash, thread) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
