@@ -29,7 +29,7 @@ def response(
         more = f" (MODSEQ {modseq})" if modseq else ""
         listed = "".join([f" {number}" for number in numbers])
         return f"* {name}{listed}{more}\r\n".encode()
-    if command.returns == {Return.SAVE}:
+    if command.returns <= {Return.SAVE, Return.UPDATE, Return.CONTEXT}:
         return b""  # RFC 5182 §2.1: nothing is returned
     items = [b"* ESEARCH (TAG %b%b)" % (quoted(command.tag), where)]
     if command.uid:

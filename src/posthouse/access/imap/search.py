@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, results
+from posthouse.access.imap.contexts import Choose
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
@@ -126,15 +127,29 @@ def _saves(command: Searching) -> bool:
 
 
 async def answer(
-    user: User, command: commands.Search | commands.Sort, indexes: list[int], name: str
+    user: User,
+    command: commands.Search | commands.Sort,
+    indexes: list[int],
+    name: str,
+    order: Choose | None = None,
 ) -> Result:
-    """What SEARCH and SORT (`name`) say of the messages at `indexes`, which are in the order wanted."""
+    """What SEARCH and SORT (`name`) say of the messages at `indexes`, which are in the order wanted.
+
+    `order` puts others into it, for RETURN (UPDATE).
+    """
     selected = user.open
     uids = selected.view.uids
     if command.returns is not None and _saves(command):
         selected.saved = ranges_of(sorted(uids[index] for index in _returned(indexes, command)))
     numbers = [uids[index] for index in indexes] if command.uid else [index + 1 for index in indexes]
     said = results.response(name, command, numbers, modseq_of(selected, indexes, command))
+    if command.returns is not None and Return.UPDATE in command.returns:
+        said += selected.contexts.begin(
+            command,
+            [uids[index] for index in indexes],
+            lambda some: Search(user, selected, ()).among(some, command.key),
+            order,
+        )
     return completed(name, untagged=said + await news(user, command))
 
 
@@ -173,15 +188,23 @@ class Search:
 
     async def run(self, key: SearchKey) -> list[int]:
         """Indexes of the messages for which `key` holds, ascending."""
-        for id in searching.thread_ids(key):
-            await know_threads(self._user, self._selected.account)
-            self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
+        await self._prepare(key)
         selected = self._selected
         answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
         if answered is None:
             return await self._those_of(range(len(selected.view)), key)
         known = await self._those_of(answered.known, answered.key)
         return sorted(known + await self._those_of(answered.unknown, key))
+
+    async def among(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
+        """Those of a few messages for which `key` holds, ascending."""
+        await self._prepare(key)
+        return await self._those_of(indexes, key)
+
+    async def _prepare(self, key: SearchKey) -> None:
+        for id in searching.thread_ids(key):
+            await know_threads(self._user, self._selected.account)
+            self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
 
     async def _those_of(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
         """Those of `indexes` for which `key` holds, ascending."""

@@ -16,6 +16,7 @@ from itertools import accumulate, chain, repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.access.imap import flags, lines
+from posthouse.access.imap.contexts import Contexts
 from posthouse.access.imap.lines import Values
 from posthouse.access.imap.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
@@ -57,7 +58,7 @@ class Selected:
 
     __slots__ = (
         "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
-        "account", "examining", "rights", "saved", "view",
+        "account", "contexts", "examining", "rights", "saved", "view",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Selected:
         self._modseq_told = enabled.condstore
         self._synced = view.mailbox.modseq
         self.examining = examining
+        self.contexts = Contexts()
         self.saved: Ranges = ()
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
         self._recent: list[tuple[int, int]] = []
@@ -210,6 +212,10 @@ class Selected:
                 fresh = await user.read_much(lambda reader: snapshot.take(reader, account, since.id))
                 delta = self._difference(fresh)
             said = self._apply(user, delta, expunges, own)
+            if delta.changed or delta.new:
+                said += await self.contexts.follow(
+                    self, [entry.uid for entry in (*delta.changed, *delta.new)]
+                )
             claims = not self.read_only and not self._enabled.rev2
             if delta.new and claims and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
@@ -225,6 +231,7 @@ class Selected:
         vanished: list[tuple[int, int]] = []
         if expunges and self._pending:
             vanished, self._pending = _merged(self._pending), []
+            lines.append(self.contexts.without(self, vanished))
             lines.append(self._expunge_lines(vanished))
         unsaid = set() if own is None else self._known(delta.changed, own)
         new = [entry.uid for entry in delta.new if entry.uid >= delta.recent]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.begun import begun
 from posthouse.access.imap import (
+    contexts,
     fetch,
     listing,
     mailboxes,
@@ -97,6 +98,7 @@ _HANDLERS: dict[type, Handler] = {
     commands.Search: search.search,
     commands.MultiSearch: multisearch.esearch,
     commands.Sort: sort.sort,
+    commands.CancelUpdate: contexts.cancel_update,
     commands.Thread: sort.thread,
 }
 

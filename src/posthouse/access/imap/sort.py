@@ -49,13 +49,17 @@ async def sort(user: User, command: commands.Sort) -> Result:
     """SORT and UID SORT, and with RETURN as RFC 5267 §3 has it."""
     selected = user.open
     found = await search.found(user, command)
-    indexes = await _sorted(user, selected, found, command.criteria)
-    return await search.answer(user, command, indexes, "SORT")
+
+    async def order(indexes: Sequence[int]) -> list[int]:
+        return await sorted_by(user, selected, list(indexes), command.criteria)
+
+    return await search.answer(user, command, await order(found), "SORT", order)
 
 
-async def _sorted(
+async def sorted_by(
     user: User, selected: Selected, indexes: list[int], criteria: Sequence[Criterion]
 ) -> list[int]:
+    """The messages in the order that the criteria say."""
     columns = await _columns(user, selected, indexes, {criterion.by for criterion in criteria})
     places = list(range(len(indexes)))
     # RFC 5256 §3: what is equal stays in the order of the mailbox, whatever is reversed

@@ -251,6 +251,10 @@ class Return(Enum):
     COUNT = "COUNT"
     ALL = "ALL"
     PARTIAL = "PARTIAL"  # RFC 9394 §3.1
+    UPDATE = "UPDATE"
+    """Keep the client up to date about the results (RFC 5267 §4.3)."""
+    CONTEXT = "CONTEXT"
+    """The client will come back to the results (RFC 5267 §4.2): a hint, which nothing here depends on."""
     SAVE = "SAVE"
 
 
@@ -263,6 +267,12 @@ class Search(NamedTuple):
     """What ESEARCH refers to."""
     partial: tuple[int, int] | None = None
     """Which of the findings PARTIAL returns: places from 1 on, or from -1 back."""
+
+
+class CancelUpdate(NamedTuple):
+    """CANCELUPDATE (RFC 5267 §4.3.5)."""
+
+    tags: tuple[bytes, ...]
 
 
 class MultiSearch(NamedTuple):
@@ -352,7 +362,8 @@ Command: TypeAlias = (
     | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota | GetQuotaRoot
     | Append | AppendNext | CatenateText
     | CatenateUrl
-    | Close | Unselect | Expunge | Search | MultiSearch | Sort | Thread | Fetch | Store | Copy | Move | Idle
+    | Close | Unselect | Expunge | Search | MultiSearch | CancelUpdate | Sort | Thread | Fetch
+    | Store | Copy | Move | Idle
 )  # fmt: skip
 
 

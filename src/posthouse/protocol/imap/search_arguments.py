@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posthouse.protocol.imap.commands import Command, MultiSearch, Return, Search, Sort, Thread
+from posthouse.protocol.imap.commands import CancelUpdate, Command, MultiSearch, Return, Search, Sort, Thread
 from posthouse.protocol.imap.searching import Keys, SearchKey, uses_numbers_or_saved
 from posthouse.protocol.imap.sorting import parse_algorithm, parse_criteria
 from posthouse.protocol.imap.sources import Among, Source, parse_source
@@ -48,6 +48,14 @@ def _keys(parser: Parser) -> SearchKey:
     return Keys(parser, charset).all_of()
 
 
+def cancel_update(parser: Parser, uid: bool) -> Command:
+    tags: list[bytes] = []
+    while not tags or not parser.at_end():
+        parser.space()
+        tags.append(parser.string())
+    return CancelUpdate(tuple(tags))
+
+
 def sort(parser: Parser, uid: bool) -> Command:
     parser.space()
     returns, partial = _returns(parser)
@@ -91,7 +99,9 @@ def _returns(parser: Parser) -> tuple[frozenset[Return] | None, tuple[int, int] 
             partial = parser.partial_range()
         return Return[name]
 
-    options = frozenset(parser.listed(option)) or frozenset({Return.ALL})
+    options = frozenset(parser.listed(option))
+    if not options - {Return.UPDATE, Return.CONTEXT}:
+        options |= {Return.ALL}
     if options >= {Return.ALL, Return.PARTIAL}:
         raise SyntaxProblem("Either ALL or PARTIAL")  # RFC 9394 §3.1
     parser.space()
