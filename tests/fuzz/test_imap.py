@@ -33,7 +33,8 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"IN (mailboxes (a b) subtree INBOX personal)", b"IN (", b"selected-delayed", b"UIDONLY",
     b"RETURN (UPDATE CONTEXT)",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
-    b"SAVEDON", b"SAVEDATE", b"+lrs", b"-anyone", b"(MYRIGHTS)", b"AGJvYgBzZWNyZXQ=", b"PLAIN",
+    b"SAVEDON", b"SAVEDATE", b"+lrs", b"-anyone", b"(MYRIGHTS)", b"/private/x", b"(DEPTH 1 MAXSIZE 5)",
+    b"(/shared/x NIL)", b"(/private/y ~{3+}\r\na\0c)", b"(METADATA /shared/x)", b"AGJvYgBzZWNyZXQ=", b"PLAIN",
     b"LOGIN", b"=", b"*\r\n", b"DONE\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff",
 ]  # fmt: skip
 

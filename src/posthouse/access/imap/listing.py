@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap.mailboxes import status_line
+from posthouse.access.imap.metadata import Annotated, annotated
 from posthouse.access.imap.permissions import myrights_line
 from posthouse.access.imap.places import Foreign, foreign
 from posthouse.access.imap.state import User, completed
@@ -15,10 +16,12 @@ from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.store import mailboxes
 from posthouse.store.mailboxes import Listed, parents
+from posthouse.store.metadata import Where
 from posthouse.store.rights import EVERY
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
+    from posthouse.protocol.imap.metadata import Wanted
 
 
 async def list_mailboxes(user: User, command: commands.List) -> Result:
@@ -34,6 +37,10 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         shown = [other for name, other in others.items() if name in chosen]
         statuses = await user.read_much(lambda reader: _statuses(reader, user, shown))
     below = _with_chosen_below(listed, patterns, command.selection)
+    notes: dict[str, Annotated] = {}
+    if command.metadata is not None:
+        wanted, some = command.metadata, [entry for entry in listed if entry.name in chosen]
+        notes = await user.read_much(lambda reader: _notes(reader, user, some, others, wanted))
     lines = []
     for entry in listed:
         if entry.name not in chosen and entry.name not in below:
@@ -44,7 +51,27 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         if "MYRIGHTS" in command.wanted and entry.mailbox is not None:  # RFC 8440 §3
             held = others[entry.name].rights if entry.name in others else EVERY
             lines.append(myrights_line(user, entry.name, held))
-    return completed("LIST", untagged=b"".join(lines) + await user.news(expunges=True))
+        if entry.name in notes and entry.name in chosen:
+            lines.append(notes[entry.name].line)
+    longest = max((note.longest for note in notes.values()), default=0)
+    code = f"METADATA LONGENTRIES {longest}" if longest else ""
+    return completed("LIST", code, b"".join(lines) + await user.news(expunges=True))
+
+
+def _notes(
+    reader: Reader, user: User, entries: Iterable[Listed], others: dict[str, Foreign], wanted: Wanted
+) -> dict[str, Annotated]:
+    """The annotations of mailboxes that the user may know (RFC 9590 §3)."""
+    found: dict[str, Annotated] = {}
+    for entry in entries:
+        if entry.mailbox is None:
+            continue
+        other = others.get(entry.name)
+        if other is None or other.rights.intersection("rswip"):
+            whose = user.account if other is None else other.account
+            where = Where(whose, entry.mailbox.id, user.account)
+            found[entry.name] = annotated(reader, user, entry.name, where, entry.mailbox, wanted)
+    return found
 
 
 def names(reader: Reader, user: User) -> tuple[list[Listed], dict[str, Foreign]]:

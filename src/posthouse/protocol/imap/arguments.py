@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from posthouse.protocol.imap import metadata
 from posthouse.protocol.imap.commands import (
     Append,
     AppendNext,
@@ -19,6 +20,7 @@ from posthouse.protocol.imap.commands import (
     Enable,
     Expunge,
     Fetch,
+    GetMetadata,
     GetQuota,
     How,
     Id,
@@ -29,6 +31,7 @@ from posthouse.protocol.imap.commands import (
     Resync,
     Select,
     SetAcl,
+    SetMetadata,
     Status,
     Store,
 )
@@ -215,6 +218,7 @@ def listing(parser: Parser, uid: bool) -> Command:
         patterns = (parser.list_mailbox(),)
     wanted: list[str] = []
     status: tuple[str, ...] = ()
+    notes = None
     if parser.skip(b" "):
         extended = True
         if parser.word() != "RETURN":
@@ -222,17 +226,21 @@ def listing(parser: Parser, uid: bool) -> Command:
         parser.space()
 
         def option() -> None:
-            nonlocal status
+            nonlocal status, notes
             name = parser.word()
             if name == "STATUS":
                 parser.space()
                 status = _status_items(parser)
+            elif name == "METADATA":
+                parser.space()
+                notes = metadata.wanted(parser)
             elif name not in _RETURN_OPTIONS:
                 raise SyntaxProblem(f"Unknown return option {name}")
             wanted.append(name)
 
         parser.listed(option)
-    return List(reference, patterns, selection, frozenset(wanted) - {"STATUS"}, status, extended)
+    options = frozenset(wanted) - {"STATUS", "METADATA"}
+    return List(reference, patterns, selection, options, status, extended, notes)
 
 
 def lsub(parser: Parser, uid: bool) -> Command:
@@ -255,6 +263,24 @@ def _status_items(parser: Parser) -> tuple[str, ...]:
         if item not in STATUS_ITEMS:
             raise SyntaxProblem(f"Unknown STATUS item {item}")
     return items
+
+
+def get_metadata(parser: Parser, uid: bool) -> Command:
+    """Options stand before the mailbox (RFC 5464 §5), or behind it, where some programs write them."""
+    parser.space()
+    found = metadata.options(parser)
+    mailbox = parser.mailbox()
+    parser.space()
+    if found == metadata.Wanted(()):
+        return GetMetadata(mailbox, metadata.wanted(parser))
+    return GetMetadata(mailbox, found._replace(entries=metadata.entries(parser)))
+
+
+def set_metadata(parser: Parser, uid: bool) -> Command:
+    parser.space()
+    mailbox = parser.mailbox()
+    parser.space()
+    return SetMetadata(mailbox, metadata.values(parser))
 
 
 def set_acl(parser: Parser, uid: bool) -> Command:

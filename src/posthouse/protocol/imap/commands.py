@@ -10,6 +10,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.fetching import FetchItem, Item
+from posthouse.protocol.imap.metadata import Wanted
 from posthouse.protocol.imap.searching import SearchKey, numbered, seeks_modseq
 from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.sorting import Algorithm, Criterion
@@ -123,11 +124,13 @@ class List(NamedTuple):
     selection: frozenset[str] = frozenset()
     """Of SUBSCRIBED, SPECIAL-USE, REMOTE, RECURSIVEMATCH."""
     wanted: frozenset[str] = frozenset()
-    """Of SUBSCRIBED, CHILDREN, SPECIAL-USE."""
+    """Of SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS."""
     status: tuple[str, ...] = ()
     """Items of RETURN (STATUS (…)), RFC 5819."""
     extended: bool = False
     """Written in the syntax of RFC 5258."""
+    metadata: Wanted | None = None
+    """RETURN (METADATA …), RFC 9590."""
 
 
 class Lsub(NamedTuple):
@@ -138,6 +141,22 @@ class Lsub(NamedTuple):
 class Status(NamedTuple):
     mailbox: str
     items: tuple[str, ...]
+
+
+class GetMetadata(NamedTuple):
+    """GETMETADATA (RFC 5464 §4.2)."""
+
+    mailbox: str
+    """Empty: the server."""
+    wanted: Wanted
+
+
+class SetMetadata(NamedTuple):
+    """SETMETADATA (RFC 5464 §4.3)."""
+
+    mailbox: str
+    values: tuple[tuple[str, bytes | None], ...]
+    """None removes an entry."""
 
 
 class SetAcl(NamedTuple):
@@ -359,8 +378,8 @@ class Idle(NamedTuple):
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate | Compress
     | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status
-    | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota | GetQuotaRoot
-    | Append | AppendNext | CatenateText
+    | GetMetadata | SetMetadata | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota
+    | GetQuotaRoot | Append | AppendNext | CatenateText
     | CatenateUrl
     | Close | Unselect | Expunge | Search | MultiSearch | CancelUpdate | Sort | Thread | Fetch
     | Store | Copy | Move | Idle

@@ -137,14 +137,20 @@ class Parser:
         value = self._match(_QUOTED, "a string").group(1)
         return _ESCAPE.sub(rb"\1", value) if b"\\" in value else value
 
-    def _literal(self) -> bytes:
+    def nstring8(self) -> bytes | None:
+        """The same, or a literal8, in which NUL may be (RFC 3516 §5)."""
+        if self.skip(b"~"):
+            return self._literal(nul=True)
+        return self.nstring()
+
+    def _literal(self, *, nul: bool = False) -> bytes:
         found = self._match(_LITERAL, "a literal")
         start, length = found.end(), int(found.group(1))
         if start + length > len(self.data):
             raise SyntaxProblem("The literal is cut short")
         self.position = start + length
         value = self.data[start : self.position]
-        if b"\0" in value:
+        if b"\0" in value and not nul:
             raise SyntaxProblem("NUL is not allowed in a literal")  # RFC 3501 §9, CHAR8
         return value
 
