@@ -11,7 +11,7 @@ import pytest
 
 from posthouse.accounts.alias import Kind
 from posthouse.journey import record
-from posthouse.mail.ids import parse_id
+from posthouse.mail.ids import LetterIds, parse_id
 from tests.notifications import told
 from tests.servers import InProcess, ServeProcess
 
@@ -269,3 +269,25 @@ def test_the_id_in_the_reply_is_the_one_that_the_journey_is_found_by(tmp_path: P
             assert id in told_of.stdout, name
             assert "bob@north.test" in told_of.stdout
         assert server.run("journey", "0000000000000").returncode != 0
+
+
+@pytest.mark.parametrize("body", [b"small\r\n", LARGE_BODY], ids=["small", "large"])
+async def test_a_letter_whose_id_another_process_has_made_gets_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    async with InProcess(tmp_path) as world:
+        # Given that a clock was set back, and the id of the next letter is there already,
+        first = await world.send(SENDER, ["bob@north.test"])
+        real, again = LetterIds.new, [parse_id(first)] * 2
+        monkeypatch.setattr(LetterIds, "new", lambda ids: again.pop() if again else real(ids))
+        # when it comes, then it is accepted under another, in its trace field and in its journey.
+        second = await world.send(SENDER, ["alice@north.test"], CONTENT + body)
+        monkeypatch.undo()
+        assert second != first
+        (message,) = await world.mailbox("alice")
+        assert f"id {second}".encode() in message
+        assert first.encode() not in message
+        assert message.endswith(body)
+        journeys = await world.read(lambda reader: record.load(reader, parse_id(second)))
+        assert journeys
+        assert len(await world.mailbox("bob")) == 1

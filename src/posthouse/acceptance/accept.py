@@ -13,7 +13,9 @@ given at the start; a crash before them loses nothing, for everybody concerned a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.acceptance.bounces import Bounces, Origin
@@ -21,11 +23,11 @@ from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
 from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.db.blobs import is_abandoned
-from posthouse.db.errors import DatabaseAway, DatabaseError, reply_to
+from posthouse.db.errors import DatabaseAway, DatabaseError, UniqueViolation, reply_to
 from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
-from posthouse.mail.envelope import AccountId, Notify
+from posthouse.mail.envelope import AccountId, LetterId, Notify
 from posthouse.mail.ids import LetterIds, show
 from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
 from posthouse.observe import log, metrics
@@ -54,6 +56,8 @@ _RECIPIENTS = metrics.counters(
 Answer: TypeAlias = Reply | Sequence[Reply]
 """What the client is told at the end of data; LMTP: one reply for each recipient."""
 
+NAMES = 3
+"""Ids that a letter may get anew, where another process has made the same (a clock set back, above all)."""
 MANY = 50
 """Fates from which on a transaction is too long for the loop."""
 EXPANDED = Reply(250, "2.1.5", "Delivered to the members of the list")
@@ -153,7 +157,7 @@ class Acceptance:
             return self._accept_spooled(letter, content, plan)
         assert isinstance(content, MemoryContent)
         forms = forms_of(letter.header, structure_of(content)) if plan.accounts else None
-        return self._answered(letter, self._write(letter, plan, "", b"", forms))
+        return self._answered(letter, plan, partial(self._write, letter, blob="", digest=b"", forms=forms))
 
     async def _accept_spooled(self, letter: Letter, content: SpooledContent, plan: Plan) -> Answer:
         try:
@@ -164,11 +168,17 @@ class Acceptance:
             return self._refuse(letter, reply_to(error))
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
         forms = forms_of(letter.header, structure_of(content)) if plan.accounts else None
-        written = self._write(letter, plan, blob, content.digest, forms)
-        answer = await self._answered(letter, written)
+        written: list[asyncio.Future[Committed]] = []
+
+        def write(plan: Plan) -> asyncio.Future[Committed]:
+            written.append(self._write(letter, plan, blob, content.digest, forms))
+            return written[-1]
+
+        answer = await self._answered(letter, plan, write)
         # Only where it is certain that no row names it; what is left otherwise the collector finds.
-        if isinstance(written.exception(), Refused):
-            await self._blobs.delete(blob)
+        if isinstance(written[-1].exception(), Refused):
+            with contextlib.suppress(DatabaseError):
+                await self._blobs.delete(blob)
         return answer
 
     def _write(
@@ -181,12 +191,21 @@ class Acceptance:
             long=len(plan.fates) > MANY,
         )
 
-    def _answered(self, letter: Letter, written: asyncio.Future[Committed]) -> asyncio.Future[Answer]:
+    def _answered(
+        self, letter: Letter, plan: Plan, write: Callable[[Plan], asyncio.Future[Committed]]
+    ) -> asyncio.Future[Answer]:
         """The answer once the transaction is durable or has failed; then what must follow."""
         answer: asyncio.Future[Answer] = self._loop.create_future()
+        names_left = NAMES
 
         def finish(done: asyncio.Future[Committed]) -> None:
+            nonlocal names_left
             error = done.exception()
+            if type(error) is UniqueViolation and names_left:
+                names_left -= 1
+                _log.warning("an id was taken", letter=show(letter.id))
+                write(_renamed(letter, plan, LetterId(self._ids.new()))).add_done_callback(finish)
+                return
             reply = done.result().answer if error is None else _answer_to(error)
             if not answer.done():
                 answer.set_result(reply)
@@ -196,7 +215,7 @@ class Acceptance:
             else:
                 self._fail(letter, reply, error)
 
-        written.add_done_callback(finish)
+        write(plan).add_done_callback(finish)
         return answer
 
     def _transaction(
@@ -295,6 +314,18 @@ class Acceptance:
             self._take(committed.fresh)
         if committed.waiting:
             self._wake()
+
+
+def _renamed(letter: Letter, plan: Plan, id: LetterId) -> Plan:
+    """The plan for a letter that gets another id, which stands in its trace fields too."""
+    old, new = show(letter.id).encode(), show(id).encode()
+    letter.trace = letter.trace.replace(old, new)
+    letter.id = id
+    fates = [
+        fate._replace(prefix=fate.prefix.replace(old, new)) if isinstance(fate, Store) else fate
+        for fate in plan.fates
+    ]
+    return plan._replace(fates=tuple(fates))
 
 
 def _refusal(letter: Letter, plan: Plan) -> Answer | None:

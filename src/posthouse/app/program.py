@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from posthouse.app.worker import Worker, certificate, with_fixed_parts_of
 from posthouse.config import Config, ConfigError, load
 from posthouse.config.load import Problem
 from posthouse.db import migrate
-from posthouse.mail.ids import SLOTS
 from posthouse.net import supervisor
 from posthouse.net.sockets import ListenerSpec
 from posthouse.net.supervisor import WorkerContext
@@ -37,15 +35,13 @@ SUBMISSION_MODE = 0o666
 def serve(config: Config, path: Path) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. `path` is the file that SIGHUP reads again."""
     log.configure(config.log.level, config.log.format)
-    # Workers of one host never make the same id; those of several hosts hardly ever.
-    first_slot = random.SystemRandom().randrange(SLOTS)
 
     def work(context: WorkerContext) -> None:
         metrics.take_row(context.index + 1)
         # What the database does in its thread and what sessions do in the loop take turns quickly.
         sys.setswitchinterval(0.0005)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(_as_of_now(config, path), path, context, first_slot + context.index))
+            runner.run(_serve(_as_of_now(config, path), path, context))
 
     return supervisor.run(config, list(_listener_specs(config, path)), work, lambda: _prepare(config))
 
@@ -85,9 +81,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(config: Config, path: Path, context: WorkerContext, slot: int) -> None:
+async def _serve(config: Config, path: Path, context: WorkerContext) -> None:
     stopped = asyncio.Event()
-    worker = Worker(config, context.sockets, slot=slot, count=context.count)
+    worker = Worker(config, context.sockets, count=context.count)
     worker.road.database.on_fatal = _end_worker
 
     def reload() -> None:

@@ -5,6 +5,7 @@ Everything that sessions share is an attribute; who needs what stands here and n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.accounts.quota import Quota
 from posthouse.config import Config
-from posthouse.db import open_announcements, open_database
+from posthouse.db import DatabaseError, open_announcements, open_database
 from posthouse.db.blobs import discard, open_blobs
 from posthouse.db.limits import Limits
+from posthouse.db.slots import Slot
 from posthouse.journey.refusals import Refusals
 from posthouse.machine import MachineClock, MachineRandom
 from posthouse.mail.ids import SLOTS, LetterIds
@@ -51,15 +53,13 @@ if TYPE_CHECKING:
 class Road:
     """One worker's share of the road. Make it within a running loop; `close` it.
 
-    `slot` makes its ids different from those of the other processes of this host; `count` is the number
-    of workers that share the limits.
+    `count` is the number of workers that share the limits. Before the first letter, `slot` must be kept.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        slot: int | None = None,
         count: int = 1,
         clock: Clock | None = None,
         chance: Random | None = None,
@@ -69,11 +69,11 @@ class Road:
         self.clock: Clock = clock or MachineClock()
         self.chance: Random = chance or MachineRandom()
         self.resolver: Resolver = resolver or _resolver(config, self.clock)
-        slot = int.from_bytes(self.chance.token(2)) if slot is None else slot
-        self.ids = LetterIds(slot % SLOTS, lambda: int(self.clock.now() * 1000))
+        self.ids = LetterIds(0, lambda: int(self.clock.now() * 1000))
         data = config.data_directory
         limits = database_limits(config)
         self.database = open_database(config.database.url, data, limits)
+        self.slot = Slot(self.database, SLOTS, self.ids.move)
         self.blobs = open_blobs(config.database.blobs, data, config.database.blobs_timeout)
         announced = config.database.notify == "auto"
         announcements = open_announcements(config.database.url, limits) if announced else None
@@ -216,6 +216,8 @@ class Road:
         await self.notifier.close()
         if self.fulltext is not None:
             await self.fulltext.close()
+        with contextlib.suppress(DatabaseError):
+            await self.slot.give_up()
         await self.database.close()
         await self.blobs.close()
 

@@ -13,7 +13,7 @@ from posthouse.admin import housekeeping
 from posthouse.app.doors import Doors
 from posthouse.app.road import Road
 from posthouse.config import Config
-from posthouse.db import DatabaseError
+from posthouse.db import DatabaseError, slots
 from posthouse.net.listener import drain
 from posthouse.net.supervisor import DRAIN_TIME
 from posthouse.net.tls import CertificateFiles, ServerTls, self_signed
@@ -44,13 +44,12 @@ class Worker:
         config: Config,
         sockets: Mapping[str, Sequence[socket.socket]],
         *,
-        slot: int | None = None,
         count: int = 1,
         clock: Clock | None = None,
         chance: Random | None = None,
         resolver: Resolver | None = None,
     ) -> None:
-        self.road = Road(config, slot=slot, count=count, clock=clock, chance=chance, resolver=resolver)
+        self.road = Road(config, count=count, clock=clock, chance=chance, resolver=resolver)
         self._certificate = certificate(config)
         self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
         self._doors = Doors(self.road, self._tls, sockets, count)
@@ -60,7 +59,8 @@ class Worker:
         self.road.database.hold = lambda: self._doors.mid_letter.count
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve. Raises DatabaseError."""
+        await self.road.slot.keep()
         self.road.notifier.start()
         for listener in self._doors.listeners:
             await listener.start()
@@ -104,14 +104,25 @@ class Worker:
                 "some of the new configuration takes a restart", keys=", ".join(_differing(config, fixed))
             )
 
+    async def _keep_slot(self) -> bool:
+        try:
+            await self.road.slot.keep()
+        except DatabaseError as error:
+            _log.warning("the lease of ids has to wait", reason=str(error))
+            return False
+        return True
+
     async def _keep_house(self) -> None:
         """What each worker does for itself, and what only one does for all."""
         road = self.road
         last = thorough = -inf
+        kept = time.monotonic()
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             road.refusals.flush()
             now = time.monotonic()
+            if now - kept >= slots.RENEW_SECONDS and await self._keep_slot():
+                kept = now
             if now - last < housekeeping.SECONDS:
                 continue
             last = now

@@ -37,6 +37,11 @@ class LetterIds:
         self._clock_ms = clock_ms
         self._last = 0
 
+    def move(self, slot: int) -> None:
+        """Make ids of another slot from now on."""
+        self._slot = slot << 12
+        self._last |= 0xFFF  # the millisecond of the last one is over
+
     def new(self) -> int:
         """An id greater than all that this maker gave before."""
         first = (self._clock_ms() - EPOCH_MS) << 22 | self._slot

@@ -27,21 +27,20 @@ from posthouse.pocket.server import SERVICES
 def serve(config: Config, clock_path: Path) -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
     log.configure(config.log.level, config.log.format)
-    slot = int.from_bytes(os.urandom(2))
 
     def work(context: WorkerContext) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_work(config, clock_path, context, slot + context.index))
+            runner.run(_work(config, clock_path, context))
 
     specs = [ListenerSpec(name, getattr(config.listen, name)) for name in SERVICES]
     return supervisor.run(config, specs, work, lambda: migrate(config.database.url, config.data_directory))
 
 
-async def _work(config: Config, clock_path: Path, context: WorkerContext, slot: int) -> None:
+async def _work(config: Config, clock_path: Path, context: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     clock = FollowedClock(clock_path)
-    worker = Worker(config, context.sockets, slot=slot, count=context.count, clock=clock)
+    worker = Worker(config, context.sockets, count=context.count, clock=clock)
     worker.road.database.on_fatal = lambda error: os._exit(os.EX_IOERR)
     clock.on_change(worker.road.runner.wake)
     clock.watch(loop)

@@ -60,3 +60,12 @@ def test_what_is_no_id_is_refused(text: str) -> None:
 def test_a_slot_out_of_range_is_refused(slot: int) -> None:
     with pytest.raises(ValueError):
         LetterIds(slot, lambda: 0)
+
+
+def test_ids_of_another_slot_go_on_growing() -> None:
+    ids = LetterIds(7, lambda: EPOCH_MS + 1)
+    before = [ids.new() for _ in range(5)]
+    ids.move(3)
+    after = [ids.new() for _ in range(5)]
+    assert before + after == sorted({*before, *after})
+    assert {id >> 12 & 1023 for id in after} == {3}
