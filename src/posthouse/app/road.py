@@ -69,10 +69,12 @@ class Road:
         self.clock: Clock = clock or MachineClock()
         self.chance: Random = chance or MachineRandom()
         self.resolver: Resolver = resolver or _resolver(config, self.clock)
-        self.ids = LetterIds(0, lambda: int(self.clock.now() * 1000))
+        self.ids = LetterIds(
+            int.from_bytes(self.chance.token(2)) % SLOTS, lambda: int(self.clock.now() * 1000)
+        )
         data = config.data_directory
         limits = database_limits(config)
-        self.database = open_database(config.database.url, data, limits)
+        self.database = open_database(config.database.url, data, limits, prepared=True)
         self.slot = Slot(self.database, SLOTS, self.ids.move)
         self.blobs = open_blobs(config.database.blobs, data, config.database.blobs_timeout)
         announced = config.database.notify == "auto"

@@ -56,11 +56,12 @@ class Worker:
         self._metrics_sockets = sockets.get("metrics", ())
         self._indexer = self.road.indexer()
         self._housekeeping: asyncio.Task[None] | None = None
+        self._slot_kept = -inf
         self.road.database.hold = lambda: self._doors.mid_letter.count
 
     async def start(self) -> None:
-        """Begin to serve. Raises DatabaseError."""
-        await self.road.slot.keep()
+        """Begin to serve. While the database is away, everybody is told to come back."""
+        await self._keep_slot()
         self.road.notifier.start()
         for listener in self._doors.listeners:
             await listener.start()
@@ -104,25 +105,24 @@ class Worker:
                 "some of the new configuration takes a restart", keys=", ".join(_differing(config, fixed))
             )
 
-    async def _keep_slot(self) -> bool:
+    async def _keep_slot(self) -> None:
+        asked = time.monotonic()
         try:
             await self.road.slot.keep()
+            self._slot_kept = asked
         except DatabaseError as error:
             _log.warning("the lease of ids has to wait", reason=str(error))
-            return False
-        return True
 
     async def _keep_house(self) -> None:
         """What each worker does for itself, and what only one does for all."""
         road = self.road
         last = thorough = -inf
-        kept = time.monotonic()
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             road.refusals.flush()
             now = time.monotonic()
-            if now - kept >= slots.RENEW_SECONDS and await self._keep_slot():
-                kept = now
+            if now - self._slot_kept >= slots.RENEW_SECONDS:
+                await self._keep_slot()
             if now - last < housekeeping.SECONDS:
                 continue
             last = now

@@ -88,7 +88,10 @@ class Database(Table):
         "else they look once a second",
     )
     reader_connections: Number = Field(
-        4, ge=1, le=64, description="PostgreSQL: connections for reading, of each worker; it has two more"
+        4,
+        ge=1,
+        le=64,
+        description="PostgreSQL: connections for reading, of each worker; it has up to four more",
     )
     connect_timeout: Duration = Field(
         5.0, ge=2, description="PostgreSQL: wait for a connection, to each host that the URL names"

@@ -35,6 +35,10 @@ class UniqueViolation(DatabaseError):
     """A row with this key exists already."""
 
 
+class UndefinedTable(DatabaseError):
+    """There is no such table: the database is new."""
+
+
 def reason_is_space(number: int | None) -> bool:
     """Whether an errno says that there is no room on the disk."""
     return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

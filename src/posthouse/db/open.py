@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from posthouse.db import dialect
 from posthouse.db.connection import Session, connect
-from posthouse.db.errors import DatabaseError
+from posthouse.db.errors import DatabaseAway, DatabaseError
 from posthouse.db.interface import Database
 from posthouse.db.limits import USUAL, Capacity, Limits
 from posthouse.db.lockfile import LockFile
@@ -52,14 +52,14 @@ def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def migrate(url: str, directory: Path, *, for_transfer: bool = False) -> list[str]:
+def migrate(url: str, directory: Path, limits: Limits = USUAL, *, for_transfer: bool = False) -> list[str]:
     """Bring the schema up to date, whoever else tries at the same time; the names of the migrations applied.
 
     A database newer than this program is refused; and one whose mail has moved, or is not there yet, unless
     it is opened `for_transfer`.
     """
     if url.startswith(POSTGRESQL):
-        applied: list[str] = postgres_module().migrate(url, for_transfer=for_transfer)
+        applied: list[str] = postgres_module().migrate(url, limits, for_transfer=for_transfer)
         return applied
     path = database_path(url, directory)
     lock = LockFile(lock_path(path))
@@ -95,9 +95,16 @@ def _apply(session: Session) -> list[str]:
     return applied
 
 
-def open_database(url: str, directory: Path, limits: Limits = USUAL) -> Database:
-    """The database, migrated, bound to the running loop. To be called after fork; ends with `close()`."""
-    migrate(url, directory)
+def open_database(url: str, directory: Path, limits: Limits = USUAL, *, prepared: bool = False) -> Database:
+    """The database, migrated, bound to the running loop. To be called after fork; ends with `close()`.
+
+    `prepared`: whoever started us has migrated it, so that it may be away at the moment.
+    """
+    try:
+        migrate(url, directory, limits)
+    except DatabaseAway:
+        if not prepared:
+            raise
     if url.startswith(POSTGRESQL):
         database: Database = postgres_module().PostgresDatabase(url, limits)
         return database

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Final, TypeVar
 
 from posthouse.db import dialect, generations
-from posthouse.db.errors import DatabaseAway, DatabaseError, UniqueViolation
+from posthouse.db.errors import DatabaseAway, DatabaseError, UndefinedTable, UniqueViolation
 from posthouse.db.grouped import GroupedDatabase
 from posthouse.db.interface import Reader
 from posthouse.db.limits import USUAL, Capacity, Limits
@@ -93,7 +94,7 @@ class PostgresDatabase(GroupedDatabase):
         self._group.after_commit = self._committed
         self._readers = Readers(self._loop, lambda: PostgresReading(url, limits, reach), limits.readers)
         self._generations: dict[str, int] = {}
-        self._polled = 0.0
+        self._polled = -inf
         self._poll_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._learn(PostgresReading(url, limits, reach))
@@ -117,9 +118,11 @@ class PostgresDatabase(GroupedDatabase):
         asked = monotonic()
         try:
             self._generations = reading.look(_read_generations)
+            self._polled = asked
+        except DatabaseAway:
+            return  # what was read an hour ago would be no better
         finally:
             reading.close()
-        self._polled = asked
 
     def _poll(self) -> None:
         asked = monotonic()
@@ -195,12 +198,33 @@ _NOT_FIRST: Final = 10
 """How often making the first table may collide with others who make it."""
 
 
-def migrate(url: str, *, for_transfer: bool = False) -> list[str]:
+def migrate(url: str, limits: Limits = USUAL, *, for_transfer: bool = False) -> list[str]:
     """Bring the schema up to date; the names of the migrations applied. See `db.open.migrate`.
 
     Whoever holds the lock on the table of migrations does it, the others wait and find it done.
     """
-    session = PostgresSession(url, Limits(statement_timeout=MIGRATION_SECONDS))
+    session = PostgresSession(url, limits)
+    try:
+        session.open()
+        applied = [] if _is_migrated(session) else _migrate(url, limits)
+        if not for_transfer:
+            session.forgive()
+            require_mail(session)
+        return applied
+    finally:
+        session.close()
+
+
+def _is_migrated(session: PostgresSession) -> bool:
+    """Whether there is nothing to do, as there mostly is."""
+    try:
+        return not pending(session.all("SELECT number FROM schema_migration"))
+    except UndefinedTable:
+        return False
+
+
+def _migrate(url: str, limits: Limits) -> list[str]:
+    session = PostgresSession(url, limits._replace(statement_timeout=MIGRATION_SECONDS))
     try:
         session.open()
         _make_table(session)
@@ -215,8 +239,6 @@ def migrate(url: str, *, for_transfer: bool = False) -> list[str]:
         ]
         session.run("COMMIT")
         session.settle()
-        if not for_transfer:
-            require_mail(session)
         return applied
     finally:
         session.close()

@@ -24,7 +24,7 @@ from psycopg.adapt import AdaptersMap, Buffer, Transformer
 from psycopg.types.numeric import NumericBinaryLoader
 
 from posthouse.db import dialect
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UndefinedTable, UniqueViolation
 from posthouse.db.interface import Parameters, Row
 from posthouse.db.limits import USUAL, Limits
 from posthouse.db.postgres_conninfo import Reach, conninfo
@@ -122,16 +122,25 @@ class _Answer:
         self.result: Any = None
 
 
+class _Opened(psycopg.Connection[Any]):
+    """A connection as psycopg makes it: `pq.PGconn.connect` would keep all other threads from running."""
+
+    def __del__(self, __warn: Any = None) -> None:
+        """Whoever lets go of a session lets go of its connection; psycopg would warn of that."""
+
+
 class PostgresSession:
     """Statements on one connection: a `Tx` for the writer, a `Reader` for the others."""
 
     def __init__(self, url: str, limits: Limits = USUAL, reach: Reach | None = None) -> None:
         """Does not connect yet. `reach` is what the connections of a process share."""
-        self._conninfo = conninfo(url, limits).encode()
+        self._conninfo = conninfo(url, limits)
         self._limits = limits
         self._patience = 0.0
         self._reach = reach or Reach()
+        self._opened: _Opened | None = None
         self._connection: Any = None
+        """Its protocol, which is spoken directly."""
         self._poll = select.poll()
         self._names: dict[str, bytes] = {}
         self._numbers = count()
@@ -162,11 +171,11 @@ class PostgresSession:
             raise DatabaseAway(str(error)) from error
 
     def _connect(self) -> None:
-        connection = pq.PGconn.connect(self._conninfo)
-        if connection.status != pq.ConnStatus.OK:
-            text = connection.get_error_message()
-            connection.finish()
-            raise DatabaseAway(" ".join(text.split()))
+        try:
+            self._opened = _Opened.connect(self._conninfo, autocommit=True)
+        except psycopg.Error as error:
+            raise DatabaseAway(" ".join(str(error).split())) from error
+        connection = self._opened.pgconn
         connection.nonblocking = 1
         connection.enter_pipeline_mode()
         self._connection = connection
@@ -181,12 +190,13 @@ class PostgresSession:
 
     def close(self) -> None:
         """Let go of the connection; the server undoes what was not committed."""
-        connection, self._connection = self._connection, None
+        self._connection = None
+        opened, self._opened = self._opened, None
         self._names.clear()
         self._answers.clear()
         self._clock = self._offset = None
-        if connection is not None:
-            connection.finish()
+        if opened is not None:
+            opened.close()
 
     def forgive(self) -> None:
         """A new transaction begins, or a savepoint has undone the failed part."""
@@ -393,6 +403,8 @@ class PostgresSession:
         """An SQLSTATE and its message in our words."""
         if state == "23505":
             return UniqueViolation(text)
+        if state == "42P01":
+            return UndefinedTable(text)
         if state == "53100":
             return DiskFull(text)
         if state in _CONFLICTS:

@@ -246,7 +246,8 @@ def open_fulltext(url: str, directory: Path, limits: Limits = USUAL) -> FullText
     if url.startswith(POSTGRESQL):
         from posthouse.store.fulltext_postgres import Postgres
 
-        return FullText(open_database(url, directory, limits._replace(readers=1)), Postgres())
+        database = open_database(url, directory, limits._replace(readers=1), prepared=True)
+        return FullText(database, Postgres())
     from posthouse.store.fulltext_sqlite import Sqlite, open_file
 
     return FullText(open_file(url, directory), Sqlite())

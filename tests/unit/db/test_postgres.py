@@ -328,7 +328,7 @@ class Unheard:
             if arrives:
                 settle()
             self.left = session._connection
-            session._connection = None
+            session._connection = session._opened = None
             raise session._lost("connection reset by peer")
 
         monkeypatch.setattr(session, "run", watch)

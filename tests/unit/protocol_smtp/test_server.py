@@ -227,3 +227,17 @@ def test_an_accepted_letter_forgives_errors() -> None:
     output = say(desk, b"EHLO c.example\r\n" + (b"XYZZY\r\n" * 3 + letter) * 5)
     assert output.count(queued_as("id")[2][:12]) == 5
     assert not desk.session.closing
+
+
+@pytest.mark.parametrize(
+    ("reply", "closes"),
+    [(Reply(451, "4.3.0", "Storage is out of reach"), False), (Reply(450, "4.2.0", "Not now"), True)],
+)
+def test_trouble_of_ours_is_no_error_of_the_client(desk: smtp.Desk, reply: Reply, closes: bool) -> None:
+    session = desk.session
+    for _ in range(150):
+        session.receive(b"MAIL FROM:<>\r\n")
+        if session.next_event() is None:
+            break
+        session.answer(reply)
+    assert session.closing is closes

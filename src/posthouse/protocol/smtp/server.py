@@ -275,8 +275,8 @@ class ServerSession:
             self.closing = True
 
     def _refuse(self, reply: Reply) -> None:
-        """Say no, and count it."""
-        self._errors += 1
+        """Say no, and count it, unless the trouble is ours (RFC 3463 §3.4: 4.3.x)."""
+        self._errors += not reply.enhanced.startswith("4.3.")
         self._say(TOO_MANY_ERRORS if self._errors > self._limits.errors else reply)
 
     def _settle(self, reply: Reply) -> bool:
@@ -616,7 +616,7 @@ class ServerSession:
             self._errors = 0
             self._idle_commands = 0
         else:
-            self._errors += 1
+            self._errors += not replies[0].enhanced.startswith("4.3.")
         self._end_transaction()
 
 
