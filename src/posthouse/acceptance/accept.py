@@ -23,7 +23,7 @@ from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
 from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.db.blobs import is_abandoned
-from posthouse.db.errors import DatabaseAway, DatabaseError, UniqueViolation, reply_to
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation, reply_to
 from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
@@ -175,8 +175,8 @@ class Acceptance:
             return written[-1]
 
         answer = await self._answered(letter, plan, write)
-        # Only where it is certain that no row names it; what is left otherwise the collector finds.
-        if isinstance(written[-1].exception(), Refused):
+        # Only where it is certain that no row names it; the collector finds what is left otherwise.
+        if isinstance(written[-1].exception(), Refused | DiskFull):
             with contextlib.suppress(DatabaseError):
                 await self._blobs.delete(blob)
         return answer
