@@ -20,7 +20,7 @@ import hashlib
 import hmac
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from posthouse.accounts import account as accounts
 from posthouse.accounts import credential as credentials
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from posthouse.mail.envelope import AccountId
     from posthouse.ports import Clock
     from posthouse.protocol.sasl import Keys, Proof
+
+T = TypeVar("T")
 
 REMEMBER = 300.0
 """Seconds for which the outcome of hashing is remembered."""
@@ -119,10 +121,8 @@ class Authenticator:
         name, prepared = _prepared(login, password)
         throttled = not self._exempt(client)
         now = self._clock.now()
-        try:
-            found = await self._database.read(lambda reader: _read(reader, name), point=True)
-        except DatabaseError as problem:
-            _log.warning("login not checked", reason=str(problem))
+        found = await self._look(lambda reader: _read(reader, name))
+        if found is None:
             return AUTH_TEMPORARY
         known = self._recall(name, found, prepared, now)
         if known is None:
@@ -149,17 +149,15 @@ class Authenticator:
         name, _ = _prepared(login, "")
         if not self._exempt(client) and self._throttle.wait(client, name, self._clock.now()) > 0:
             return TOO_MANY_FAILURES
-        try:
-            found = await self._database.read(lambda reader: _read(reader, name), point=True)
-            for credential in found.credentials:
-                kept = scram.stored(credential, mechanism)
-                if kept is not None and credential.label == credentials.PASSWORD:
-                    return kept.keys(credential.version)
-            secret = await self._database.read(scram.read_secret, point=True)
-            if secret is None:
-                secret = await self._database.write([], scram.make_secret)
-        except DatabaseError as problem:
-            _log.warning("login not checked", reason=str(problem))
+        found = await self._look(lambda reader: _read(reader, name))
+        if found is None:
+            return AUTH_TEMPORARY
+        for credential in found.credentials:
+            kept = scram.stored(credential, mechanism)
+            if kept is not None and credential.label == credentials.PASSWORD:
+                return kept.keys(credential.version)
+        secret = await self._shared_secret()
+        if secret is None:
             return AUTH_TEMPORARY
         if found.account is not None:
             _log.info("no keys for this mechanism; a new password, or a login with PLAIN, makes them",
@@ -171,10 +169,8 @@ class Authenticator:
         name, _ = _prepared(login, "")
         throttled = not self._exempt(client)
         now = self._clock.now()
-        try:
-            found = await self._database.read(lambda reader: _read(reader, name), point=True)
-        except DatabaseError as problem:
-            _log.warning("login not checked", reason=str(problem))
+        found = await self._look(lambda reader: _read(reader, name))
+        if found is None:
             return AUTH_TEMPORARY
         current = (credential.version for credential in found.credentials
                    if credential.label == credentials.PASSWORD)  # fmt: skip
@@ -186,6 +182,23 @@ class Authenticator:
         answer = _outcome(right, found.account)
         _LOGINS["let in" if isinstance(answer, Authenticated) else "refused"].add()
         return answer
+
+    async def _look(self, look: Callable[[Reader], T]) -> T | None:
+        """What is found; None while the database is away."""
+        try:
+            return await self._database.read(look, point=True)
+        except DatabaseError as problem:
+            _log.warning("login not checked", reason=str(problem))
+            return None
+
+    async def _shared_secret(self) -> bytes | None:
+        """What made-up salts come from; None while the database is away."""
+        try:
+            known = await self._database.read(scram.read_secret, point=True)
+            return known or await self._database.write([], scram.make_secret)
+        except DatabaseError as problem:
+            _log.warning("login not checked", reason=str(problem))
+            return None
 
     def close(self) -> None:
         """Let the hashing thread end once it has nothing to do."""
