@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from posthouse.protocol import sasl
 
 if TYPE_CHECKING:
+    from posthouse.access.imap.facts import Knowledge
     from posthouse.accounts.authentication import Authenticated
     from posthouse.db import Database
     from posthouse.db.blobs import Blobs
@@ -41,6 +42,7 @@ class Services:
     contents: Contents
     notifier: Notifier
     snapshots: Snapshots
+    knowledge: Knowledge
     authenticate: Authenticate
     clock: Clock
     new_id: Callable[[], int]

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from posthouse.access.imap.facts import Knowledge
 from posthouse.access.imap.session import imap_session
 from posthouse.access.pop3.session import pop3_session
 from posthouse.access.services import Services
@@ -52,6 +53,7 @@ class Doors:
         self.mid_letter = MidLetter()
         self._limits = ConnectionLimits()
         self._snapshots = Snapshots(road.database)
+        self._knowledge = Knowledge()
         self._smtp: dict[str, Service] = {}
         self._names = [name for name in sockets if name in SERVED]
         self.configure()
@@ -72,6 +74,7 @@ class Doors:
             contents=road.contents,
             notifier=road.notifier,
             snapshots=self._snapshots,
+            knowledge=self._knowledge,
             authenticate=road.authenticator.authenticate,
             authenticator=road.authenticator,
             mechanisms=config.accounts.auth_mechanisms,

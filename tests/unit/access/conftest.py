@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import pytest
 
+from posthouse.access.imap.facts import Knowledge
 from posthouse.access.imap.session import imap_session
 from posthouse.access.pop3.session import pop3_session
 from posthouse.access.services import Services
@@ -141,6 +142,7 @@ async def serving(directory: Path, database_url: str) -> AsyncIterator[Server]:
         contents=content.Contents(in_queue, lambda tx, names: None),
         notifier=notifier,
         snapshots=Snapshots(database),
+        knowledge=Knowledge(),
         authenticate=authenticate,
         clock=Clock(),
         new_id=lambda: next(ids),

@@ -1,24 +1,25 @@
 """SEARCH (RFC 3501 §6.4.4): the tree of keys evaluated over the view and, where need be, the store.
 
-Keys that the view can answer (flags, numbers, sizes) narrow the messages first; what remains is read in
-batches, the least that the other keys need: internal dates, headers, or whole messages. Of messages that are
-in the full-text index most need not be read at all (`lookup`). Large messages are read piece by piece, and
-others have their turn between messages: decoding holds the interpreter, in whatever thread it is done.
+Keys that the view can answer (flags, numbers, sizes) narrow the messages first, and then those that are
+decided by facts kept in memory (dates, the usual header fields); what remains is read in batches, the least
+that the other keys need: internal dates, headers, or whole messages. Of messages that are in the full-text
+index most need not be read at all (`lookup`). Large messages are read piece by piece, and others have their
+turn between messages: decoding holds the interpreter, in whatever thread it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from email.utils import parsedate
 from enum import IntEnum
+from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.imap import flags, results
+from posthouse.access.imap import flags, headers, masks, results
 from posthouse.access.imap.contexts import Choose
+from posthouse.access.imap.facts import Facts
+from posthouse.access.imap.headers import compare, day_of, sent_day
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
@@ -29,7 +30,7 @@ from posthouse.mail.mime import scan
 from posthouse.mail.text import body_text, header_text, read_body_text, surely_lacks
 from posthouse.protocol.imap import commands, searching
 from posthouse.protocol.imap.commands import Return
-from posthouse.protocol.imap.searching import Day, SearchKey
+from posthouse.protocol.imap.searching import SearchKey
 from posthouse.protocol.imap.sequence import SAVED, SequenceSet
 from posthouse.protocol.imap.server import Result
 from posthouse.store import read
@@ -64,6 +65,8 @@ _COLUMNS: dict[Need, tuple[Column, ...]] = {
         Column.SAVED,
     ),
 }
+_FEW = 100
+"""Messages up to which it is less to read them than to make the facts of a mailbox."""
 _BATCH = {Need.DATE: 2000, Need.HEAD: 200, Need.BODY: 50}
 
 
@@ -185,47 +188,118 @@ class Search:
         self._saved = saved
         self._tests: dict[int, Callable[[Subject], bool]] = {}
         self._threads: dict[str, frozenset[int]] = {}
+        self._facts: dict[str, Facts] = {}
 
     async def run(self, key: SearchKey) -> list[int]:
         """Indexes of the messages for which `key` holds, ascending."""
         await self._prepare(key)
-        selected = self._selected
-        answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
-        if answered is None:
-            return await self._those_of(range(len(selected.view)), key)
-        known = await self._those_of(answered.known, answered.key)
-        return sorted(known + await self._those_of(answered.unknown, key))
+        selected, count = self._selected, len(self._selected.view)
+        if not self._in_memory(key):
+            answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
+            if answered is not None:
+                known = await self._those_of(masks.of_indexes(answered.known, count), answered.key)
+                return sorted(known + await self._those_of(masks.of_indexes(answered.unknown, count), key))
+        return await self._those_of(masks.every(count), key)
 
     async def among(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
         """Those of a few messages for which `key` holds, ascending."""
         await self._prepare(key)
-        return await self._those_of(indexes, key)
+        return await self._those_of(masks.of_indexes(indexes, len(self._selected.view)), key)
 
     async def _prepare(self, key: SearchKey) -> None:
         for id in searching.thread_ids(key):
             await know_threads(self._user, self._selected.account)
             self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
 
-    async def _those_of(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
-        """Those of `indexes` for which `key` holds, ascending."""
+    def _in_memory(self, key: SearchKey) -> bool:
+        """Whether what decides a key is at hand."""
+        knowledge = self._user.services.knowledge
+        return all(
+            need(leaf) is Need.VIEW
+            or ((family := headers.family_of(leaf)) is not None and knowledge.has(self._selected, family))
+            for leaf in searching.leaves(key)
+        )
+
+    async def _those_of(self, found: bytes, key: SearchKey) -> list[int]:
+        """Indexes of those of the messages `found`, a mask, for which `key` holds, ascending."""
         keys = key.keys if isinstance(key, searching.And) else (key,)
-        emails = self._selected.view.emails
         for part in keys:
-            if isinstance(part, searching.Among):
-                hits = part.emails
-                indexes = [index for index in indexes if emails[index] in hits]
-        keys = tuple(part for part in keys if not isinstance(part, searching.Among))
-        for wanted, parts in groupby(sorted(keys, key=need), key=need):
+            if need(part) is Need.VIEW:
+                found = masks.both(found, self._mask(part))
+        rest = [part for part in keys if need(part) is not Need.VIEW]
+        await self._learn(rest, found.count(1))
+        for part in [part for part in rest if self._decided(part)]:
+            found = masks.both(found, self._mask(part))
+            rest.remove(part)
+        indexes: Sequence[int] = masks.indexes(found)
+        for wanted, parts in groupby(sorted(rest, key=need), key=need):
             if not indexes:
                 break
             indexes = await self._narrow(indexes, searching.And(tuple(parts)), wanted)
         return list(indexes)
 
+    async def _learn(self, keys: list[SearchKey], candidates: int) -> None:
+        """Have the facts ready by which keys are decided, where that is less than to read the candidates."""
+        knowledge, selected = self._user.services.knowledge, self._selected
+        for family in {headers.family_of(leaf) for key in keys for leaf in searching.leaves(key)}:
+            if family is not None and (candidates > _FEW or knowledge.has(selected, family)):
+                self._facts[family.name] = await knowledge.of(self._user, selected, family)
+
+    def _decided(self, key: SearchKey) -> bool:
+        """Whether the view and the facts at hand decide a key."""
+        return all(
+            need(leaf) is Need.VIEW
+            or ((family := headers.family_of(leaf)) is not None and family.name in self._facts)
+            for leaf in searching.leaves(key)
+        )
+
+    def _mask(self, key: SearchKey) -> bytes:
+        """Where a key holds that is decided."""
+        count = len(self._selected.view)
+        match key:
+            case searching.And(keys):
+                return reduce(masks.both, map(self._mask, keys), masks.every(count))
+            case searching.Or(one, other):
+                return masks.either(self._mask(one), self._mask(other))
+            case searching.Not(inner):
+                return masks.inverse(self._mask(inner))
+        family = headers.family_of(key)
+        if family is not None:
+            return headers.mask(key, self._facts[family.name], self._user.services.clock.now())
+        return self._mask_by_view(key, count)
+
+    def _mask_by_view(self, key: SearchKey, count: int) -> bytes:
+        selected, view = self._selected, self._selected.view
+        match key:
+            case searching.All():
+                return masks.every(count)
+            case searching.Numbers(numbers):
+                return masks.of_runs(self._runs(numbers, uid=False), count)
+            case searching.Uids(uids):
+                return masks.of_runs(self._runs(uids, uid=True), count)
+            case searching.HasFlag("\\Recent"):
+                return masks.of_runs(selected.recent_runs(), count)
+            case searching.HasFlag(flag) if flag in flags.SYSTEM:
+                return masks.of_flag(view.flags, flags.SYSTEM[flag])
+            case searching.HasFlag(flag):
+                word = flag.lower()
+                return masks.where_distinct(lambda words: word in words.lower().split(), view.keywords)
+            case searching.Larger(octets):
+                return masks.where(octets.__lt__, view.sizes)
+            case searching.Smaller(octets):
+                return masks.where(octets.__gt__, view.sizes)
+            case searching.ModSeq(modseq):
+                return masks.where(modseq.__le__, view.modseqs)
+            case searching.Among(emails):
+                return masks.where(emails.__contains__, view.emails)
+            case searching.ObjectId("THREADID", id):
+                return masks.where(self._threads[id].__contains__, view.emails)
+            case searching.ObjectId(_, id):
+                return masks.where(lambda email: email_id(email) == id, view.emails)
+        raise AssertionError(key)
+
     async def _narrow(self, indexes: Sequence[int], key: SearchKey, wanted: Need) -> list[int]:
-        """Those of `indexes` for which `key` holds, which needs `wanted`."""
-        if wanted is Need.VIEW:
-            test = self._test(key)
-            return [index for index in indexes if test(Subject(index))]
+        """Those of `indexes` for which `key` holds, which needs `wanted` to be read."""
         found: list[int] = []
         held = 0 if wanted is Need.DATE else 1
         done = 0
@@ -295,10 +369,10 @@ class Search:
 
     def _test(self, key: SearchKey) -> Callable[[Subject], bool]:
         """A key that needs no body, as a function."""
-        view = self._selected.view
+        if self._decided(key):
+            mask = self._mask(key)
+            return lambda subject: bool(mask[subject.index])
         match key:
-            case searching.All():
-                return lambda subject: True
             case searching.And(keys):
                 tests = [self._test(part) for part in sorted(keys, key=need)]
                 return lambda subject: all(test(subject) for test in tests)
@@ -308,36 +382,17 @@ class Search:
             case searching.Not(inner):
                 test = self._test(inner)
                 return lambda subject: not test(subject)
-            case searching.Numbers(numbers):
-                return _within(self._runs(numbers, uid=False))
-            case searching.Uids(uids):
-                return _within(self._runs(uids, uid=True))
-            case searching.HasFlag(flag):
-                return self._flag_test(flag)
-            case searching.Larger(octets):
-                return lambda subject: view.sizes[subject.index] > octets
-            case searching.Smaller(octets):
-                return lambda subject: view.sizes[subject.index] < octets
-            case searching.ModSeq(modseq):
-                return lambda subject: view.modseqs[subject.index] >= modseq
-            case searching.ObjectId("THREADID", id):
-                emails = self._threads[id]
-                return lambda subject: view.emails[subject.index] in emails
-            case searching.ObjectId(_, id):
-                return lambda subject: email_id(view.emails[subject.index]) == id
             case searching.Age(seconds, older):
                 edge = self._user.services.clock.now() - seconds
                 if older:
                     return lambda subject: bool(subject.row[1] <= edge)
                 return lambda subject: bool(subject.row[1] >= edge)
             case searching.InternalDate(how, date):
-                return lambda subject: _compare(_day_of(subject.row[1]), how, date)
+                return lambda subject: compare(day_of(subject.row[1]), how, date)
             case searching.SavedDate(how, date):
-                return lambda subject: _compare(_day_of(subject.row[-1] or subject.row[1]), how, date)
+                return lambda subject: compare(day_of(subject.row[-1] or subject.row[1]), how, date)
             case searching.SentDate(how, date):
-                return lambda subject: _compare(_sent_day(subject.header), how, date)
-            case searching.Among(emails):
-                return lambda subject: view.emails[subject.index] in emails
+                return lambda subject: compare(sent_day(subject.header), how, date)
             case searching.InHeader(name, text):
                 return _header_test(name, fold(text))
         raise AssertionError(key)
@@ -346,16 +401,6 @@ class Search:
         if numbers == SAVED:
             return indexes_of_uids(self._selected.view, self._saved)
         return self._selected.runs(numbers, uid=uid)
-
-    def _flag_test(self, flag: str) -> Callable[[Subject], bool]:
-        selected, view = self._selected, self._selected.view
-        if flag == "\\Recent":
-            return lambda subject: selected.is_recent(view.uids[subject.index])
-        bit = flags.SYSTEM.get(flag)
-        if bit is not None:
-            return lambda subject: bool(view.flags[subject.index] & bit)
-        word = flag.lower()
-        return lambda subject: word in view.keywords[subject.index].lower().split()
 
 
 def need(key: SearchKey) -> Need:
@@ -376,16 +421,6 @@ def need(key: SearchKey) -> Need:
     return Need.VIEW
 
 
-def _within(runs: Runs) -> Callable[[Subject], bool]:
-    starts = [first for first, _ in runs]
-
-    def test(subject: Subject) -> bool:
-        at = bisect_right(starts, subject.index) - 1
-        return at >= 0 and subject.index < runs[at][1]
-
-    return test
-
-
 def _header_test(name: str, sought: str) -> Callable[[Subject], bool]:
     # White space may be where a field is folded, so one word is looked for; the longest says most.
     word = max(sought.split(), key=len, default="").encode() if sought.isascii() else b""
@@ -399,28 +434,3 @@ def _header_test(name: str, sought: str) -> Callable[[Subject], bool]:
         return any(sought in fold(field_value_text(value)) for value in values)
 
     return test
-
-
-def _day_of(moment: float) -> datetime.date | None:
-    try:
-        return datetime.datetime.fromtimestamp(moment, datetime.UTC).date()
-    except (ValueError, OverflowError):
-        return None
-
-
-def _sent_day(header: HeaderIndex) -> datetime.date | None:
-    """The day in the Date field, as written there: its zone does not count (RFC 3501 §6.4.4)."""
-    value = header.first("Date")
-    parsed = None if value is None else parsedate(value.decode("latin-1"))
-    try:
-        return None if parsed is None else datetime.date(*parsed[:3])
-    except ValueError:
-        return None
-
-
-def _compare(day: datetime.date | None, how: Day, date: datetime.date) -> bool:
-    if day is None:
-        return False
-    if how is Day.BEFORE:
-        return day < date
-    return day == date if how is Day.ON else day >= date

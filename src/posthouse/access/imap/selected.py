@@ -102,12 +102,11 @@ class Selected:
 
     # What the client is told
 
-    def is_recent(self, uid: int) -> bool:
-        return any(first <= uid <= last for first, last in self._recent)
+    def recent_runs(self) -> Runs:
+        return indexes_of_uids(self.view, self._recent)
 
     def recent_count(self) -> int:
-        uids = self.view.uids
-        return sum(bisect_right(uids, last) - bisect_left(uids, first) for first, last in self._recent)
+        return sum(end - first for first, end in self.recent_runs())
 
     def flags_of(self, indexes: Sequence[int]) -> Sequence[bytes]:
         """`FLAGS (…)` of some messages, which ascend."""
@@ -118,7 +117,7 @@ class Selected:
         else:
             texts = list(map(flags.PLAIN.__getitem__, bits))
         if self._recent and not self._enabled.rev2:
-            for first, end in indexes_of_uids(view, self._recent):
+            for first, end in self.recent_runs():
                 for at in range(bisect_left(indexes, first), bisect_left(indexes, end)):
                     texts[at] = flags.text(bits[at], words[at], True)
         return texts

@@ -144,41 +144,41 @@ SearchKey: TypeAlias = (
 )  # fmt: skip
 
 
-def _leaves(key: SearchKey) -> Iterator[SearchKey]:
+def leaves(key: SearchKey) -> Iterator[SearchKey]:
     match key:
         case And(keys):
             for part in keys:
-                yield from _leaves(part)
+                yield from leaves(part)
         case Or(one, other):
-            yield from _leaves(one)
-            yield from _leaves(other)
+            yield from leaves(one)
+            yield from leaves(other)
         case Not(inner):
-            yield from _leaves(inner)
+            yield from leaves(inner)
         case _:
             yield key
 
 
 def numbered(key: SearchKey) -> bool:
     """Whether messages are named by sequence number."""
-    return any(isinstance(leaf, Numbers) and leaf.numbers != SAVED for leaf in _leaves(key))
+    return any(isinstance(leaf, Numbers) and leaf.numbers != SAVED for leaf in leaves(key))
 
 
 def uses_numbers_or_saved(key: SearchKey) -> bool:
     """Whether what is sought depends on the selected mailbox."""
     return any(
-        isinstance(leaf, Numbers) or (isinstance(leaf, Uids) and leaf.uids == SAVED) for leaf in _leaves(key)
+        isinstance(leaf, Numbers) or (isinstance(leaf, Uids) and leaf.uids == SAVED) for leaf in leaves(key)
     )
 
 
 def seeks_modseq(key: SearchKey) -> bool:
     """Whether messages are sought by modseq."""
-    return any(isinstance(leaf, ModSeq) for leaf in _leaves(key))
+    return any(isinstance(leaf, ModSeq) for leaf in leaves(key))
 
 
 def thread_ids(key: SearchKey) -> frozenset[str]:
     """The THREADIDs that are sought."""
     return frozenset(
-        leaf.id for leaf in _leaves(key) if isinstance(leaf, ObjectId) and leaf.name == "THREADID"
+        leaf.id for leaf in leaves(key) if isinstance(leaf, ObjectId) and leaf.name == "THREADID"
     )
 
 
