@@ -130,7 +130,7 @@ def test_what_is_compared_is_the_same_however_the_envelope_is_written(
     assert sort._text(written, 9) == (parsed[9] or b"")
     for field in (2, 5):
         local = (parsed[field][0][2] or b"") if parsed[field] else b""
-        assert sort._address(field)(written, 0.0) == fold(local.decode("utf-8", "replace"))
+        assert sort._address(field)(written, 0.0) == fold(local.decode("utf-8", "replace")).encode()
 
 
 async def test_envelopes_with_literals_and_quotes_are_understood(server: Server) -> None:

@@ -48,7 +48,8 @@ def test_long_subjects_take_no_time(piece: str) -> None:
 
 def known(number: int, id: str = "", *references: str, subject: str = "", sent: float = 0.0) -> Known:
     base = base_subject(subject)
-    return Known(number, sent or number, base.text, base.reply, id.encode(), [r.encode() for r in references])
+    text = base.text.encode()
+    return Known(number, sent or number, text, base.reply, id.encode(), [r.encode() for r in references])
 
 
 def references(*messages: Known) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 OCTETS = 64_000_000
 """Of all facts that are kept, at most."""
+FEW = 100
+"""Messages up to which it is less to read them than to make the facts of a mailbox."""
 _BATCH = 1000
 
 
@@ -55,7 +57,7 @@ class Texts:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[bytes]:
         start = 0
         for end in self._ends:
             yield self._all[start:end]
@@ -138,6 +140,20 @@ class Knowledge:
         facts = tuple(map(_extended, facts, await user.read_much(make)))
         self._keep(key, uids, facts)
         return facts
+
+    async def of_some(
+        self, user: User, selected: Selected, family: Family, indexes: Sequence[int]
+    ) -> list[Sequence[Any]]:
+        """The same for some messages of the view; of a few, without making those of all."""
+        if len(indexes) <= FEW and not self.has(selected, family):
+            account, mailbox = selected.account, selected.mailbox
+            uids = [selected.view.uids[index] for index in indexes]
+            facts = await user.read_much(lambda reader: _made(reader, account, mailbox, family, uids))
+            return [list(column) for column in facts]
+        columns: list[Sequence[Any]] = [list(column) for column in await self.of(user, selected, family)]
+        if len(indexes) == len(selected.view):
+            return columns
+        return [[column[index] for index in indexes] for column in columns]
 
     def _keep(self, key: _Key, uids: array[int], facts: Facts) -> None:
         self._drop(key)

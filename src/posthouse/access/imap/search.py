@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, headers, masks, results
 from posthouse.access.imap.contexts import Choose
-from posthouse.access.imap.facts import Facts
+from posthouse.access.imap.facts import FEW, Facts
 from posthouse.access.imap.headers import compare, day_of, sent_day
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
@@ -65,8 +65,6 @@ _COLUMNS: dict[Need, tuple[Column, ...]] = {
         Column.SAVED,
     ),
 }
-_FEW = 100
-"""Messages up to which it is less to read them than to make the facts of a mailbox."""
 _BATCH = {Need.DATE: 2000, Need.HEAD: 200, Need.BODY: 50}
 
 
@@ -242,7 +240,7 @@ class Search:
         """Have the facts ready by which keys are decided, where that is less than to read the candidates."""
         knowledge, selected = self._user.services.knowledge, self._selected
         for family in {headers.family_of(leaf) for key in keys for leaf in searching.leaves(key)}:
-            if family is not None and (candidates > _FEW or knowledge.has(selected, family)):
+            if family is not None and (candidates > FEW or knowledge.has(selected, family)):
                 self._facts[family.name] = await knowledge.of(self._user, selected, family)
 
     def _decided(self, key: SearchKey) -> bool:

@@ -1,17 +1,18 @@
 """SORT and THREAD (RFC 5256): what is known of the messages found, their order, and their threads.
 
-What is compared comes from the ENVELOPE that lies ready in the store, and for THREAD=REFERENCES from
-the References field. It is read and made ready in the reader's thread, a thousand messages at a time.
+What is compared is made from the ENVELOPE that lies ready in the store, and for THREAD from the References
+field, and kept as facts of the mailbox.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from posthouse.access.imap import search, threads
+from posthouse.access.imap.facts import Family
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.casefold import fold
@@ -21,9 +22,7 @@ from posthouse.mail.subjects import base_subject
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.sorting import Algorithm, By, Criterion
-from posthouse.store import read
 from posthouse.store.read import Column
-from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
@@ -60,7 +59,7 @@ async def sorted_by(
     user: User, selected: Selected, indexes: list[int], criteria: Sequence[Criterion]
 ) -> list[int]:
     """The messages in the order that the criteria say."""
-    columns = await _columns(user, selected, indexes, {criterion.by for criterion in criteria})
+    columns = {criterion.by: await _column(user, selected, indexes, criterion.by) for criterion in criteria}
     places = list(range(len(indexes)))
     # RFC 5256 §3: what is equal stays in the order of the mailbox, whatever is reversed
     for criterion in reversed(criteria):
@@ -68,37 +67,12 @@ async def sorted_by(
     return [indexes[place] for place in places]
 
 
-async def _columns(
-    user: User, selected: Selected, indexes: list[int], wanted: set[By]
-) -> dict[By, Sequence[Any]]:
-    """What messages are compared by, one column for each. What has gone meanwhile has empty values."""
-    view = selected.view
-    columns: dict[By, Sequence[Any]] = {By.SIZE: [view.sizes[index] for index in indexes]}
-    if wanted == {By.SIZE}:
-        return columns
-    makers = {by: _MAKERS[by] for by in wanted if by is not By.SIZE}
-    uids = [view.uids[index] for index in indexes]
-
-    def make(reader: Reader) -> dict[int, tuple[Any, ...]]:
-        made = {}
-        for uid, arrived, envelope in _rows(reader, selected, uids, (Column.ARRIVED, Column.ENVELOPE)):
-            made[uid] = tuple([maker(envelope, arrived) for maker in makers.values()])
-        return made
-
-    made = await user.read_much(make)
-    empty = tuple(maker(_NO_ENVELOPE, 0.0) for maker in makers.values())
-    values = [made.get(uid, empty) for uid in uids]
-    for at, by in enumerate(makers):
-        columns[by] = [value[at] for value in values]
-    return columns
-
-
-def _rows(
-    reader: Reader, selected: Selected, uids: list[int], columns: tuple[Column, ...]
-) -> Iterator[tuple[Any, ...]]:
-    for start in range(0, len(uids), _BATCH):
-        ranges = ranges_of(uids[start : start + _BATCH])
-        yield from read.fetch(reader, selected.account, selected.mailbox, ranges, (Column.UID, *columns))
+async def _column(user: User, selected: Selected, indexes: list[int], by: By) -> Sequence[Any]:
+    """What messages are compared by. What has gone meanwhile has empty values."""
+    if by is By.SIZE:
+        return [selected.view.sizes[index] for index in indexes]
+    columns = await user.services.knowledge.of_some(user, selected, _FAMILIES[by], indexes)
+    return columns[0]
 
 
 def _sent(envelope: bytes, arrived: float) -> float:
@@ -108,54 +82,61 @@ def _sent(envelope: bytes, arrived: float) -> float:
     return arrived if sent is None else sent
 
 
-def _subject(envelope: bytes, arrived: float) -> str:
+def _subject(envelope: bytes, arrived: float) -> bytes:
     value = _text(envelope, _SUBJECT)
-    return base_subject(field_value_text(value)).text if value else ""
+    return _octets(base_subject(field_value_text(value)).text) if value else b""
 
 
-def _address(field: int) -> Callable[[bytes, float], str]:
+def _octets(text: str) -> bytes:
+    """A text as it is kept: UTF-8 has the order of its characters."""
+    return text.encode("utf-8", "replace")
+
+
+def _address(field: int) -> Callable[[bytes, float], bytes]:
     """The local part of the first address (RFC 5256 §3)."""
 
-    def maker(envelope: bytes, arrived: float) -> str:
+    def maker(envelope: bytes, arrived: float) -> bytes:
         whole = _matched(envelope)
         if whole is not None:
             first = _FIRST_LOCAL.match(whole[field + 1])
-            return (
-                "" if first is None else fold(_ESCAPE.sub(rb"\1", first[1] or b"").decode("utf-8", "replace"))
-            )
+            return b"" if first is None else _folded(_ESCAPE.sub(rb"\1", first[1] or b""))
         addresses = _parsed(envelope)[field]
         if not isinstance(addresses, list) or not addresses or not isinstance(addresses[0], list):
-            return ""
+            return b""
         local = addresses[0][_MAILBOX]
-        return fold(local.decode("utf-8", "replace")) if isinstance(local, bytes) else ""
+        return _folded(local) if isinstance(local, bytes) else b""
 
     return maker
 
 
-def _display(field: int) -> Callable[[bytes, float], str]:
+def _folded(local: bytes) -> bytes:
+    return _octets(fold(local.decode("utf-8", "replace")))
+
+
+def _display(field: int) -> Callable[[bytes, float], bytes]:
     """The first address as it is shown to a reader (RFC 5957 §3)."""
 
-    def maker(envelope: bytes, arrived: float) -> str:
+    def maker(envelope: bytes, arrived: float) -> bytes:
         addresses = _parsed(envelope)[field]
         if not isinstance(addresses, list) or not addresses or not isinstance(addresses[0], list):
-            return ""
+            return b""
         name, mailbox, host = (addresses[0][place] for place in (_NAME, _MAILBOX, _HOST))
         if not name:
             # a group has no domain, and its name where others have the local part
             name = b"@".join([part for part in (mailbox, host) if isinstance(part, bytes)])
-        return fold(field_value_text(name))
+        return _octets(fold(field_value_text(name)))
 
     return maker
 
 
-_MAKERS: dict[By, Callable[[bytes, float], Any]] = {
-    By.ARRIVAL: lambda envelope, arrived: arrived,
-    By.DATE: _sent,
-    By.SUBJECT: _subject,
-    **{by: _address(field) for by, field in _ADDRESSES.items()},
-    By.DISPLAYFROM: _display(_FROM),
-    By.DISPLAYTO: _display(_TO),
-}
+def _family(by: By, kind: str, maker: Callable[[bytes, float], Any]) -> Family:
+    return Family(
+        f"sort by {by.value}",
+        (Column.ENVELOPE, Column.ARRIVED),
+        kind,
+        lambda envelope, arrived: (maker(envelope, arrived),),
+        (maker(_NO_ENVELOPE, 0.0),),
+    )
 
 
 @lru_cache(maxsize=8)
@@ -207,14 +188,16 @@ async def thread(user: User, command: commands.Thread) -> Result:
     """THREAD and UID THREAD."""
     selected = user.open
     found = await search.found(user, command)
-    view = selected.view
-    uids = [view.uids[index] for index in found]
-    numbers = {view.uids[index]: view.uids[index] if command.uid else index + 1 for index in found}
+    uids = selected.view.uids
+    numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
     by_references = command.algorithm is Algorithm.REFERENCES
+    columns = await user.services.knowledge.of_some(user, selected, _THREAD, found)
 
     def make(reader: Reader) -> bytes:
-        columns = (Column.ARRIVED, Column.ENVELOPE, *((Column.HEAD,) if by_references else ()))
-        known = [_known(numbers[uid], *row) for uid, *row in _rows(reader, selected, uids, columns)]
+        known = [
+            threads.Known(number, sent, subject, bool(reply), id, references.split())
+            for number, sent, subject, reply, id, references in zip(numbers, *columns, strict=True)
+        ]
         return threads.write(threads.by_references(known) if by_references else threads.by_subject(known))
 
     said = await user.read_much(make)
@@ -222,18 +205,14 @@ async def thread(user: User, command: commands.Thread) -> Result:
     return completed("THREAD", untagged=response + await search.news(user, command))
 
 
-def _known(number: int, arrived: float, envelope: bytes, head: bytes | None = None) -> threads.Known:
+def _threading(envelope: bytes, arrived: float, head: bytes) -> tuple[Any, ...]:
     subject = base_subject(field_value_text(_text(envelope, _SUBJECT)))
-    sent = _sent(envelope, arrived)
-    if head is None:
-        return threads.Known(number, sent, subject.text, subject.reply)
-    return threads.Known(
-        number,
-        sent,
-        subject.text,
+    return (
+        _sent(envelope, arrived),
+        _octets(subject.text),
         subject.reply,
         next(iter(_ids(_text(envelope, _MESSAGE_ID))), b""),
-        _references(envelope, head),
+        b" ".join(_references(envelope, head)),
     )
 
 
@@ -247,3 +226,21 @@ def _references(envelope: bytes, head: bytes) -> Sequence[bytes]:
 
 def _ids(value: bytes) -> list[bytes]:
     return _ID.findall(value)[-_MOST_REFERENCES:]
+
+
+_FAMILIES = {
+    By.ARRIVAL: _family(By.ARRIVAL, "d", lambda envelope, arrived: arrived),
+    By.DATE: _family(By.DATE, "d", _sent),
+    By.SUBJECT: _family(By.SUBJECT, "t", _subject),
+    **{by: _family(by, "t", _address(field)) for by, field in _ADDRESSES.items()},
+    By.DISPLAYFROM: _family(By.DISPLAYFROM, "t", _display(_FROM)),
+    By.DISPLAYTO: _family(By.DISPLAYTO, "t", _display(_TO)),
+}
+_THREAD = Family(
+    "thread",
+    (Column.ENVELOPE, Column.ARRIVED, Column.HEAD),
+    "dtbtt",
+    _threading,
+    _threading(_NO_ENVELOPE, 0.0, b""),
+)
+"""When it was sent, base subject, whether that is of a reply, Message-ID, and what it refers to."""

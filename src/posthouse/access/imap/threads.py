@@ -17,8 +17,8 @@ class Known(NamedTuple):
     number: int
     """Its sequence number or UID, as it is to be told."""
     sent: float
-    subject: str
-    """Base subject."""
+    subject: bytes
+    """Base subject, folded."""
     reply: bool
     """Its subject is that of a reply or a forwarded message."""
     id: bytes = b""
@@ -162,7 +162,7 @@ def _sort(roots: list[Node]) -> None:
 
 def _joined_by_subject(roots: list[Node]) -> list[Node]:
     """Step 5: threads with one base subject become one."""
-    table: dict[str, Node] = {}
+    table: dict[bytes, Node] = {}
     for root in roots:
         known = _first(root)
         if not known.subject:
