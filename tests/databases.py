@@ -71,13 +71,10 @@ class PostgresServer:
         """`folder`: on whose disk it lies; else where temporary files do."""
         self.directory = Path(tempfile.mkdtemp(prefix="posthouse-pg-", dir=folder))
         self.programs = programs
-        self._user: dict[str, Any] = {}
+        self._user = postgres_user()
         self._numbers = itertools.count(1)
-        if os.geteuid() == 0:
-            # The server refuses to run as root.
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+        if self._user:
+            os.chown(self.directory, self._user["user"], self._user["group"])
         data = str(self.directory / "data")
         self._run("initdb", "-D", data, "-U", "posthouse", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self._command = [programs / "postgres", "-D", data, "-k", str(self.directory)]
@@ -91,7 +88,7 @@ class PostgresServer:
                 cwd=self.directory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_us,
+                preexec_fn=end_with_us,
                 **self._user,
             )
         self._wait()
@@ -146,7 +143,15 @@ class PostgresServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _end_with_us() -> None:
+def postgres_user() -> dict[str, Any]:
+    """Who the server runs as, for Popen: it refuses to be root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+
+
+def end_with_us() -> None:
     """In the child: a test run that is killed leaves no server behind (PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
@@ -353,10 +358,11 @@ class SeaweedServer:
         data = self.directory / "data"
         data.mkdir()
         roles = ("master", "volume", "filer", "s3")
-        ports = iter(_free_ports(2 * len(roles)))
+        ports = iter(free_ports(2 * len(roles)))
         self._port = 0
         options = ["-filer", "-s3", f"-s3.config={config}", "-s3.iam=false", "-volume.max=5"]
         options += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"]
+        options += ["-master.telemetry=false"]
         for role in roles:
             self._port = next(ports)
             options += [f"-{role}.port={self._port}", f"-{role}.port.grpc={next(ports)}"]
@@ -367,7 +373,7 @@ class SeaweedServer:
                 cwd=self.directory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_us,
+                preexec_fn=end_with_us,
             )
         self._wait()
 
@@ -376,28 +382,11 @@ class SeaweedServer:
         return f"s3://{self.bucket}/{prefix}?endpoint=http://127.0.0.1:{self._port}"
 
     def _wait(self) -> None:
-        """Until it takes an object; the first one makes the bucket."""
-        from obstore.exceptions import BaseError
-        from obstore.store import S3Store
-
         deadline = time.monotonic() + START_SECONDS
-        store = S3Store(
-            self.bucket,
-            endpoint=f"http://127.0.0.1:{self._port}",
-            region="us-east-1",
-            access_key_id=KEY,
-            secret_access_key=SECRET,
-            client_options={"allow_http": True, "timeout": "5s"},
-            retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
-        )
-        while True:
-            try:
-                store.put("ready", b"yes")
-                return
-            except (BaseError, OSError) as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((self.directory / "log").read_text()) from error
-                time.sleep(0.1)
+        while not s3_takes_objects(f"http://127.0.0.1:{self._port}", self.bucket):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.directory / "log").read_text())
+            time.sleep(0.1)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -409,23 +398,51 @@ class SeaweedServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _free_ports(number: int) -> list[int]:
+def s3_takes_objects(endpoint: str, bucket: str) -> bool:
+    """Whether an S3 server takes an object; the first one makes the bucket."""
+    from obstore.exceptions import BaseError
+    from obstore.store import S3Store
+
+    store = S3Store(
+        bucket,
+        endpoint=endpoint,
+        region="us-east-1",
+        access_key_id=KEY,
+        secret_access_key=SECRET,
+        client_options={"allow_http": True, "timeout": "5s"},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
+    )
+    try:
+        store.put("ready", b"yes")
+    except (BaseError, OSError):
+        return False
+    return True
+
+
+def free_ports(number: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports that are free now."""
     sockets = [socket.socket() for _ in range(number)]
     for one in sockets:
-        one.bind(("127.0.0.1", 0))
+        one.bind((address, 0))
     ports = [int(one.getsockname()[1]) for one in sockets]
     for one in sockets:
         one.close()
     return ports
 
 
-@functools.cache
-def _object_store() -> SeaweedServer | None:
+def weed_program() -> Path | None:
+    """SeaweedFS's program; None: nowhere, or nothing to talk to it with."""
     program = Path(sys.executable).with_name("weed")
     found = str(program) if program.exists() else shutil.which("weed")
-    if found is None or importlib.util.find_spec("obstore") is None:
+    return None if found is None or importlib.util.find_spec("obstore") is None else Path(found)
+
+
+@functools.cache
+def _object_store() -> SeaweedServer | None:
+    program = weed_program()
+    if program is None:
         return None
-    server = SeaweedServer(Path(found))
+    server = SeaweedServer(program)
     atexit.register(server.stop)
     return server
 

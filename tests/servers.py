@@ -178,6 +178,9 @@ def _toml(table: Mapping[str, Any], name: tuple[str, ...] = ()) -> str:
 class ServeProcess:
     """`posthouse serve` as a subprocess. Starts with `with`, or `start`; ends with SIGTERM."""
 
+    prefix: Sequence[str] = ()
+    """What stands before the command."""
+
     def __init__(
         self,
         directory: Path,
@@ -211,10 +214,11 @@ class ServeProcess:
         listeners.unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "posthouse", "serve", "--config", str(self.config_path)],
+                [*self.prefix, sys.executable, "-m", "posthouse", "serve", "--config", str(self.config_path)],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         until(lambda: listeners.exists() or not self.running, what="listening sockets")
         if not self.running:

@@ -1,0 +1,1 @@
+"""Three hosts on one PostgreSQL and one SeaweedFS, and everything that can break there."""
