@@ -19,7 +19,7 @@ from posthouse.protocol.smtp.outgoing import INLINE_CHUNK
 from tests.cluster import fates
 from tests.cluster.cluster import REFUSES, SLOW_DOMAIN, Cluster
 from tests.cluster.load import Load
-from tests.cluster.watcher import Watcher
+from tests.cluster.watcher import Watcher, stop
 from tests.servers import PATIENCE, dialogue, until
 
 SINK_SECONDS = 0.2
@@ -104,8 +104,7 @@ async def test_every_250_has_exactly_one_fate_whatever_breaks(cluster: Cluster, 
         await load.stop()
         sink.script(REFUSES)
         await cluster.empty_queue()
-        for watcher in watchers:
-            await watcher.stop()
+        await stop(watchers)
         # Then every letter that was answered 250 has had exactly one fate,
         twice = fates.check(cluster, load, sink)
         unexplained = [name for name in twice if not faults.explain(name)]

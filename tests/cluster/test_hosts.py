@@ -7,7 +7,7 @@ from time import monotonic
 
 from tests.cluster import fates
 from tests.cluster.load import Load
-from tests.cluster.watcher import Watcher
+from tests.cluster.watcher import Watcher, stop
 from tests.servers import dialogue
 
 DELIVERIES = 10
@@ -55,8 +55,7 @@ async def test_uids_and_modseqs_grow_whatever_host_delivers(cluster) -> None:
             await load.more(50, host)
         await load.stop()
         await cluster.empty_queue()
-        for watcher in watchers:
-            await watcher.stop()
+        await stop(watchers)
         # then no client saw anything out of order, all see the same, and nothing came twice:
         assert [watcher.wrong for watcher in watchers] == [[]] * len(watchers)
         for watcher in watchers:

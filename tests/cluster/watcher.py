@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from tests.cluster.cluster import Host
@@ -59,10 +59,17 @@ class Watcher:
         self._gone: set[int] = set()
         self._tags = itertools.count(1)
         self._stopping = False
+        self._rounds = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
+
+    async def rest(self) -> None:
+        """Change nothing any more."""
+        self._changes = False
+        rounds = self._rounds
+        await self.until(lambda: self._rounds > rounds)
 
     async def stop(self) -> None:
         """Look one last time, and end."""
@@ -85,6 +92,7 @@ class Watcher:
                 async with self._connected(host):
                     self.sessions += 1
                     while not self._stopping:
+                        self._rounds += 1
                         await self._idle()
                         await self._look()
                         if self._changes and self.view:
@@ -205,6 +213,14 @@ class Watcher:
             )
         self.view[uid] = Message(flags, modseq)
         self._greatest = max(self._greatest, uid)
+
+
+async def stop(watchers: Sequence[Watcher]) -> None:
+    """End all, each with a last look after the last change of any."""
+    for watcher in watchers:
+        await watcher.rest()
+    for watcher in watchers:
+        await watcher.stop()
 
 
 def _item(pattern: re.Pattern[bytes], items: bytes) -> bytes:
