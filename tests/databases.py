@@ -50,7 +50,7 @@ ENGINES = ("sqlite", "postgresql")
 START_SECONDS = 30.0
 
 # A crash of the machine is not what these tests are about.
-_SETTINGS = {
+SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
     "full_page_writes": "off",
@@ -66,7 +66,7 @@ class PostgresServer:
     """One server in a new directory. Nobody but this process knows it."""
 
     def __init__(
-        self, programs: Path, settings: dict[str, str] = _SETTINGS, folder: Path | None = None
+        self, programs: Path, settings: dict[str, str] = SETTINGS, folder: Path | None = None
     ) -> None:
         """`folder`: on whose disk it lies; else where temporary files do."""
         self.directory = Path(tempfile.mkdtemp(prefix="posthouse-pg-", dir=folder))

@@ -55,6 +55,8 @@ class Watcher:
         self._uidvalidity = 0
         self._highest = 0
         """What is known is at least as new as this."""
+        self._complete = 0
+        """All messages up to this UID have been asked for."""
         self._greatest = 0
         self._gone: set[int] = set()
         self._tags = itertools.count(1)
@@ -98,6 +100,7 @@ class Watcher:
                         if self._changes and self.view:
                             await self._change()
                     await self._look()
+                    await self._look()
                     return
             except (OSError, TimeoutError, Refused):
                 await asyncio.sleep(0.1)
@@ -129,9 +132,14 @@ class Watcher:
                 await self._writer.wait_closed()
 
     async def _look(self) -> None:
-        """What is new: messages are asked for, flags come by themselves."""
-        await self._command(f"UID FETCH {self._greatest + 1}:* (FLAGS MODSEQ)")
+        """What is new: messages are asked for, flags come by themselves.
+
+        A change of flags may be told before we have asked for the message, and for those before it; so we
+        ask from the greatest UID that we knew when we looked the last time.
+        """
+        await self._command(f"UID FETCH {self._complete + 1}:* (FLAGS MODSEQ)")
         await self._command("NOOP")
+        self._complete, self._greatest = self._greatest, max([self._greatest, *self.view])
         self._highest = max([self._highest, *(message.modseq for message in self.view.values())])
 
     async def _change(self) -> None:
@@ -203,8 +211,8 @@ class Watcher:
         if before is None:
             if uid in self._gone:
                 self.wrong.append(f"UID {uid} came again")
-            elif uid < self._greatest:
-                self.wrong.append(f"UID {uid} came after {self._greatest}")
+            elif uid <= self._complete:
+                self.wrong.append(f"UID {uid} came after all up to {self._complete}")
         if modseq < (before.modseq if before else 0):
             self.wrong.append(f"modseq of {uid} went back from {before} to {modseq}")
         if before not in (None, (flags, modseq)) and modseq <= self._highest:
@@ -212,7 +220,6 @@ class Watcher:
                 f"modseq {modseq} of {uid} ({before}) is not above {self._highest}, known before"
             )
         self.view[uid] = Message(flags, modseq)
-        self._greatest = max(self._greatest, uid)
 
 
 async def stop(watchers: Sequence[Watcher]) -> None:
