@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from posthouse.protocol.imap import commands, utf7, verbs
 from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.notifying import UnknownEvent
 from posthouse.protocol.imap.patterns import matches
 from posthouse.protocol.imap.searching import UnknownCharset
 from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, write_sequence_set
@@ -31,7 +32,9 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"CATENATE (URL {8+}\r\n/x;UID=1 TEXT ~{1+}\r\nx", b"(PARTIAL -1:-5)", b"RETURN (PARTIAL 1:5 SAVE)",
     b"PREVIEW", b"(PREVIEW (LAZY))", b"DEFLATE",
     b"IN (mailboxes (a b) subtree INBOX personal)", b"IN (", b"selected-delayed", b"UIDONLY",
-    b"RETURN (UPDATE CONTEXT)",
+    b"RETURN (UPDATE CONTEXT)", b"SET STATUS", b"NONE",
+    b"(selected (MessageNew (UID ENVELOPE) MessageExpunge))",
+    b"(personal (MailboxName FlagChange))", b"(subtree (a b) NONE)", b"(inboxes (AnnotationChange))",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
     b"SAVEDON", b"SAVEDATE", b"+lrs", b"-anyone", b"(MYRIGHTS)", b"/private/x", b"(DEPTH 1 MAXSIZE 5)",
     b"(/shared/x NIL)", b"(/private/y ~{3+}\r\na\0c)", b"(METADATA /shared/x)", b"AGJvYgBzZWNyZXQ=", b"PLAIN",
@@ -120,7 +123,7 @@ def test_arguments_parse_or_are_a_syntax_problem(arguments: bytes, verb: verbs.V
     try:
         verb.read(parser, verb.uid)
         parser.end()
-    except (SyntaxProblem, UnknownCharset):
+    except (SyntaxProblem, UnknownCharset, UnknownEvent):
         return
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.server import Result, ServerSession
 from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
 
@@ -21,6 +22,16 @@ def announced() -> dict[str, str]:
     return {
         "$CAPABILITIES": " ".join(name for name in names if not name.startswith("login: ")),
         "$LOGGEDIN": " ".join(name.removeprefix("login: ") for name in names if name.startswith("login: ")),
+    }
+
+
+def events() -> dict[str, str]:
+    """Sets of events, whose order is that of a set."""
+    new = frozenset({Event.NEW, Event.EXPUNGE})
+    return {
+        "$ALL": repr(new | {Event.FLAGS}),
+        "$NAMES": repr(frozenset({Event.NAME, Event.SUBSCRIPTION})),
+        "$NEW": repr(new),
     }
 
 
@@ -47,7 +58,7 @@ def test_dialogue(path: Path, cut: Cut) -> None:
         core.answer(Result("OK", "Welcome"))
         core.take_output()
     lines = load(path)
-    for name, meaning in announced().items():
+    for name, meaning in {**announced(), **events()}.items():
         lines = [line._replace(text=line.text.replace(name, meaning)) for line in lines]
     if cut.__name__ == "octet_by_octet":
         lines = split_literals(lines)

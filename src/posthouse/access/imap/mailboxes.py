@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap import places, resync
@@ -11,6 +11,7 @@ from posthouse.access.imap.objects import mailbox_id
 from posthouse.access.imap.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
+from posthouse.accounts import usage
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
@@ -108,12 +109,13 @@ async def delete(user: User, command: commands.Delete) -> Result:
     """DELETE (RFC 3501 §6.3.4). The name goes at once, the messages after the answer."""
     at = await place(user, command.mailbox)
 
-    def closure(tx: Tx) -> AccountId:
+    def closure(tx: Tx) -> tuple[AccountId, int]:
         found = find(tx, user, at, "x")
         mailboxes.delete(tx, found.account, at.name)
-        return found.account
+        return found.account, usage.advance(tx, found.account)
 
-    account = await user.write(closure, *owner(at))
+    account, modseq = await user.write(closure, *owner(at))
+    user.tell(modseq, account)
     user.services.later(_sweep(user, account))
     return completed("DELETE")
 
@@ -131,7 +133,7 @@ async def rename(user: User, command: commands.Rename) -> Result:
     now = user.services.clock.now()
     old, new = await place(user, command.mailbox), await place(user, command.to)
 
-    def closure(tx: Tx) -> None:
+    def closure(tx: Tx) -> tuple[AccountId, int]:
         if old.account != user.account:
             found = find(tx, user, old, "x")
             if found.account != new.account or old.name == mailboxes.INBOX:
@@ -144,8 +146,10 @@ async def rename(user: User, command: commands.Rename) -> Result:
         if old.prefix:
             _all_to_be_moved(tx, user, old)
         mailboxes.rename(tx, account, old.name, new.name, now)
+        return account, usage.advance(tx, account)
 
-    await user.write(closure, *owner(old), *owner(new), long=True)
+    account, modseq = await user.write(closure, *owner(old), *owner(new), long=True)
+    user.tell(modseq, account)
     said = _renamed(user, command.to, new.full) + await user.news(expunges=True)
     return completed("RENAME", untagged=said)
 
@@ -164,15 +168,26 @@ async def subscribe(user: User, command: commands.Subscribe) -> Result:
     """SUBSCRIBE (RFC 3501 §6.3.6), to what is there."""
     at = await place(user, command.mailbox)
     await user.read(lambda reader: find(reader, user, at, "l"))
-    await user.write(lambda tx: mailboxes.subscribe(tx, user.account, at.full))
+    await _subscribed(user, at.full, mailboxes.subscribe)
     return completed("SUBSCRIBE")
 
 
 async def unsubscribe(user: User, command: commands.Unsubscribe) -> Result:
     """UNSUBSCRIBE (RFC 3501 §6.3.7)."""
     at = await place(user, command.mailbox)
-    await user.write(lambda tx: mailboxes.unsubscribe(tx, user.account, at.full))
+    await _subscribed(user, at.full, mailboxes.unsubscribe)
     return completed("UNSUBSCRIBE")
+
+
+async def _subscribed(user: User, name: str, change: Callable[[Tx, AccountId, str], None]) -> None:
+    """Change a subscription, and let other sessions know (RFC 5465 §5.5)."""
+    account = user.account
+
+    def closure(tx: Tx) -> int:
+        change(tx, account, name)
+        return usage.advance(tx, account)
+
+    user.tell(await user.write(closure))
 
 
 async def status(user: User, command: commands.Status) -> Result:

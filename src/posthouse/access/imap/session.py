@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.begun import begun
@@ -25,6 +26,7 @@ from posthouse.access.imap import (
     sort,
 )
 from posthouse.access.imap.append import Appending
+from posthouse.access.imap.notifications import Notifications
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, LOST, RightsLost, User, completed
 from posthouse.access.services import Services
@@ -150,6 +152,7 @@ class ImapSession:
         self._push_again = False
         self._compressed = False
         self._commands = 0
+        self._notifications: Notifications | None = None
         self._progress: asyncio.TimerHandle | None = None
 
     # What the pump calls
@@ -173,6 +176,8 @@ class ImapSession:
         if isinstance(event, commands.Login | ProvenLogin):
             return self._login(event)
         assert self._user is not None
+        if self._notifications is not None and self._notifications.working is not None:
+            return self._after(self._notifications.working, event)
         if isinstance(event, commands.Compress):
             return self._compress()
         if isinstance(event, commands.Unauthenticate):
@@ -185,6 +190,14 @@ class ImapSession:
             return answer if isinstance(answer, Stream) else self._begun(answer)
         return self._begun(self._answered(event, self._user))
 
+    async def _after(self, working: asyncio.Task[None], event: Any) -> Any:
+        """Answer an event once the client has been told what is new."""
+        await asyncio.wait([working])
+        answer = self.handle(event)
+        while isawaitable(answer):
+            answer = await answer
+        return answer
+
     def _begun(self, work: Coroutine[Any, Any, Result | None]) -> Any:
         """Begin to answer a command. Every few commands others have a turn, whatever a client pipelines."""
         self._commands += 1
@@ -195,6 +208,7 @@ class ImapSession:
         if self._appending is not None:
             self._appending.discard()
         self._stop_watching()
+        self._notify_no_more()
 
     async def _answered(self, event: Any, user: User) -> Result | None:
         closed = CLOSED if isinstance(event, commands.Select) and user.selected is not None else b""
@@ -269,6 +283,7 @@ class ImapSession:
 
     def _unauthenticate(self) -> Result | Through:
         """UNAUTHENTICATE (RFC 8437 §3): nothing of the user stays, compression neither."""
+        self._notify_no_more()
         self._user = None
         compressed, self._compressed = self._compressed, False
         done = completed("UNAUTHENTICATE")
@@ -328,6 +343,22 @@ class ImapSession:
         assert appending is not None
         appending.discard()
 
+    # NOTIFY (RFC 5465)
+
+    async def _notify(self, event: commands.Notify, user: User) -> Result:
+        self._notify_no_more()
+        if not event.groups:
+            return completed("NOTIFY")
+        assert self._pump is not None
+        self._notifications = Notifications(user, event, self.core, self._pump)
+        self.core.rested = self._notifications.rested
+        return completed("NOTIFY", untagged=await self._notifications.begin(status=event.status))
+
+    def _notify_no_more(self) -> None:
+        if self._notifications is not None:
+            self._notifications.close()
+            self._notifications = self.core.rested = None
+
     # IDLE (RFC 2177)
 
     async def _idle(self, event: commands.Idle, user: User) -> Result | None:
@@ -380,6 +411,7 @@ _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] =
     commands.CatenateUrl: ImapSession._catenate,
     AppendEnd: ImapSession._append_end,
     AppendAbort: ImapSession._append_abort,
+    commands.Notify: ImapSession._notify,
     commands.Idle: ImapSession._idle,
     IdleEnd: ImapSession._idle_end,
 }

@@ -27,6 +27,7 @@ from posthouse.protocol.imap.commands import (
     List,
     Login,
     Lsub,
+    Notify,
     Rename,
     Resync,
     Select,
@@ -36,6 +37,7 @@ from posthouse.protocol.imap.commands import (
     Store,
 )
 from posthouse.protocol.imap.fetching import parse_fetch_items
+from posthouse.protocol.imap.notifying import parse_groups
 from posthouse.protocol.imap.sequence import SAVED, SequenceSet
 from posthouse.protocol.imap.syntax import LiteralExpected, Parser, SyntaxProblem
 
@@ -347,6 +349,19 @@ def _flags_and_date(parser: Parser) -> tuple[tuple[str, ...], float | None]:
         date = parser.date_time()
         parser.space()
     return flags, date
+
+
+def notify(parser: Parser, uid: bool) -> Command:
+    """Raises UnknownEvent too."""
+    parser.space()
+    word = parser.word()
+    if word == "NONE":
+        return Notify(())
+    if word != "SET":
+        raise SyntaxProblem("Expected SET or NONE")
+    status = parser.data[parser.position : parser.position + 8].upper() == b" STATUS "
+    parser.position += len(" STATUS") if status else 0
+    return Notify(parse_groups(parser), status)
 
 
 def expunge(parser: Parser, uid: bool) -> Command:

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.fetching import FetchItem, Item
 from posthouse.protocol.imap.metadata import Wanted
+from posthouse.protocol.imap.notifying import Group
 from posthouse.protocol.imap.searching import SearchKey, numbered, seeks_modseq
 from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.sorting import Algorithm, Criterion
@@ -294,6 +295,15 @@ class CancelUpdate(NamedTuple):
     tags: tuple[bytes, ...]
 
 
+class Notify(NamedTuple):
+    """NOTIFY (RFC 5465)."""
+
+    groups: tuple[Group, ...]
+    """Empty: NONE."""
+    status: bool = False
+    """Tell first how things are."""
+
+
 class MultiSearch(NamedTuple):
     """ESEARCH (RFC 7377): a search in many mailboxes, answered by UID."""
 
@@ -381,7 +391,7 @@ Command: TypeAlias = (
     | GetMetadata | SetMetadata | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota
     | GetQuotaRoot | Append | AppendNext | CatenateText
     | CatenateUrl
-    | Close | Unselect | Expunge | Search | MultiSearch | CancelUpdate | Sort | Thread | Fetch
+    | Close | Unselect | Expunge | Search | MultiSearch | CancelUpdate | Notify | Sort | Thread | Fetch
     | Store | Copy | Move | Idle
 )  # fmt: skip
 

@@ -124,6 +124,11 @@ def parse_fetch_items(parser: Parser) -> tuple[FetchItem, ...]:
     return _items(parser)
 
 
+def parse_fetch_list(parser: Parser) -> tuple[FetchItem, ...]:
+    """Items in parentheses, with something behind them."""
+    return tuple(dict.fromkeys(parser.listed(lambda: _item(parser), empty=False)))
+
+
 @lru_cache(maxsize=256)
 def _whole(octets: bytes) -> tuple[FetchItem, ...] | None:
     """Octets that are items and nothing else; clients ask for the same ones again and again."""

@@ -22,11 +22,11 @@ Every bound is in `Limits`. What a literal may do to the end of a command is in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from posthouse.protocol import sasl
-from posthouse.protocol.imap import commands
+from posthouse.protocol.imap import commands, notifying
 from posthouse.protocol.imap.appending import Appending
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.events import (
@@ -42,6 +42,7 @@ from posthouse.protocol.imap.events import (
     Result,
 )
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
+from posthouse.protocol.imap.notifying import UnknownEvent
 from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
 from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
@@ -54,6 +55,9 @@ __all__ = [
 ]  # fmt: skip
 
 _UIDS_ONLY = Result("BAD", "Messages are named by UID alone", "UIDREQUIRED")  # RFC 9586 §3.1
+_BAD_EVENT = Result(
+    "NO", "There is no such event here", f"BADEVENT ({' '.join(event.value for event in notifying.Event)})"
+)  # RFC 5465 §5
 _APPENDING = ("APPEND", "REPLACE")
 _APPEND_EVENTS = (commands.Append, commands.AppendNext, commands.CatenateText, commands.CatenateUrl)
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
@@ -100,6 +104,8 @@ class ServerSession:
         self.state = State.NOT_AUTHENTICATED
         self.enabled = Enabled()
         self.closing = False
+        self.rested: Callable[[], None] | None = None
+        """Called when a command has been answered and no other is in hand."""
         self.wants_tls = False
         self.timeout = limits.login
         self.tls_available = tls_available
@@ -188,8 +194,10 @@ class ServerSession:
             if isinstance(event, _LOGINS | commands.Unauthenticate) and result.status == "OK":
                 result = result._replace(code=f"CAPABILITY {capabilities(self)}")
             self._finish(result)
-        if self._draining and self._at_rest():
+        if self._draining and self.at_rest:
             self._bye("Server is shutting down", "UNAVAILABLE")
+        if self.rested is not None and self.at_rest:
+            self.rested()
 
     def take_output(self) -> bytes:
         """All octets that wait to be written."""
@@ -214,10 +222,12 @@ class ServerSession:
     def shut_down(self) -> None:
         """The server stops: BYE now, or after the command in flight."""
         self._draining = True
-        if self._at_rest():
+        if self.at_rest:
             self._bye("Server is shutting down", "UNAVAILABLE")
 
-    def _at_rest(self) -> bool:
+    @property
+    def at_rest(self) -> bool:
+        """No command is in hand, but perhaps IDLE."""
         waiting = self._event is not None or self._appending is not None or bool(self._further)
         return self._outstanding is None and not waiting
 
@@ -357,6 +367,8 @@ class ServerSession:
             parser.end()
         except SyntaxProblem as problem:
             return self._fail(str(problem))
+        except UnknownEvent:
+            return self._finish(_BAD_EVENT)
         except UnknownCharset:
             return self._finish(Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})"))
         if self.enabled.uidonly and commands.uses_numbers(command):

@@ -96,6 +96,7 @@ VERBS = (
     Verb("GETQUOTAROOT", _AFTER, arguments.one_mailbox(GetQuotaRoot), "RFC 9208 §4.2.2"),
     Verb("APPEND", _AFTER, arguments.append, "RFC 3501 §6.3.11, RFC 3502 §6.3.11, RFC 4469 §3",
          "MULTIAPPEND CATENATE"),
+    Verb("NOTIFY", _AFTER, arguments.notify, "RFC 5465 §3", "NOTIFY"),
     Verb("IDLE", _AFTER, arguments.nothing(Idle), "RFC 2177 §3", "IDLE"),
     Verb("CHECK", _IN, arguments.nothing(Check), "RFC 3501 §6.4.1"),
     Verb("CLOSE", _IN, arguments.nothing(Close), "RFC 3501 §6.4.2"),
