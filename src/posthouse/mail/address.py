@@ -210,9 +210,12 @@ def domain_to_ascii(name: str) -> str:
             raise AddressError("the domain has an empty or overlong label or a forbidden character")
         return name.lower()
     try:
-        return idna.encode(name, uts46=True, std3_rules=True).decode().lower()
+        encoded = idna.encode(name, uts46=True, std3_rules=True).decode().lower()
     except (idna.IDNAError, UnicodeError) as problem:
         raise AddressError(f"the domain name is not a valid internationalized name: {problem}") from None
+    if _DOMAIN.match(encoded) is None:  # a stop at its end
+        raise AddressError("the domain has an empty or overlong label or a forbidden character")
+    return encoded
 
 
 @lru_cache(maxsize=16384)

@@ -33,6 +33,9 @@ _AS_MAIL_USES_THEM = {
     "shift_jis": "cp932", "tis_620": "cp874",
 }  # fmt: skip
 
+_WITHOUT_MARK = {"utf-16": "utf-16-be", "utf-32": "utf-32-be"}
+"""Without a byte order mark: big-endian, as is usual on a network."""
+
 
 @lru_cache(maxsize=256)
 def codec(charset: str) -> str:
@@ -57,6 +60,8 @@ def decode(octets: bytes, charset: str) -> str:
     name = codec(charset)
     if not name:
         return eight_bit(octets)
+    if name in _WITHOUT_MARK:
+        return Decoder(charset).decode(octets, True)
     return _whole_pairs(octets.decode(name, "replace"), name)
 
 
@@ -70,26 +75,23 @@ def _whole_pairs(text: str, name: str) -> str:
 class Decoder:
     """A text piece by piece. A character may lie on both sides of a cut."""
 
-    __slots__ = ("_decoder", "_guessing", "_name")
+    __slots__ = ("_decoder", "_name")
 
     def __init__(self, charset: str) -> None:
         self._name = codec(charset)
-        self._guessing = not self._name
         name, errors = (self._name, "replace") if self._name else ("utf-8", "strict")
         self._decoder = codecs.getincrementaldecoder(name)(errors)
 
     def decode(self, octets: bytes, last: bool) -> str:
         """The text of the next octets, as far as it is certain."""
-        if self._guessing:
-            held = self._decoder.getstate()[0]
-            try:
-                return self._decoder.decode(octets, last)
-            except UnicodeDecodeError:
-                # Not UTF-8: from here on the other.
-                self._guessing = False
-                self._decoder = codecs.getincrementaldecoder("cp1252")("replace")
-                octets = held + octets
-        text = self._decoder.decode(octets, last)
+        held = self._decoder.getstate()[0]
+        try:
+            text = self._decoder.decode(octets, last)
+        except UnicodeError:
+            # Not UTF-8, or without the mark that tells the order of octets: from here on the other.
+            other = _WITHOUT_MARK.get(self._name, "cp1252")
+            self._decoder = codecs.getincrementaldecoder(other)("replace")
+            text = self._decoder.decode(held + octets, last)
         if not last and len(self._decoder.getstate()[0]) > _BUFFER:
             text += self._decoder.decode(b"", True)
             self._decoder.reset()

@@ -40,11 +40,19 @@ class Content(Protocol):
 
 
 def end_of_head(data: bytes | bytearray) -> int:
-    """Length of the header section with the empty line that ends it; all of `data` where there is none."""
+    """Length of the header section with the empty line that ends it; all of `data` where there is none.
+
+    Lines may end with a line feed alone, as in messages that a client has taken from a file.
+    """
     if data[:2] == b"\r\n":
         return 2
-    end = data.find(b"\r\n\r\n")
-    return len(data) if end < 0 else end + 4
+    if data[:1] == b"\n":
+        return 1
+    end = data.find(b"\n\r\n")
+    bare = data.find(b"\n\n", 0, len(data) if end < 0 else end)
+    if bare >= 0:
+        return bare + 2
+    return len(data) if end < 0 else end + 3
 
 
 class MemoryContent:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from posthouse.mail import mailboxes
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Part
-from posthouse.mail.parameters import Parameters
+from posthouse.mail.parameters import Parameters, without_comments
 
 QUOTED_LIMIT = 1000
 """Octets of a quoted string at most; what is longer becomes a literal."""
@@ -21,6 +21,7 @@ QUOTED_LIMIT = 1000
 _CACHED_LENGTH = 120
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
 _PRINTABLE = re.compile(rb"[ -~]*+\Z")
+_LETTERS = {("message", "rfc822"), ("message", "global")}
 _EMPTY_PART = b'("text" "plain" NIL NIL NIL "7bit" 0 0'
 
 
@@ -100,7 +101,7 @@ def _structure(part: Part, extended: bool) -> bytes:
     if part.type == "multipart":
         # body-type-mpart = 1*body: a multipart in which there is nothing has one empty part.
         inner = b"".join([_structure(child, extended) for child in part.parts])
-        inner = inner or _EMPTY_PART + (b" NIL NIL NIL NIL)" if extended else b")")
+        inner = inner or _empty_part(extended)
         if not extended:
             return b"(%b %b)" % (inner, string(part.subtype.encode()))
         return b"(%b %b %b %b)" % (
@@ -124,11 +125,18 @@ def _structure(part: Part, extended: bool) -> bytes:
             _structure(part.message, extended),
             part.lines,
         )
+    elif (part.type, part.subtype) in _LETTERS:
+        # A letter of which there is not even a header, or one nested too deep to be looked into.
+        written += b" (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) %b %d" % (_empty_part(extended), part.lines)
     elif part.type == "text":
         written += b" %d" % part.lines
     if extended:
         written += b" %b %b" % (nstring(part.md5), _disposition_to_location(part))
     return written + b")"
+
+
+def _empty_part(extended: bool) -> bytes:
+    return _EMPTY_PART + (b" NIL NIL NIL NIL)" if extended else b")")
 
 
 def _parameters(params: Parameters) -> bytes:
@@ -147,6 +155,6 @@ def _disposition_to_location(part: Part) -> bytes:
             string(part.disposition.encode()),
             _parameters(part.disposition_parameters),
         )
-    languages = [tag for tag in re.split(rb"[\s,]+", part.language or b"") if tag]
+    languages = [tag for tag in re.split(rb"[\s,]+", without_comments(part.language or b"")) if tag]
     language = b"(" + b" ".join(map(string, languages)) + b")" if languages else b"NIL"
     return b"%b %b %b" % (disposition, language, nstring(part.location))

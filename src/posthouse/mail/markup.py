@@ -11,19 +11,19 @@ from __future__ import annotations
 import html
 import re
 
-_HELD = 8 * 1024
-"""Characters of an unfinished tag that wait for its end; what is longer is taken as text."""
+_HELD = 256 * 1024
+"""Characters of an unfinished tag (of an image within it) that wait for its end; a longer one is text."""
 
 _QUOTED = r"(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+>"
 _REST = f"(?:{_QUOTED}|[^<>]*+>)"
 # No attempt goes beyond the next "<", so all of them together read the text once or twice.
-_IMAGE = re.compile(r"<img\b(?>[^<>]*?\salt\s*+=\s*+(?:\"([^\"<]*+)\"|'([^'<]*+)'))[^<>]*+>", re.IGNORECASE)
-_INLINE = re.compile(
-    r"</?(?:a|abbr|acronym|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|o:p|q|s|samp|small|span"
-    r"|strike|strong|sub|sup|tt|u|var|wbr)(?=[\s/>])" + _REST,
+_TAG = re.compile(
+    r"<(?:(?P<image>img\b(?>[^<>]*?\salt\s*+=\s*+(?:\"(?P<one>[^\"<]*+)\"|'(?P<other>[^'<]*+)'))[^<>]*+>)"
+    r"|(?P<inline>/?(?:a|abbr|acronym|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|o:p|q|s|samp"
+    r"|small|span|strike|strong|sub|sup|tt|u|var|wbr)(?=[\s/>])" + _REST + r")"
+    r"|[a-z/!?]" + _REST + r")",
     re.IGNORECASE,
 )
-_TAG = re.compile("<[a-zA-Z/!?]" + _REST)
 _SURELY_TAG = re.compile("<" + _QUOTED)
 _UNSEEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.IGNORECASE)
 _ENDS = {
@@ -69,14 +69,17 @@ class Markup:
             seen.append(data[position:cut])
             position = cut
         self._held = "" if last else data[position:]
-        return _without_tags("".join(seen))
+        return "".join(map(_without_tags, seen))
 
 
 def _certain(data: str, position: int) -> int:
     """Where to cut so that no tag, and no character reference, lies on both sides."""
     opening = data.rfind("<", max(position, len(data) - _HELD))
-    if opening >= 0 and _SURELY_TAG.match(data, opening) is None:
-        return opening
+    if opening >= 0:
+        tag = _SURELY_TAG.match(data, opening)
+        if tag is None:
+            return opening
+        position = tag.end()
     reference = data.rfind("&", max(position, len(data) - _LONGEST_REFERENCE))
     if reference >= 0 and data.find(";", reference) < 0:
         return reference
@@ -84,11 +87,17 @@ def _certain(data: str, position: int) -> int:
 
 
 def _without_tags(text: str) -> str:
+    # In one pass, so that no tag comes about where another was.
     if "<" in text:
-        if "<img" in text or "<IMG" in text:
-            text = _IMAGE.sub(r" \1\2 ", text)
-        text = _TAG.sub("\n", _INLINE.sub("", text))
+        text = _TAG.sub(_instead, text)
     return html.unescape(text) if "&" in text else text
+
+
+def _instead(tag: re.Match[str]) -> str:
+    """What a reader sees in place of a tag."""
+    if tag["inline"]:
+        return ""
+    return f" {tag['one'] or tag['other'] or ''} " if tag["image"] else "\n"
 
 
 def to_text(document: str) -> str:

@@ -19,12 +19,13 @@ _CONTENT_FIELDS = frozenset(
 )
 _NAME_LIMIT = 40
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]++")
+_KIND = re.compile(rb"[\s\"]*+([^\s()<>@,;:\\\"/\[\]?=]++)")
 _TYPE = re.compile(rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+/\s*+([^\s()<>@,;:\\\"\[\]?=]++)")
 _PARAMETER = re.compile(
     rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+=\s*+(?:\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"?|([^\s;]*+))", re.DOTALL
 )
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_COMMENT = re.compile(rb"\([^()\"]*+\)")
+_LEXEME = re.compile(rb"[()]|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|\\.?|[^()\"\\]++", re.DOTALL)
 _SECTION = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z", re.DOTALL)
 
 
@@ -54,7 +55,7 @@ def content_fields(header: bytes) -> list[tuple[bytes, bytes]]:
 
 def token(value: bytes) -> str:
     """The first token of a value, in lower case; empty where there is none."""
-    match = _TOKEN.search(_without_comments(value))
+    match = _TOKEN.search(without_comments(value))
     return match[0].decode("ascii", "replace").lower() if match else ""
 
 
@@ -69,7 +70,7 @@ def _cached_type(value: bytes) -> tuple[str, str, Parameters]:
 
 
 def _read_type(value: bytes) -> tuple[str, str, Parameters]:
-    value = _without_comments(value)
+    value = without_comments(value)
     match = _TYPE.match(value)
     if match is None:
         return "text", "plain", ()
@@ -79,17 +80,34 @@ def _read_type(value: bytes) -> tuple[str, str, Parameters]:
 
 def disposition(value: bytes) -> tuple[str, Parameters]:
     """The kind of disposition in lower case, and its parameters."""
-    value = _without_comments(value)
-    match = _TOKEN.search(value)
-    if match is None:
-        return "", ()
-    return match[0].decode("ascii", "replace").lower(), read(value, match.end())
+    value = without_comments(value)
+    match = _KIND.match(value)
+    if match is not None:
+        return match[1].decode("ascii", "replace").lower(), read(value, match.end())
+    parameters = read(value, 0)
+    # RFC 2183 §2.8: what is not known is an attachment.
+    return ("attachment" if parameters else ""), parameters
 
 
-def _without_comments(value: bytes) -> bytes:
-    if b"(" not in value or b'"' in value:
+def without_comments(value: bytes) -> bytes:
+    """A value with a space for each comment (RFC 5322 §3.2.2); one that never ends reaches to the end."""
+    if b"(" not in value:
         return value
-    return _COMMENT.sub(b" ", value)
+    kept: list[bytes] = []
+    depth = 0
+    for match in _LEXEME.finditer(value):
+        piece = match[0]
+        if piece == b"(":
+            depth += 1
+        elif piece == b")" and depth:
+            depth -= 1
+            kept.append(b" ")
+        elif not depth:
+            kept.append(piece)
+        elif piece[:1] == b'"':
+            # A quotation mark means nothing in a comment, but the parentheses behind it do.
+            depth = max(0, depth + piece.count(b"(") - piece.count(b")"))
+    return b"".join(kept)
 
 
 def read(value: bytes, position: int) -> Parameters:

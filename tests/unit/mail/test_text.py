@@ -60,6 +60,8 @@ def html(document: str) -> str:
         ("iso-2022-kr", "한국어", ""),
         ("utf-7", "夢想", ""),
         ("utf-16", "夢想", ""),
+        ("utf-16", "夢想", "utf-16-be"),
+        ("utf-32", "夢想", "utf-32-be"),
         ("tis-620", "ไทย", ""),
         ("x-unknown", "Träume", "utf-8"),
         ("x-unknown", "Träume", "cp1252"),
