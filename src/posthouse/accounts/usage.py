@@ -93,6 +93,14 @@ def next_uidvalidity(tx: Tx, account: AccountId, now: float) -> tuple[int, int]:
     return row[0], row[1]
 
 
+def never_again(tx: Tx, account: AccountId, uidvalidity: int) -> None:
+    """Give no mailbox of the account this UIDVALIDITY, or a smaller one."""
+    tx.run(
+        "UPDATE account SET uidvalidity = ? WHERE id = ? AND uidvalidity < ?",
+        (uidvalidity, account, uidvalidity),
+    )
+
+
 def exists(tx: Tx | Reader, account: AccountId) -> bool:
     """Whether there is such an account."""
     return tx.one("SELECT 1 FROM account WHERE id = ?", (account,)) is not None

@@ -19,6 +19,8 @@ NOUNS: Final = (
     ("account", "Users with mailboxes"),
     ("alias", "Addresses that stand for others: aliases, forwards, lists, moved users"),
     ("queue", "Mail that waits to leave"),
+    ("import", "Bring mail of other systems: Maildir, mbox, or another server over IMAP"),
+    ("export", "Write mail as Maildir or mbox"),
     ("migrate-store", "Move the mail to another database and object store, while it is served"),
     ("journey", "What happened to a letter, hop by hop"),
     ("explain", "Explain a reply or an enhanced status code"),

@@ -54,6 +54,7 @@ def sweep(tx: Tx, contents: Contents, account: AccountId, limit: int = BATCH) ->
         removed += taken
         if taken < left:
             tx.run("DELETE FROM expunged WHERE account = ? AND mailbox = ?", (account, mailbox))
+            tx.run("DELETE FROM imported WHERE account = ? AND mailbox = ?", (account, mailbox))
             tx.run("DELETE FROM mailbox WHERE account = ? AND id = ?", (account, mailbox))
     return removed
 
