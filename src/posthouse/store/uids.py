@@ -19,9 +19,9 @@ _LENGTHS = (1, 8, 64, 500)
 
 
 def ranges_of(uids: Iterable[int]) -> list[tuple[int, int]]:
-    """The set of `uids`, which come in ascending order."""
+    """The set of `uids`, which come in ascending order; of positions, too, which begin with 0."""
     found: list[tuple[int, int]] = []
-    first = last = -1
+    first = last = -2
     for uid in uids:
         if uid == last + 1:
             last = uid

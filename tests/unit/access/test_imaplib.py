@@ -359,3 +359,24 @@ async def test_nobody_sees_another_account(server: Server) -> None:
         mallory.logout()
 
     await server.run(session)
+
+
+@pytest.mark.parametrize("wanted", ["(UID BODY.PEEK[])", "(UID INTERNALDATE)", "(FLAGS)"])
+async def test_a_set_with_gaps_that_begins_with_the_first_message_names_all_of_it(
+    server: Server, wanted: str
+) -> None:
+    for _ in range(14):
+        await server.deliver(LETTER)
+
+    def session() -> None:
+        client = server.imap()
+        client.select()
+        client.store("3", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+        _, parts = client.uid("FETCH", "1:2,4:9,12:14", wanted)
+        lines = [part[0] if isinstance(part, tuple) else part for part in parts]
+        uids = [int(found) for line in lines for found in re.findall(rb"UID (\d+)", line)]
+        assert uids == [1, 2, 4, 5, 6, 7, 8, 9, 12, 13, 14]
+        client.logout()
+
+    await server.run(session)

@@ -127,7 +127,7 @@ async def test_out_and_in_again_is_the_same(account, make_account, tmp_path):
 
     after = await other.everything()
     assert [row[:4] for row in after["INBOX"]] == [row[:4] for row in before["INBOX"]]
-    assert after["Archive/2020&21"][0][4] == before["Archive/2020!"][0][4]
+    assert after["Archive/2020&21"][0][4] == before["Archive/2020&21"][0][4]
     # Of the strange ones, those whose lines all end are the same octet by octet.
     for octets, written in zip(STRANGE, after["INBOX"], strict=True):
         if octets.endswith(b"\r\n"):

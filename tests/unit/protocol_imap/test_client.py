@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -40,8 +41,10 @@ READ = [
         "FETCH",
         1,
         [
-            [b"UID", b"7", b"FLAGS", [b"\\Seen", b"$x"]]
-            + [b"INTERNALDATE", b"17-Jul-1996 02:44:25 -0700", b"RFC822.SIZE", b"300"]
+            [
+                *(b"UID", b"7", b"FLAGS", [b"\\Seen", b"$x"]),
+                *(b"INTERNALDATE", b"17-Jul-1996 02:44:25 -0700", b"RFC822.SIZE", b"300"),
+            ]
         ],
     ),
     Octets(b"Subject: {3}"),
@@ -73,7 +76,7 @@ def test_each_kind_of_response_is_read() -> None:
 @given(st.lists(st.integers(0, len(TALK)), max_size=20))
 def test_it_does_not_matter_in_which_pieces_it_comes(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(TALK)]
-    assert read([TALK[start:end] for start, end in zip(edges, edges[1:], strict=False)]) == READ
+    assert read([TALK[start:end] for start, end in pairwise(edges)]) == READ
 
 
 def test_byte_by_byte() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.store.uids import common
+from posthouse.store.uids import common, ranges_of
 
 bounds = st.tuples(st.integers(1, 30), st.integers(0, 6)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 sets = st.lists(bounds, max_size=6)
@@ -21,3 +21,9 @@ def test_what_is_common_to_two_sets(one: list[tuple[int, int]], other: list[tupl
     assert members(found) == members(one) & members(other)
     assert found == sorted(found)
     assert sum(last - first + 1 for first, last in found) == len(members(found))
+
+
+def test_positions_that_begin_with_0_make_ranges_as_well():
+    assert ranges_of([0, 1, 2, 5]) == [(0, 2), (5, 5)]
+    assert ranges_of([0]) == [(0, 0)]
+    assert ranges_of([]) == []

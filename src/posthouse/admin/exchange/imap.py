@@ -159,7 +159,8 @@ class ImapSource:
                 if item is not None:
                     found.append(item)
             # A message may be told of twice, when its flags change meanwhile.
-            window += sorted({item.uid: item for item in found}.values())
+            latest = {item.uid: item for item in found}
+            window += (latest[uid] for uid in sorted(latest))
             while len(window) >= WINDOW:
                 yield window[:WINDOW]
                 del window[:WINDOW]

@@ -1,0 +1,280 @@
+"""`posthouse import imap` from real servers: Debian's Dovecot, and another Posthouse."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.databases import _free_ports
+from tests.servers import PASSWORD, PATIENCE, ServeProcess, until
+
+LETTER = b"From: a@x.test\r\nSubject: %d\r\n\r\n%s\r\n"
+
+
+class Dovecot:
+    """Dovecot for one system user, in a directory of its own, on a port of loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        (self.port,) = _free_ports(1)
+        user = "root" if os.geteuid() == 0 else ""
+        owner = "nobody" if user else os.environ.get("USER", "nobody")
+        for name in ("base", "state", "home"):
+            (directory / name).mkdir(parents=True)
+        (directory / "users").write_text(f"alice:{{PLAIN}}{PASSWORD}\nbob:{{PLAIN}}{PASSWORD}\n")
+        (directory / "masters").write_text(f"boss:{{PLAIN}}{PASSWORD}\n")
+        config = directory / "dovecot.conf"
+        config.write_text(
+            f"""
+base_dir = {directory}/base
+state_dir = {directory}/state
+log_path = {directory}/log
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+auth_master_user_separator = *
+mail_location = maildir:{directory}/home/%u
+default_internal_user = {owner}
+default_login_user = {owner}
+default_internal_group = nogroup
+mail_uid = {owner}
+mail_gid = nogroup
+first_valid_uid = 1
+passdb {{
+  driver = passwd-file
+  args = {directory}/masters
+  master = yes
+}}
+passdb {{
+  driver = passwd-file
+  args = {directory}/users
+}}
+userdb {{
+  driver = static
+  args = home={directory}/home/%u
+}}
+service anvil {{
+  chroot =
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {self.port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+namespace inbox {{
+  inbox = yes
+  mailbox Gesendet {{
+    special_use = \\Sent
+    auto = subscribe
+  }}
+}}
+"""
+        )
+        if user:
+            shutil.chown(directory, owner, "nogroup")
+            for path in directory.rglob("*"):
+                shutil.chown(path, owner, "nogroup")
+            for path in directory.parents:
+                if path.stat().st_uid == os.geteuid() and path != Path("/"):
+                    path.chmod(path.stat().st_mode | 0o011)
+                if path == Path("/tmp"):
+                    break
+        self.log = directory / "log"
+        self.process = subprocess.Popen(
+            ["dovecot", "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(self._answers, what="Dovecot")
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text() if self.log.exists() else "no log"
+        with contextlib.suppress(OSError, imaplib.IMAP4.error):
+            imaplib.IMAP4("127.0.0.1", self.port, timeout=PATIENCE).logout()
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def imap(self, user: str = "alice") -> Iterator[imaplib.IMAP4]:
+        with imaplib.IMAP4("127.0.0.1", self.port, timeout=PATIENCE) as client:
+            client.login(user, PASSWORD)
+            yield client
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def dovecot(tmp_path: Path) -> Iterator[Dovecot]:
+    server = Dovecot(tmp_path / "dovecot")
+    yield server
+    server.stop()
+
+
+def fill(client: imaplib.IMAP4, count: int) -> None:
+    """Messages with flags and dates, some of them large, and gaps between the UIDs."""
+    client.create("Work.Old" if b"." in client.list('""', '""')[1][0] else "Work/Old")
+    for number in range(count):
+        body = b"x" * (90_000 if number % 10 == 3 else 50)
+        flags = ["", "\\Seen", "\\Flagged $Label1", "\\Answered"][number % 4]
+        moment = imaplib.Time2Internaldate(1_500_000_000 + number * 3600)
+        client.append("INBOX", f"({flags})", moment, LETTER % (number, body))
+    client.select("INBOX")
+    client.store("5,9", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+
+
+def view(client: imaplib.IMAP4, mailbox: str = "INBOX") -> list[bytes]:
+    """Every message: flags, date, size and octets, without its number and UID."""
+    client.select(mailbox, readonly=True)
+    _, parts = client.uid("FETCH", "1:*", "(FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")
+    shown = []
+    for part in parts:
+        if isinstance(part, tuple):
+            head = part[0]
+            flags = sorted(set(head[head.index(b"FLAGS (") + 7 :].partition(b")")[0].split()) - {b"\\Recent"})
+            date = imaplib.Internaldate2tuple(head)
+            assert date is not None
+            shown.append(b"%d %s %s" % (int(time.mktime(date)), b" ".join(flags), part[1]))
+    return shown
+
+
+def uids(client: imaplib.IMAP4) -> tuple[bytes, bytes]:
+    client.select("INBOX", readonly=True)
+    return client.response("UIDVALIDITY")[1][0], client.uid("SEARCH", "ALL")[1][0]
+
+
+def imported(server: ServeProcess, port: int, *arguments: str, password: str = PASSWORD) -> dict:
+    secret = server.directory / "password"
+    secret.write_text(password + "\n")
+    done = server.run(
+        "import", "imap", "127.0.0.1", "--port", str(port), "--security", "none",
+        "--password-file", str(secret), "--json", *arguments,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    return record
+
+
+@pytest.mark.debian("dovecot")
+def test_from_dovecot_with_uids_and_again(tmp_path: Path, dovecot: Dovecot) -> None:
+    with ServeProcess(tmp_path / "server") as server:
+        with dovecot.imap() as there:
+            fill(there, 60)
+            there.append("Gesendet", "(\\Seen)", None, LETTER % (99, b"sent"))
+            before = view(there), uids(there)
+        options = ["--account", "alice@north.test", "--login", "alice", "--keep-uids"]
+
+        first = imported(server, dovecot.port, *options)
+        second = imported(server, dovecot.port, *options)
+
+        assert (first["added"], first["uids_not_kept"], second["added"], second["there_already"]) == (
+            59,
+            0,
+            0,
+            59,
+        )
+        with server.imap("alice") as here:
+            assert (view(here), uids(here)) == before
+            assert len(view(here, "Sent")) == 1
+            assert b"Work/Old" in b" ".join(here.list()[1])
+
+        with dovecot.imap() as there:
+            there.select("INBOX")
+            there.store("1:7", "+FLAGS", "(\\Flagged)")
+            there.append("INBOX", "($new)", None, LETTER % (100, b"new"))
+            before = view(there), uids(there)
+        third = imported(server, dovecot.port, *options)
+        assert third["added"] == 1
+        assert third["flags_changed"] >= 1
+        with server.imap("alice") as here:
+            assert (view(here), uids(here)) == before
+
+
+@pytest.mark.debian("dovecot")
+def test_a_master_user_brings_several_accounts(tmp_path: Path, dovecot: Dovecot) -> None:
+    accounts = tmp_path / "accounts"
+    accounts.write_text("# here there\nalice@north.test alice\nbob@north.test bob\n")
+    for user, count in (("alice", 12), ("bob", 14)):
+        with dovecot.imap(user) as there:
+            fill(there, count)
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD)
+    with ServeProcess(tmp_path / "server") as server:
+        done = server.run(
+            "import", "imap", "127.0.0.1", "--port", str(dovecot.port), "--security", "none", "--json",
+            "--accounts", str(accounts), "--master-user", "boss", "--password-file", str(secret),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [(one["account"], one["added"]) for one in json.loads(done.stdout)] == [
+        ("alice@north.test", 10),
+        ("bob@north.test", 12),
+    ]
+
+
+def test_from_another_posthouse_over_tls(tmp_path: Path) -> None:
+    listen = {"imap": ["127.0.0.1:0"], "imaps": ["127.0.0.1:0"]}
+    with (
+        ServeProcess(tmp_path / "there", {"listen": listen}) as there,
+        ServeProcess(tmp_path / "here") as here,
+    ):
+        with there.imap("alice") as client:
+            fill(client, 60)
+            before = view(client), uids(client)
+        refused = here.run(
+            "import", "imap", "127.0.0.1", "--port", str(there.address("imaps")[1]),
+            "--account", "alice@north.test", "--password-file", "/dev/null",
+        )  # fmt: skip
+        assert refused.returncode == os.EX_UNAVAILABLE
+        assert "certificate" in refused.stderr.lower()
+
+        record = imported(here, there.address("imap")[1], "--account", "alice@north.test", "--keep-uids")
+
+        assert record["added"] == 58
+        with here.imap("alice") as client:
+            assert (view(client), uids(client)) == before
+
+
+def test_a_wrong_password_and_a_deaf_port_are_told(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path / "there") as there, ServeProcess(tmp_path / "here") as here:
+        with pytest.raises(AssertionError, match="cannot log in"):
+            imported(here, there.address("imap")[1], "--account", "alice@north.test", password="wrong")
+        with pytest.raises(AssertionError, match="cannot connect"):
+            imported(here, 1, "--account", "alice@north.test")
+        with pytest.raises(AssertionError, match="no account nobody"):
+            imported(here, there.address("imap")[1], "--account", "nobody@north.test")
+
+
+def test_export_and_import_by_commands(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path / "server") as server:
+        with server.imap("alice") as client:
+            fill(client, 20)
+            before = view(client)
+        for format in ("maildir", "mbox"):
+            out = tmp_path / format
+            done = server.run("export", format, str(out), "--account", "alice@north.test", "--json")
+            assert json.loads(done.stdout)[0]["messages"] == 18
+            assert (
+                server.run("export", format, str(out), "--account", "alice@north.test").returncode
+                == os.EX_CANTCREAT
+            )
+        done = server.run("import", "maildir", str(tmp_path / "maildir"), "--account", "bob@north.test")
+        assert done.returncode == 0, done.stderr
+        with server.imap("bob") as client:
+            assert view(client) == before
+        missing = server.run("import", "mbox", str(tmp_path / "nothing"), "--account", "bob@north.test")
+        assert missing.returncode == os.EX_UNAVAILABLE
+        assert server.run("import", "mbox", "x").returncode == os.EX_USAGE
