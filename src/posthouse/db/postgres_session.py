@@ -91,18 +91,25 @@ def _settings(limits: Limits) -> tuple[str, ...]:
     )
 
 
+def _octets_of(text: str) -> bytes:
+    if "\0" in text:
+        # libpq would end the value there and say nothing.
+        raise DatabaseError("PostgreSQL keeps no NUL in texts")
+    return text.encode()
+
+
 def _text(value: object) -> bytes | None:
     """A parameter that is none of the usual types."""
     if isinstance(value, int):
         return b"%d" % value
     if isinstance(value, str):
-        return value.encode()
+        return _octets_of(value)
     raise TypeError(f"{type(value).__name__} is no value for a database")
 
 
 _ENCODE: dict[type, Any] = {
     int: lambda value: b"%d" % value,
-    str: str.encode,
+    str: _octets_of,
     float: lambda value: repr(value).encode(),
     bool: lambda value: b"1" if value else b"0",
     type(None): lambda value: None,

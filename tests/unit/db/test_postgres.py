@@ -80,6 +80,17 @@ async def test_values_come_back_as_they_went_in(database):
     assert await database.write([], story) == [(*values[:5], 1)]
 
 
+async def test_a_text_with_nul_is_refused_and_never_cut(database, another_view):
+    with pytest.raises(DatabaseError, match="NUL"):
+        await database.write([], put("cut\0here"))
+    values = await asyncio.gather(
+        database.write([], put("before")), database.write([], put("\0")), database.write([], put("after")),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(value) for value in values] == [int, DatabaseError, int]
+    assert another_view() == {"before", "after"}
+
+
 async def test_a_sum_is_an_integer_as_on_sqlite(database):
     row = await database.read(lambda reader: reader.one("SELECT sum(number), count(*) FROM generation"))
     assert row == (1, 1)
