@@ -22,8 +22,7 @@ from posthouse.acceptance.bounces import Bounces, Origin
 from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
 from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
-from posthouse.db.blobs import is_abandoned
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation, reply_to
+from posthouse.db.errors import DatabaseError, DiskFull, UniqueViolation, reply_to
 from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
@@ -234,8 +233,6 @@ class Acceptance:
             body = content.data[len(content.head) :]
             contents.put(tx, letter.id, content.head, body, size=content.size)
         else:
-            if is_abandoned(blob, tx.now()):
-                raise DatabaseAway("a large body waited too long for its row")
             contents.put(tx, letter.id, content.head, None, size=content.size, hash=digest, blob=blob)
         copy = Copy(letter.id, content.size, letter.arrived, forms, self._ids.new)
         done = carry_out(tx, plan.fates, copy, now, self._quota)

@@ -6,6 +6,7 @@ impatient administrator left half removed is removed for good, and threads witho
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,16 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """Between two rounds."""
 THOROUGH_SECONDS = 6 * 3600.0
-"""Between two rounds that look at every object in the blob store."""
+"""Between two rounds that look for objects in the blob store that nothing names."""
 LEASE = "housekeeping"
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one process has done for all, so that it need not be done again."""
+
+    collected: str = ""
+    """Objects with lesser names have been looked at."""
 
 
 async def keep_house(
@@ -36,11 +45,9 @@ async def keep_house(
     *,
     journey_retention: float,
     thorough: bool,
+    progress: Progress,
 ) -> bool:
-    """One round; False where another process does it. `journey_retention`: seconds.
-
-    Raises DatabaseError, and OSError from the spool directory.
-    """
+    """One round; False where another process does it. `journey_retention`: seconds. Raises DatabaseError."""
     if not await database.write([], partial(_is_mine, database.holder)):
         return False
     before = clock.now() - journey_retention
@@ -54,7 +61,9 @@ async def keep_house(
     await collect_remembered(database, blobs)
     if thorough:
         await _sweep_thread_keys(database)
-        await collect_unnamed(database, blobs, clock.now(), content.named)
+        now = clock.now()
+        found = await collect_unnamed(database, blobs, now, content.named, progress.collected)
+        progress.collected = found.upto
     return True
 
 

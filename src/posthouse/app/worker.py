@@ -14,6 +14,7 @@ from posthouse.app.doors import Doors
 from posthouse.app.road import Road
 from posthouse.config import Config
 from posthouse.db import DatabaseError, slots
+from posthouse.db.blobs import sweep_spool
 from posthouse.net.listener import drain
 from posthouse.net.supervisor import DRAIN_TIME
 from posthouse.net.tls import CertificateFiles, ServerTls, self_signed
@@ -116,7 +117,8 @@ class Worker:
     async def _keep_house(self) -> None:
         """What each worker does for itself, and what only one does for all."""
         road = self.road
-        last = thorough = -inf
+        last = thorough = swept = -inf
+        progress = housekeeping.Progress()
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             road.refusals.flush()
@@ -127,6 +129,9 @@ class Worker:
                 continue
             last = now
             try:
+                if now - swept >= housekeeping.THOROUGH_SECONDS:
+                    swept = now
+                    await asyncio.to_thread(sweep_spool, road.blobs.spool_directory, road.clock.now())
                 due = now - thorough >= housekeeping.THOROUGH_SECONDS
                 done = await housekeeping.keep_house(
                     road.database,
@@ -135,6 +140,7 @@ class Worker:
                     road.clock,
                     journey_retention=road.config.journey.retention,
                     thorough=due,
+                    progress=progress,
                 )
                 if done and due:
                     thorough = now

@@ -14,11 +14,11 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, NoSuchBlob, reason_is_space
 from posthouse.db.interface import Database, Reader, Tx
@@ -56,8 +56,8 @@ class Blobs(Protocol):
     async def delete(self, name: str) -> None:
         """Delete; nothing happens when it is gone already."""
 
-    async def names_before(self, epoch: float) -> list[str]:
-        """Names of the objects stored before that moment, oldest first."""
+    def names_before(self, epoch: float, after: str = "") -> AsyncIterator[list[str]]:
+        """Names greater than `after` of the objects stored before that moment, some at a time."""
 
     async def close(self) -> None: ...
 
@@ -108,8 +108,11 @@ class FileBlobs:
     async def delete(self, name: str) -> None:
         await self._in_thread(self._path(name).unlink, True)
 
-    async def names_before(self, epoch: float) -> list[str]:
-        return await self._in_thread(self._names_before, epoch)
+    async def names_before(self, epoch: float, after: str = "") -> AsyncIterator[list[str]]:
+        for shard in await self._in_thread(self._shards):
+            names = await self._in_thread(self._names, shard, after)
+            if old := [name for name in names if moment_of(name) < epoch]:
+                yield old
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
@@ -147,13 +150,11 @@ class FileBlobs:
         with self._path(name).open("rb") as file:
             return os.pread(file.fileno(), length, offset)
 
-    def _names_before(self, epoch: float) -> list[str]:
-        return sorted(name for name in self._names() if moment_of(name) < epoch)
+    def _shards(self) -> list[str]:
+        return [entry.path for entry in os.scandir(self.directory) if len(entry.name) == 2 and entry.is_dir()]
 
-    def _names(self) -> Iterator[str]:
-        for shard in os.scandir(self.directory):
-            if len(shard.name) == 2 and shard.is_dir():
-                yield from (entry.name for entry in os.scandir(shard.path) if len(entry.name) == 32)
+    def _names(self, shard: str, after: str) -> list[str]:
+        return sorted(name for name in os.listdir(shard) if is_name(name) and name > after)
 
 
 def _fsync_directory(path: Path) -> None:
@@ -208,30 +209,45 @@ async def collect_remembered(database: Database, blobs: Blobs) -> int:
     return deleted
 
 
+class Collected(NamedTuple):
+    """How far a collection of unnamed objects has come."""
+
+    deleted: int
+    upto: str
+    """All objects with lesser names have been looked at."""
+
+
 async def collect_unnamed(
-    database: Database, blobs: Blobs, now: float, named: Callable[[Reader, Sequence[str]], set[str]]
-) -> int:
-    """Delete the objects older than 48 h that no row names; how many. For the holder of the lease, now
-    and then: it looks at every object there is.
+    database: Database,
+    blobs: Blobs,
+    now: float,
+    named: Callable[[Reader, Sequence[str]], set[str]],
+    after: str = "",
+) -> Collected:
+    """Delete the objects older than 48 h that no row names. For the holder of the lease, now and then.
 
-    Files that a crash left in the spool directory go at the same age; they do not count.
-    named: which of these names a row still has (the store knows).
+    named: which of these names a row still has (the store knows). after: `upto` of the time before. An
+    object that was named when it was 48 h old is remembered when its row goes, so one look is enough.
     """
-    await asyncio.to_thread(_sweep, blobs.spool_directory, now - UNNAMED_SECONDS)
+    before = now - UNNAMED_SECONDS
     deleted = 0
-    old = await blobs.names_before(now - UNNAMED_SECONDS)
-    for start in range(0, len(old), COLLECT):
-        some = old[start : start + COLLECT]
-        kept = await database.read(partial(_named, named, some))
-        for name in some:
-            if name not in kept:
-                await blobs.delete(name)
-                deleted += 1
-    return deleted
+    async for old in blobs.names_before(before, after):
+        for start in range(0, len(old), COLLECT):
+            some = old[start : start + COLLECT]
+            kept = await database.read(partial(_named, named, some))
+            for name in some:
+                if name not in kept:
+                    await blobs.delete(name)
+                    deleted += 1
+    return Collected(deleted, max(after, f"{int(before * 1000):012x}"))
 
 
-def _sweep(spool: Path, before: float) -> None:
-    """Remove files that nobody has written to since that moment."""
+def sweep_spool(spool: Path, now: float) -> None:
+    """Remove files of the spool directory that nobody has written to for 48 h: a crash has left them.
+
+    Every host has a spool directory of its own. Raises OSError.
+    """
+    before = now - UNNAMED_SECONDS
     with os.scandir(spool) as entries:
         for entry in entries:
             try:

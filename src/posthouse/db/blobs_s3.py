@@ -101,16 +101,16 @@ class S3Blobs:
         except FileNotFoundError:
             return
 
-    async def names_before(self, epoch: float) -> list[str]:
-        found: list[str] = []
-        pages = obstore.list(self._store, chunk_size=1000)
+    async def names_before(self, epoch: float, after: str = "") -> AsyncIterator[list[str]]:
+        pages = obstore.list(self._store, offset=after or None, chunk_size=1000)
         while True:
             try:
                 page = await self._in_time(anext(pages))
             except StopAsyncIteration:
-                return sorted(found)
+                return
             names = [meta["path"] for meta in page]
-            found += (name for name in names if is_name(name) and moment_of(name) < epoch)
+            if old := [name for name in names if is_name(name) and moment_of(name) < epoch]:
+                yield old
 
     async def close(self) -> None:
         """Connections end by themselves."""

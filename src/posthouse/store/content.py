@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
+from posthouse.db.blobs import is_abandoned
+from posthouse.db.errors import DatabaseAway
 from posthouse.mail.content import CHUNK, Content, MemoryContent
 from posthouse.store.uids import listed
 
@@ -32,8 +34,11 @@ def put(
 ) -> None:
     """Store content under `id`: `body` inline, or None where `blob` names the object with head and body.
 
-    `size` counts head and body; `hash` is their BLAKE2b-256 where there is a blob.
+    `size` counts head and body; `hash` is their BLAKE2b-256 where there is a blob. Raises DatabaseAway
+    where the object is so old that the collector may take it for forgotten.
     """
+    if blob is not None and is_abandoned(blob, tx.now()):
+        raise DatabaseAway("a large body waited too long for its row")
     tx.run(
         "INSERT INTO content (id, size, hash, blob, head) VALUES (?, ?, ?, ?, ?)",
         (id, size, hash, blob, head),

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+from unittest.mock import ANY
 
 import pytest
 
 from posthouse.db import DatabaseAway, DatabaseError
 from posthouse.db import blobs as blobs_module
-from posthouse.db.blobs import collect_remembered, collect_unnamed, discard, moment_of, open_blobs
+from posthouse.db.blobs import (
+    collect_remembered,
+    collect_unnamed,
+    discard,
+    moment_of,
+    open_blobs,
+    sweep_spool,
+)
 from tests.databases import KEY, SECRET, object_store
 
 DAY = 24 * 3600.0
@@ -34,6 +42,10 @@ async def blobs(kind, tmp_path, monkeypatch):
     blobs = open_blobs(url, tmp_path)
     yield blobs
     await blobs.close()
+
+
+async def names_before(blobs, epoch: float, after: str = "") -> list[str]:
+    return sorted([name async for page in blobs.names_before(epoch, after) for name in page])
 
 
 def spool(blobs, data: bytes):
@@ -72,7 +84,7 @@ async def test_a_blob_is_durable_before_it_has_its_name(blobs, monkeypatch):
     with pytest.raises(DatabaseError):
         await blobs.store(path)
     assert path.exists()
-    assert await blobs.names_before(1e12) == []
+    assert await names_before(blobs, 1e12) == []
 
 
 async def test_what_is_gone_and_what_never_was(blobs):
@@ -97,15 +109,35 @@ async def test_the_collector_deletes_remembered_blobs_and_old_unnamed_ones(blobs
 
     # when it is collected soon, only the remembered one goes;
     assert await collect_remembered(database, blobs) == 1
-    assert await collect_unnamed(database, blobs, stored + 1.9 * DAY, in_use) == 0
-    assert set(await blobs.names_before(stored + 1)) == {named, unnamed}
+    assert await collect_unnamed(database, blobs, stored + 1.9 * DAY, in_use) == (0, ANY)
+    assert set(await names_before(blobs, stored + 1)) == {named, unnamed}
     assert await database.read(lambda reader: reader.all("SELECT name FROM blob_garbage")) == []
     # after 48 hours the unnamed one goes too.
-    assert await collect_unnamed(database, blobs, stored + 2.1 * DAY, in_use) == 1
-    assert await blobs.names_before(stored + 1) == [named]
+    assert await collect_unnamed(database, blobs, stored + 2.1 * DAY, in_use) == (1, ANY)
+    assert await names_before(blobs, stored + 1) == [named]
 
 
-async def test_what_a_crash_left_in_the_spool_goes_after_48_hours(blobs, database):
+async def test_an_object_that_was_named_at_its_age_is_not_looked_at_again(blobs, database):
+    # Given an old object that a row names,
+    old = await blobs.store(spool(blobs, b"old"))
+    now = moment_of(old) + 2.1 * DAY
+    asked = []
+
+    def in_use(reader, names):
+        asked.extend(names)
+        return set(names)
+
+    first = await collect_unnamed(database, blobs, now, in_use)
+    assert asked == [old]
+    # when the collector comes again, then it asks for what has grown old since.
+    again = await collect_unnamed(database, blobs, now + DAY, in_use, first.upto)
+    assert asked == [old]
+    assert again.upto > first.upto > old
+    assert await names_before(blobs, now, after=old) == []
+    assert await names_before(blobs, now, after=f"{int(old[:12], 16) - 1:012x}") == [old]
+
+
+async def test_what_a_crash_left_in_the_spool_goes_after_48_hours(blobs):
     # Given an upload that never came to its end, and one that is still under way,
     left, arriving = blobs.spool_directory / "left", blobs.spool_directory / "arriving"
     for path in left, arriving:
@@ -114,7 +146,7 @@ async def test_what_a_crash_left_in_the_spool_goes_after_48_hours(blobs, databas
     os.utime(left, (now - 2.1 * DAY,) * 2)
 
     # when the collector comes by,
-    await collect_unnamed(database, blobs, now, lambda reader, names: set())
+    sweep_spool(blobs.spool_directory, now)
 
     # then only the first is gone.
     assert [path.name for path in blobs.spool_directory.iterdir()] == ["arriving"]
@@ -169,7 +201,7 @@ async def test_a_store_that_is_away_is_said_to_be_and_keeps_the_spool_file(tmp_p
             blobs.store(path),
             blobs.read("0" * 32, 0, 1),
             blobs.delete("0" * 32),
-            blobs.names_before(1.0),
+            names_before(blobs, 1.0),
         ):
             with pytest.raises(DatabaseAway):
                 await attempt

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from posthouse.db import DatabaseAway
+from posthouse.db.blobs import new_name
 from posthouse.mail.content import CHUNK, MemoryContent
 from posthouse.store import changes, content
 from posthouse.store.content import BlobContent, NoSuchContent
@@ -58,13 +60,22 @@ def test_content_that_the_queue_needs_stays_until_the_queue_lets_go(store: Any) 
 
 def test_the_name_of_a_blob_is_remembered_when_its_row_goes(store: Any) -> None:
     account = store.account()
-    content.put(store.tx, 700, b"A: b\r\n\r\n", None, size=900_000, hash=b"h" * 32, blob="ab/cd")
+    name, other = new_name(), new_name()
+    content.put(store.tx, 700, b"A: b\r\n\r\n", None, size=900_000, hash=b"h" * 32, blob=name)
     store.deposit(account, content_id=700)
-    assert content.named(store.tx, ["ab/cd", "ef/gh"]) == {"ab/cd"}
+    assert content.named(store.tx, [name, other]) == {name}
     assert store.tx.all("SELECT * FROM blob_garbage") == []
     _expunge(store, account)
-    assert store.tx.all("SELECT * FROM blob_garbage") == [("ab/cd", store.now)]
-    assert content.named(store.tx, ["ab/cd", "ef/gh"]) == set()
+    assert store.tx.all("SELECT * FROM blob_garbage") == [(name, store.now)]
+    assert content.named(store.tx, [name, other]) == set()
+
+
+def test_an_object_that_waited_for_a_day_gets_no_row_any_more(store: Any) -> None:
+    name = new_name()
+    late = f"{int(name[:12], 16) - 25 * 3_600_000:012x}{name[12:]}"
+    with pytest.raises(DatabaseAway):
+        content.put(store.tx, 700, b"A: b\r\n\r\n", None, size=900_000, hash=b"h" * 32, blob=late)
+    assert store.number("SELECT count(*) FROM content") == 0
 
 
 def test_releasing_many_at_once_keeps_those_in_use(store: Any) -> None:
