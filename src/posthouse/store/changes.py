@@ -40,6 +40,8 @@ class Stored(NamedTuple):
     """How many did."""
     refused: list[int]
     """UIDs that were changed after `unchanged_since`, ascending (MODIFIED of RFC 7162 §3.1.3)."""
+    before: int
+    """The mailbox's modseq before: who knows it as it was then knows what it is now."""
 
 
 class Expunged(NamedTuple):
@@ -170,12 +172,12 @@ def store(
         else:
             changed += _with_words(tx, *scope, modseq, action, flags, words)
     if not changed:
-        return Stored(found.modseq, 0, sorted(refused))
+        return Stored(found.modseq, 0, sorted(refused), found.modseq)
     tx.run(
         "UPDATE mailbox SET modseq = ?, changed = ? WHERE account = ? AND id = ?",
         (modseq, modseq, account, mailbox),
     )
-    return Stored(modseq, changed, sorted(refused))
+    return Stored(modseq, changed, sorted(refused), found.modseq)
 
 
 def _set(

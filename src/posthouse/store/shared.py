@@ -11,6 +11,7 @@ What is kept is bounded; what was not used for longest goes first. Sessions keep
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.store import snapshot
@@ -70,6 +71,19 @@ class Snapshots:
         """The snapshot kept of this mailbox, if it is of the same modseq. Not to be changed."""
         kept = self._kept.get((account, mailbox.id))
         return kept.newest if kept is not None and kept.newest.mailbox.modseq == mailbox.modseq else None
+
+    def reflag(
+        self, account: AccountId, before: Mailbox, runs: Iterable[tuple[int, int]], table: bytes, modseq: int
+    ) -> list[int] | None:
+        """Take over a change of flags that is known without being read, see `Snapshot.reflag`.
+
+        None where what is kept is not the mailbox as it was `before`.
+        """
+        newest = self.newest(account, before)
+        if newest is None:
+            return None
+        self._kept[account, before.id] = _Kept(newest, 0, None)
+        return newest.reflag(runs, table, modseq)
 
     def keep(self, account: AccountId, view: Snapshot) -> None:
         """Have this one shared from now on, unless there is a newer one."""

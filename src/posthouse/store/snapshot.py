@@ -167,6 +167,28 @@ class Snapshot:
         self.recent = delta.recent
         return applied
 
+    def reflag(self, runs: Iterable[tuple[int, int]], table: bytes, modseq: int) -> list[int]:
+        """Let the system flags of some messages become those that `table` has for them, by this modseq.
+
+        `runs`: half-open ranges of indexes. Returns the UIDs of those that changed.
+        """
+        self._own()
+        changed: list[int] = []
+        for first, end in runs:
+            old = self.flags[first:end]
+            new = old.translate(table)
+            differ = [at for at, pair in enumerate(zip(old, new, strict=True), first) if pair[0] != pair[1]]
+            self.flags[first:end] = new
+            if len(differ) == end - first:
+                self.modseqs[first:end] = array("q", [modseq]) * len(differ)
+                changed += self.uids[first:end]
+            else:
+                for at in differ:
+                    self.modseqs[at] = modseq
+                    changed.append(self.uids[at])
+        self.mailbox = self.mailbox._replace(modseq=modseq)
+        return changed
+
     def _beyond(self, entries: list[Entry]) -> list[Entry]:
         last = self.uids[-1] if self.uids else 0
         return [entry for entry in entries if entry.uid > last]

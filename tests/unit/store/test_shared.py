@@ -161,3 +161,38 @@ async def test_accounts_are_kept_apart(store: Any) -> None:
     await shared.open(one, mailbox)
     same = await shared.open(other, store.mailbox(other).id)
     assert len(same) == 0
+
+
+async def test_a_change_of_flags_that_is_known_is_what_reading_it_would_find(store: Any) -> None:
+    # given two sessions, and flags that differ
+    account, mailbox = filled(store, 12)
+    changes.store(store.tx, account, mailbox, [(3, 5), (9, 9)], Action.ADD, 5)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    one, other = await shared.open(account, mailbox), await shared.open(account, mailbox)
+    before = entries(other)
+    # when one of them sets \Flagged, of which some have it
+    done = changes.store(store.tx, account, mailbox, [(2, 4), (8, 12)], Action.ADD, 4)
+    assert done.before == one.mailbox.modseq
+    table = bytes(flags | 4 for flags in range(256))
+    changed = shared.reflag(account, one.mailbox, [(1, 4), (7, 12)], table, done.modseq)
+    # then
+    assert changed is not None
+    assert len(changed) == done.changed
+    newest = shared.newest(account, one.mailbox._replace(modseq=done.modseq))
+    assert newest is not None
+    assert entries(newest) == entries(snapshot.take(store.tx, account, mailbox))
+    # and the other still sees what it was told, until it follows
+    assert entries(other) == before
+    other.apply(await shared.follow(account, other.mailbox))
+    assert entries(other) == entries(newest)
+
+
+async def test_a_change_on_top_of_somebody_elses_is_read(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    view = await shared.open(account, mailbox)
+    store.deposit(account)
+    done = changes.store(store.tx, account, mailbox, [(1, 6)], Action.ADD, 4)
+    assert done.before != view.mailbox.modseq
+    await shared.open(account, mailbox)
+    assert shared.reflag(account, view.mailbox, [(0, 5)], bytes(256), done.modseq) is None

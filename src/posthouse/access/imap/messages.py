@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap import flags
 from posthouse.access.imap.places import Found, MayBeCreated, Missing, Place, flags_kept, look, place, require
-from posthouse.access.imap.selected import OwnChange, Selected, indexes_of, indexes_of_uids
+from posthouse.access.imap.selected import OwnChange, Runs, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import How
@@ -68,12 +69,33 @@ async def store(user: User, command: commands.Store) -> Result:
     ours = stored.modseq if stored.changed else 0
     if ours:
         user.tell(ours, account)
-    expected = _expectation(command.how, bits, words) if command.silent else None
-    said = await selected.news(user, expunges=command.uid, own=OwnChange(ours, expected))
+    said = None
+    if ours and command.unchanged_since is None and _only_flags(command, words, selected, runs):
+        table = _table(command.how, bits & mask, mask)
+        said = await selected.flags_stored(user, stored, runs, table, silent=command.silent)
+    if said is None:
+        expected = _expectation(command.how, bits, words) if command.silent else None
+        said = await selected.news(user, expunges=command.uid, own=OwnChange(ours, expected))
     if not command.silent:
         indexes = indexes_of(indexes_of_uids(selected.view, ranges))
         said += selected.fetch_flags(indexes, with_uid=command.uid)
     return completed("STORE", _modified(selected, stored.refused, command.uid), said)
+
+
+def _only_flags(command: commands.Store, words: tuple[str, ...], selected: Selected, runs: Runs) -> bool:
+    """Whether no keyword changes."""
+    if words:
+        return False
+    keywords = selected.view.keywords
+    return command.how is not How.REPLACE or not any(any(keywords[first:end]) for first, end in runs)
+
+
+@lru_cache(maxsize=64)
+def _table(how: How, bits: int, mask: int) -> bytes:
+    """For all flags of a message those that it has after STORE."""
+    if how is How.REPLACE:
+        return bytes((flags & ~mask | bits) & 0xFF for flags in range(256))
+    return bytes(flags | bits if how is How.ADD else flags & ~bits for flags in range(256))
 
 
 def _modified(selected: Selected, refused: list[int], uid: bool) -> str:

@@ -23,6 +23,7 @@ from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
 from posthouse.store import changes, snapshot
+from posthouse.store.changes import Stored
 from posthouse.store.flags import Flag
 from posthouse.store.snapshot import Applied, Delta, Entry, Snapshot
 from posthouse.store.uids import Ranges, ranges_of
@@ -221,6 +222,28 @@ class Selected:
                 mailbox = since.id
                 user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
             return said
+
+    async def flags_stored(
+        self, user: User, stored: Stored, runs: Runs, table: bytes, *, silent: bool
+    ) -> bytes | None:
+        """What there is to say of system flags that this session has changed, without reading them back.
+
+        `table`: for all flags of a message those that it has now. None where more than that has happened
+        to the mailbox, or may have: `news` finds out. The flags themselves are left to the caller.
+        """
+        before = self.view.mailbox
+        if self._pending or stored.before != before.modseq:
+            return None
+        changed = user.services.snapshots.reflag(self.account, before, runs, table, stored.modseq)
+        newest = user.services.snapshots.newest(self.account, before._replace(modseq=stored.modseq))
+        if changed is None or newest is None:
+            return None
+        self._synced = before.modseq
+        self.view.adopt(newest)
+        lines: list[bytes] = []
+        if self._enabled.condstore:
+            self._say_modseqs(lines, changed if silent else ())
+        return b"".join(lines) + await self.contexts.follow(self, changed)
 
     def _apply(self, user: User, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
         lines: list[bytes] = []
