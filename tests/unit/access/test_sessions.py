@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
+from posthouse.access.imap import session
 from posthouse.net.listener import drain
 from tests.imapclient import ImapClient
 from tests.unit.access.conftest import Server
@@ -215,3 +219,31 @@ async def test_a_body_lost_in_the_middle_ends_the_session_and_is_never_said_to_b
         assert "* 1 FETCH (BODY[] {" in said
         assert "OK" not in said
         assert "* BYE [SERVERBUG]" in said
+
+
+async def test_a_client_in_idle_hears_that_the_server_is_still_here(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "STILL_HERE", 0.01)
+    async with Client(server) as idler:
+        await idler.do("SELECT INBOX")
+        idler.send("i IDLE")
+        assert await idler.line() == "+ idling"
+        assert [await idler.line(), await idler.line()] == ["* OK Still here"] * 2
+        idler.send("DONE")
+        while (line := await idler.line()) == "* OK Still here":
+            pass
+        # and no more after that
+        assert line == "i OK IDLE completed"
+        assert await idler.do("NOOP") == ["OK NOOP completed"]
+
+
+async def test_a_renamed_inbox_is_seen_at_once(server: Server) -> None:
+    """The servers of these tests poll every 30 seconds, so it is told."""
+    await server.deliver(LETTER)
+    async with Client(server) as idler, Client(server) as other:
+        await idler.do("SELECT INBOX")
+        idler.send("i IDLE")
+        assert await idler.line() == "+ idling"
+        await other.do("RENAME INBOX Old")
+        assert await asyncio.wait_for(idler.line(), 10) == "* 1 EXPUNGE"

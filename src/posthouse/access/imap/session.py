@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 _log = log.get("access")
 
+STILL_HERE = 120.0
+"""Seconds between two signs of life to a client in IDLE; routers forget a silent connection after minutes."""
 _TURN = 16
 """Commands that a client may have answered in one turn of the loop."""
 
@@ -150,6 +152,7 @@ class ImapSession:
         self._watch: Watch | None = None
         self._pushing: asyncio.Task[None] | None = None
         self._push_again = False
+        self._alive: asyncio.TimerHandle | None = None
         self._compressed = False
         self._commands = 0
         self._notifications: Notifications | None = None
@@ -207,7 +210,7 @@ class ImapSession:
         """The connection has ended."""
         if self._appending is not None:
             self._appending.discard()
-        self._stop_watching()
+        self._stop_idling()
         self._notify_no_more()
 
     async def _answered(self, event: Any, user: User) -> Result | None:
@@ -366,13 +369,27 @@ class ImapSession:
             # Watch first, then look: what changes in between is not missed.
             self._watch = self._services.notifier.watch(user.selected.account, self._changed)
             self._changed(user.selected.account, 0)
+        self._alive = asyncio.get_running_loop().call_later(STILL_HERE, self._still_here)
         return None
 
+    def _still_here(self) -> None:
+        """A word now and then, so that what stands between us and the client does not forget it."""
+        assert self._pump is not None
+        self._alive = asyncio.get_running_loop().call_later(STILL_HERE, self._still_here)
+        if not self._pump.congested:
+            self._pump.push(b"* OK Still here\r\n")
+
     async def _idle_end(self, event: IdleEnd, user: User) -> Result:
-        self._stop_watching()
+        self._stop_idling()
         if self._pushing is not None:
             await self._pushing
         return completed("IDLE", untagged=await user.news(expunges=True))
+
+    def _stop_idling(self) -> None:
+        self._stop_watching()
+        if self._alive is not None:
+            self._alive.cancel()
+            self._alive = None
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
