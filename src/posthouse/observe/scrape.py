@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -22,9 +23,8 @@ class Scrape(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._deadline = asyncio.get_running_loop().call_later(_PATIENCE, transport.abort)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of its subclasses
+        self._deadline = asyncio.get_running_loop().call_later(_PATIENCE, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

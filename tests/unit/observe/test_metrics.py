@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 
 from posthouse.observe import metrics
 from posthouse.observe.scrape import Scrape, respond
@@ -112,7 +113,18 @@ def test_only_get_metrics_is_answered(request_line: bytes, status: bytes) -> Non
     assert (b"posthouse_test_open" in body) == (status == b"200 OK" and not request_line.startswith(b"HEAD"))
 
 
-async def test_prometheus_is_answered_over_tcp_octet_by_octet() -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_prometheus_is_answered_over_tcp_octet_by_octet(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        answer = runner.run(_scraped())
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'posthouse_test_open{worker="7"} 0.0' in answer
+
+
+async def _scraped() -> bytes:
     server = await asyncio.get_running_loop().create_server(Scrape, "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
@@ -122,6 +134,4 @@ async def test_prometheus_is_answered_over_tcp_octet_by_octet() -> None:
         answer = await reader.read()
         writer.close()
         await writer.wait_closed()
-
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b'posthouse_test_open{worker="7"} 0.0' in answer
+    return answer
