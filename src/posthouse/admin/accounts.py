@@ -41,24 +41,26 @@ class AccountReport(NamedTuple):
 async def add(
     database: Database,
     address: str,
-    password: str,
+    password: str | None,
     *,
     now: float,
     name: str = "",
     admin: bool = False,
     quota: int | None = None,
+    shared: bool = False,
     mechanisms: Sequence[str] = (),
 ) -> Account:
-    """A new account with its password and the usual mailboxes.
+    """A new account with its password and the usual mailboxes; without one, nobody can log in.
 
-    `mechanisms`: those that are offered; for SCRAM among them keys are kept. Raises AlreadyThere,
-    NotAllowed, PasswordError.
+    `shared` as in `Account`. `mechanisms`: those that are offered; for SCRAM among them keys are kept. Raises
+    AlreadyThere, NotAllowed, PasswordError.
     """
-    secret, keys = await _hashed(password, mechanisms)
+    secret, keys = ("", "") if password is None else await _hashed(password, mechanisms)
 
     def make(tx: Tx) -> Account:
-        account = accounts.add(tx, address, now=now, name=name, admin=admin, quota=quota)
-        credentials.set_secret(tx, account.id, secret, now=now, scram=keys)
+        account = accounts.add(tx, address, now=now, name=name, admin=admin, quota=quota, shared=shared)
+        if secret:
+            credentials.set_secret(tx, account.id, secret, now=now, scram=keys)
         mailboxes.create_defaults(tx, account.id, now)
         return account
 
@@ -96,6 +98,7 @@ async def change(
     admin: bool | None = None,
     active: bool | None = None,
     quota: int | Keep | None = KEEP,
+    shared: bool | None = None,
     mechanisms: Sequence[str] = (),
 ) -> Account:
     """Set what is given, all or nothing.
@@ -106,7 +109,9 @@ async def change(
     secret, keys = ("", "") if password is None else await _hashed(password, mechanisms)
 
     def make(tx: Tx) -> Account:
-        account = accounts.change(tx, address, name=name, admin=admin, active=active, quota=quota)
+        account = accounts.change(
+            tx, address, name=name, admin=admin, active=active, quota=quota, shared=shared
+        )
         if secret:
             credentials.set_secret(tx, account.id, secret, now=now, scram=keys)
         return account if new_address is None else _rename(tx, account, new_address)

@@ -40,6 +40,7 @@ def add(
     name: str = "",
     admin: Annotated[bool, Parameter(negative="")] = False,
     quota: str = "default",
+    shared: Annotated[bool, Parameter(negative="")] = False,
     password_stdin: PasswordOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -53,9 +54,14 @@ def add(
         Make it an administrator.
     quota
         Of all its mail, such as 5GB; none; or default, which is accounts.mailbox_size_limit.
+    shared
+        For several users, who find its mailboxes below Shared once they have rights in them; it has a
+        password only where one is given.
     """
     octets = _quota(quota)
-    password = _password(address, from_stdin=password_stdin)
+    password = None
+    if password_stdin or not shared:
+        password = _password(address, from_stdin=password_stdin)
     now = time.time()
     account = with_database(
         config,
@@ -67,10 +73,13 @@ def add(
             name=name,
             admin=admin,
             quota=octets,
+            shared=shared,
             mechanisms=settings.accounts.auth_mechanisms,
         ),
     )
     print(f"Made the account {account.address}.")
+    if shared:
+        print(f"Let somebody use it: posthouse mailbox share {account.address} INBOX USER lrswite")
 
 
 @app.command(name="list")
@@ -103,6 +112,7 @@ def set_(
     enable: Annotated[bool, Parameter(negative="")] = False,
     disable: Annotated[bool, Parameter(negative="")] = False,
     quota: str | None = None,
+    shared: Annotated[bool | None, Parameter(negative="--no-shared")] = None,
     password: Annotated[bool, Parameter(negative="")] = False,
     password_stdin: PasswordOption = False,
     config: ConfigOption = None,
@@ -123,6 +133,8 @@ def set_(
         Keep its mail, but take none for it and let nobody log in.
     quota
         Of all its mail, such as 5GB; none; or default.
+    shared
+        Others find its mailboxes below Shared, or below Other Users.
     password
         Ask for a new password.
     """
@@ -143,6 +155,7 @@ def set_(
             admin=admin,
             active=enable if enable or disable else None,
             quota=octets,
+            shared=shared,
             mechanisms=settings.accounts.auth_mechanisms,
         ),
     )
@@ -261,6 +274,7 @@ def _record(account: Account, *, json: bool) -> dict[str, Any]:
         "name": account.name,
         "state": account.state.value,
         "admin": account.admin,
+        "shared": account.shared,
         "quota": quota,
         "used": account.used,
     }

@@ -17,6 +17,7 @@ NOUNS: Final = (
     ("config", "Print the configuration, its reference, or its JSON schema"),
     ("domain", "Domains whose mail is ours"),
     ("account", "Users with mailboxes"),
+    ("mailbox", "Mailboxes of an account, and who else may use them"),
     ("alias", "Addresses that stand for others: aliases, forwards, lists, moved users"),
     ("queue", "Mail that waits to leave"),
     ("import", "Bring mail of other systems: Maildir, mbox, or another server over IMAP"),

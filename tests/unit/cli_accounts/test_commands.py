@@ -112,6 +112,7 @@ def test_an_account_lives_from_add_to_rename(shell: Shell) -> None:
         "name": "Alice",
         "state": "active",
         "admin": False,
+        "shared": False,
         "quota": 5_000_000_000,
         "used": 0,
         "aliases": ["al@example.org"],
@@ -235,3 +236,46 @@ def test_an_index_can_be_made_anew(shell: Shell) -> None:
     shell.run("account", "reindex", "nobody@example.org", code=os.EX_NOUSER)
     shell.run("account", "reindex", code=os.EX_USAGE)
     shell.run("account", "reindex", "postmaster@example.org", "--all", code=os.EX_USAGE)
+
+
+def test_mailboxes_are_shared_and_unshared(shell: Shell) -> None:
+    # given an account that nobody logs in to, and a user
+    made = shell.run("account", "add", "info@example.org", "--shared").stdout
+    assert "posthouse mailbox share info@example.org INBOX" in made
+    assert shell.json("account", "show", "info@example.org")["shared"] is True
+    assert shell.json("account", "show", "info@example.org")["passwords"] == []
+    shell.run("account", "add", "bob@example.org", "--password-stdin", stdin=f"{PASSWORD}\n")
+    # when
+    shell.run("mailbox", "share", "info@example.org", "INBOX", "bob@example.org", "lrswite")
+    shell.run("mailbox", "share", "info@example.org", "inbox", "anyone")
+    shell.run("mailbox", "share", "info@example.org", "INBOX", "Bob@Example.Org", "-te")
+    # then
+    assert shell.json("mailbox", "rights", "info@example.org", "INBOX") == [
+        {"user": "anyone", "denied": False, "rights": "lr"},
+        {"user": "bob@example.org", "denied": False, "rights": "lrswi"},
+    ]
+    boxes = {box["mailbox"]: box for box in shell.json("mailbox", "list", "info@example.org")}
+    assert (boxes["INBOX"]["shared with"], boxes["Sent"]["shared with"]) == (2, 0)
+    assert boxes["Sent"]["special"] == "\\Sent"
+    # and back
+    shell.run("mailbox", "unshare", "info@example.org", "INBOX", "anyone")
+    assert [grant["user"] for grant in shell.json("mailbox", "rights", "info@example.org", "INBOX")] == [
+        "bob@example.org"
+    ]
+    shell.run("account", "set", "info@example.org", "--no-shared")
+    assert shell.json("account", "show", "info@example.org")["shared"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("postmaster@example.org", "Nowhere", "anyone"), "no mailbox Nowhere"),
+        (("postmaster@example.org", "INBOX", "nobody@example.org"), "no account nobody@example.org"),
+        (("postmaster@example.org", "INBOX", "anyone", "lrz"), "no right 'z'"),
+        (("postmaster@example.org", "INBOX", "postmaster@example.org"), "is the owner"),
+        (("nobody@example.org", "INBOX", "anyone"), "no account nobody@example.org"),
+    ],
+)
+def test_what_cannot_be_shared_is_said(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    code = os.EX_NOUSER if said.startswith("no account") or said.startswith("no mailbox") else os.EX_DATAERR
+    assert said in shell.run("mailbox", "share", *arguments, code=code).stderr
