@@ -13,6 +13,7 @@ from posthouse.accounts.problem import AlreadyThere, NoSuchEntry, NotAllowed
 from posthouse.admin import accounts
 from posthouse.admin.setup import initialise
 from posthouse.db import Tx, open_database
+from posthouse.db.blobs import new_name
 from posthouse.mail.envelope import AccountId
 from posthouse.store import content, mailboxes
 from posthouse.store.deposit import Deposited, deposit
@@ -116,13 +117,14 @@ async def test_a_removed_account_leaves_nothing_behind_but_blobs_to_be_deleted(
 ) -> None:
     monkeypatch.setattr(accounts, "BATCH", 2)
     made = await accounts.add(world.database, "dora@example.org", PASSWORD, now=1.0)
-    await deposit_some(world, made, 7, blob="blob-of-dora")
+    blob = new_name()
+    await deposit_some(world, made, 7, blob=blob)
     assert await accounts.remove(world.database, "dora@example.org", world.clock) == []
     for table in ("email", "placement", "mailbox", "subscription", "content", "content_body", "credential"):
         assert await rows(world, table) == 0, table
     assert await rows(world, "account") == 3
     garbage = await world.database.read(lambda reader: reader.all("SELECT name FROM blob_garbage"))
-    assert garbage == [("blob-of-dora",)]
+    assert garbage == [(blob,)]
 
 
 async def test_an_interrupted_removal_is_finished_by_the_next(world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posthouse.db.blobs import new_name
 from posthouse.mail.content import MemoryContent
 from posthouse.store import content, read
 from posthouse.store.content import BlobContent
@@ -84,7 +85,7 @@ def test_a_message_is_its_prefix_and_the_content(store: Any) -> None:
 
 def test_a_large_message_stays_in_its_blob_until_read(store: Any) -> None:
     account = store.account()
-    content.put(store.tx, 800, b"A: b\r\n\r\n", None, size=500_000, hash=b"h" * 32, blob="name")
+    content.put(store.tx, 800, b"A: b\r\n\r\n", None, size=500_000, hash=b"h" * 32, blob=new_name())
     store.deposit(account, content_id=800)
     ((_, message),) = read.messages(store.tx, NoBlobs(), account, store.mailbox(account).id, ALL)
     assert message.head == b"Received: here\r\nA: b\r\n\r\n"
