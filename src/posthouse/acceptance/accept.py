@@ -19,10 +19,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.acceptance.bounces import Bounces, Origin
-from posthouse.acceptance.fates import Copy, Forms, carry_out, forms_of
+from posthouse.acceptance.fates import Copy, Forms, asking_for, carry_out, forms_of
 from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.db.errors import DatabaseError, DiskFull, UniqueViolation, reply_to
+from posthouse.db.interface import Ahead
 from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from posthouse.journey.record import Step
     from posthouse.mail.content import Content
     from posthouse.ports import Clock
+    from posthouse.store.deposit import Asking
 
 _log = log.get("acceptance")
 _LETTERS = metrics.counters(
@@ -184,10 +186,20 @@ class Acceptance:
         self, letter: Letter, plan: Plan, blob: str, digest: bytes, forms: Forms | None
     ) -> asyncio.Future[Committed]:
         leased = self._room()
+        accounts = plan.accounts
+        asking: dict[int, Asking] = {}
+        ahead = None
+        if forms is not None:
+            asking = asking_for(plan.fates, letter.content.size, forms, self._quota)
+            # Of two letters of one conversation the second must find the thread of the first.
+            about = {(account, key) for account in accounts for key in forms.keys}
+            ahead = Ahead(list(asking.values()), about)
+        copy = Copy(letter.id, letter.content.size, letter.arrived, forms, self._ids.new, asking)
         return self._database.write(
-            plan.accounts,
-            lambda tx: self._transaction(tx, letter, plan, forms, blob, digest, leased),
+            accounts,
+            lambda tx: self._transaction(tx, letter, plan, copy, blob, digest, leased),
             long=len(plan.fates) > MANY,
+            ahead=ahead,
         )
 
     def _answered(
@@ -222,7 +234,7 @@ class Acceptance:
         tx: Tx,
         letter: Letter,
         plan: Plan,
-        forms: Forms | None,
+        copy: Copy,
         blob: str,
         digest: bytes,
         leased: bool,
@@ -234,7 +246,6 @@ class Acceptance:
             contents.put(tx, letter.id, content.head, body, size=content.size)
         else:
             contents.put(tx, letter.id, content.head, None, size=content.size, hash=digest, blob=blob)
-        copy = Copy(letter.id, content.size, letter.arrived, forms, self._ids.new)
         done = carry_out(tx, plan.fates, copy, now, self._quota)
         answer = _answer(letter, plan, done.replies)
         if _negative(answer):

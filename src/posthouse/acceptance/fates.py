@@ -6,7 +6,8 @@ entry whose next hop is ourselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.acceptance.letter import Discard, Fate, Queue, Store
@@ -17,7 +18,7 @@ from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Part
 from posthouse.mail.reply import MAILBOX_FULL, NO_SUCH_USER, OK, Reply
 from posthouse.queue.entries import NewEntry
-from posthouse.store.deposit import Deposited, OverQuota, deposit
+from posthouse.store.deposit import Asking, Deposited, OverQuota, ask_for, deposit
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -48,6 +49,8 @@ class Copy(NamedTuple):
     """None where no fate of the plan is a `Store`."""
     new_id: Callable[[], int]
     """Makes the id of a message."""
+    asking: Mapping[int, Asking] = MappingProxyType({})
+    """What the writer was told of the deposits, by the numbers of their fates."""
 
 
 class Done(NamedTuple):
@@ -59,6 +62,15 @@ class Done(NamedTuple):
     changed: list[tuple[AccountId, int]]
     """Accounts with the modseq that they have now."""
     entries: list[NewEntry]
+
+
+def asking_for(fates: Sequence[Fate], size: int, forms: Forms, quota: int) -> dict[int, Asking]:
+    """What `carry_out` will ask of the database for copies of a letter of `size` octets."""
+    return {
+        fate.number: ask_for(fate.account, fate.mailbox, len(fate.prefix) + size, quota, forms.keys)
+        for fate in fates
+        if type(fate) is Store
+    }
 
 
 def carry_out(tx: Tx, fates: Sequence[Fate], copy: Copy, now: float, quota: int) -> Done:
@@ -98,6 +110,7 @@ def _store(tx: Tx, fate: Store, copy: Copy, now: float, quota: int, done: Done) 
         copy.forms.bodystructure,
         quota,
         keys=copy.forms.keys,
+        asking=copy.asking.get(fate.number),
     )
     if type(result) is Deposited:
         done.changed.append((fate.account, result.modseq))

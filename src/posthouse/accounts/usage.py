@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from posthouse.db import Reader, Tx
+    from posthouse.db import Question, Reader, Tx
     from posthouse.mail.envelope import AccountId
 
 
@@ -32,31 +32,26 @@ def charge(tx: Tx, account: AccountId, octets: int, limit: int) -> int | None:
     `limit` is the quota of accounts that have none of their own, in octets, 0 for no limit.
     None: it does not fit (or, see `exists`, there is no such account); nothing has changed.
     """
-    row = tx.one(
+    row = tx.one(*charging(account, octets, limit))
+    return None if row is None else row[0]
+
+
+def charging(account: AccountId, octets: int, limit: int) -> Question:
+    """What `charge` asks; its only row has the modseq."""
+    return (
         "UPDATE account SET used = used + ?, modseq = modseq + 1 WHERE id = ?"
         " AND (COALESCE(quota, ?) = 0 OR used + ? <= COALESCE(quota, ?)) RETURNING modseq",
         (octets, account, limit, octets, limit),
     )
-    return None if row is None else row[0]
 
 
 WHERE_IT_FITS = (
     "FROM account WHERE account.id = ?"
     " AND (COALESCE(account.quota, ?) = 0 OR account.used + ? <= COALESCE(account.quota, ?))"
 )
-"""For an UPDATE of one row that belongs to an account, before `charge_fitting`: it changes nothing where the
-octets do not fit. The modseq of the change is `account.modseq + 1`. Parameters: account, limit, octets,
-limit. Under the account's lock."""
-
-
-def fits(tx: Tx, account: AccountId, octets: int, limit: int) -> bool:
-    """Whether there is room for them, and an account at all."""
-    return tx.one(f"SELECT 1 {WHERE_IT_FITS}", (account, limit, octets, limit)) is not None
-
-
-def charge_fitting(tx: Tx, account: AccountId, octets: int) -> None:
-    """`charge` without a question, after `WHERE_IT_FITS` has said that there is room."""
-    tx.run("UPDATE account SET used = used + ?, modseq = modseq + 1 WHERE id = ?", (octets, account))
+"""For an UPDATE of what belongs to an account, before `charging`: it changes nothing where the octets do not
+fit. The modseq of the change is `account.modseq + 1`. Parameters: account, limit, octets, limit. Under the
+account's lock."""
 
 
 def advance(tx: Tx, account: AccountId, octets: int = 0) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation, reason_is_space
-from posthouse.db.interface import Parameters, Row
+from posthouse.db.interface import Parameters, Question, Row
 
 OLDEST = (3, 51, 3)
 BUSY_SECONDS = 10.0
@@ -148,7 +148,7 @@ class Session:
         except apsw.Error as error:
             raise self._explain(error) from error
 
-    def ask(self, questions: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+    def ask(self, questions: Sequence[Question]) -> list[list[Row]]:
         return [self.all(sql, params) for sql, params in questions]
 
     def each(self, sql: str, params: Parameters = ()) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from posthouse.db.interface import Tx
+from posthouse.db.interface import Ahead, Tx
 from posthouse.db.writer import GroupCommit
 
 T = TypeVar("T")
@@ -46,9 +46,14 @@ class GroupedDatabase:
         return self._group.closures
 
     def write(
-        self, keys: Sequence[int], closure: Callable[[Tx], T], *, long: bool = False
+        self,
+        keys: Sequence[int],
+        closure: Callable[[Tx], T],
+        *,
+        long: bool = False,
+        ahead: Ahead | None = None,
     ) -> asyncio.Future[T]:
-        return self._group.submit(closure, long, keys)
+        return self._group.submit(closure, long, keys, ahead)
 
     def write_later(self, closure: Callable[[Tx], object]) -> bool:
         return self._group.later(closure)

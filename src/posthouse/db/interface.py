@@ -6,13 +6,23 @@ Behind it stands SQLite or PostgreSQL. What differs between them is said here: n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[object]
+Question: TypeAlias = tuple[str, Parameters]
+
+
+class Ahead(NamedTuple):
+    """What a closure will ask first of all, so that it can be asked together with what others ask."""
+
+    questions: Sequence[Sequence[Question]]
+    """Each is to be asked by `Tx.ask` with the very same list."""
+    about: Collection[object]
+    """Closures that are about the same are not asked together: what one writes, the next has to find."""
 
 
 class Reader(Protocol):
@@ -48,7 +58,7 @@ class Tx(Protocol):
 
     def all(self, sql: str, params: Parameters = ()) -> list[Row]: ...
 
-    def ask(self, questions: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+    def ask(self, questions: Sequence[Question]) -> list[list[Row]]:
         """The rows of each statement, all asked at once: over a network that is one wait instead of many."""
 
     def count(self, sql: str, params: Parameters = ()) -> int:
@@ -78,7 +88,12 @@ class Database(Protocol):
     on_fatal: Callable[[BaseException], object] | None
 
     def write(
-        self, keys: Sequence[int], closure: Callable[[Tx], T], *, long: bool = False
+        self,
+        keys: Sequence[int],
+        closure: Callable[[Tx], T],
+        *,
+        long: bool = False,
+        ahead: Ahead | None = None,
     ) -> asyncio.Future[T]:
         """Run `closure` in a transaction; the future has its value once that is durable.
 

@@ -25,7 +25,7 @@ from psycopg.types.numeric import NumericBinaryLoader
 
 from posthouse.db import dialect
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UndefinedTable, UniqueViolation
-from posthouse.db.interface import Parameters, Row
+from posthouse.db.interface import Parameters, Question, Row
 from posthouse.db.limits import USUAL, Limits
 from posthouse.db.postgres_conninfo import Reach, conninfo
 
@@ -229,7 +229,7 @@ class PostgresSession:
     def all(self, sql: str, params: Parameters = ()) -> list[Row]:
         return self._rows_of(self._ask(sql, params))
 
-    def ask(self, questions: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+    def ask(self, questions: Sequence[Question]) -> list[list[Row]]:
         answers = [self._send(sql, params) for sql, params in questions]
         if any(answer.result is None for answer in answers):
             self._collect()

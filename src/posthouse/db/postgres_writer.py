@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any, Final
 
 from posthouse.db import generations
 from posthouse.db.errors import DatabaseAway, DatabaseError
-from posthouse.db.interface import Parameters, Tx
+from posthouse.db.interface import Parameters, Question, Row, Tx
 from posthouse.db.limits import Limits
 from posthouse.db.postgres_conninfo import AGAIN_SECONDS, Reach
 from posthouse.db.postgres_session import READ_ONLY, Conflict, ConnectionLost, PostgresSession
@@ -60,11 +62,25 @@ class _OutcomeUnknown(Exception):
 
 
 class WriterSession(PostgresSession):
-    """A `Tx` that notices when generations change."""
+    """A `Tx` that notices when generations change, and that can ask ahead."""
 
     def __init__(self, url: str, limits: Limits, reach: Reach) -> None:
         super().__init__(url, limits, reach)
         self.bumped = False
+        self._ahead: dict[int, tuple[Sequence[Question], list[list[Row]]]] = {}
+
+    def look_ahead(self, lists: Sequence[Sequence[Question]]) -> None:
+        """Ask all at once; `ask` with one of these very lists then need not wait."""
+        answers = iter(super().ask([question for questions in lists for question in questions]))
+        self._ahead = {id(some): (some, list(islice(answers, len(some)))) for some in lists}
+
+    def forget_ahead(self) -> None:
+        """What was asked ahead is asked again when its turn comes."""
+        self._ahead.clear()
+
+    def ask(self, questions: Sequence[Question]) -> list[list[Row]]:
+        known = self._ahead.pop(id(questions), None)
+        return super().ask(questions) if known is None else known[1]
 
     def run(self, sql: str, params: Parameters = ()) -> None:
         if sql is generations.BUMP:
@@ -74,6 +90,23 @@ class WriterSession(PostgresSession):
     def _explain(self, state: str, text: str) -> DatabaseError:
         # After a failover the server that we are connected to may have become a standby.
         return ConnectionLost(text) if state == READ_ONLY else super()._explain(state, text)
+
+
+def _asked_together(batch: list[Waiting]) -> Iterator[list[Waiting]]:
+    """Runs of closures of which none writes what another asks ahead; those that ask nothing stand alone."""
+    together: list[Waiting] = []
+    about: set[object] = set()
+    for waiting in batch:
+        if together and (waiting.ahead is None or not about.isdisjoint(waiting.ahead.about)):
+            yield together
+            together, about = [], set()
+        if waiting.ahead is None:
+            yield [waiting]
+        else:
+            together.append(waiting)
+            about.update(waiting.ahead.about)
+    if together:
+        yield together
 
 
 class PostgresEngine:
@@ -137,6 +170,7 @@ class PostgresEngine:
         session.open()
         session.forgive()
         session.bumped = False
+        session.forget_ahead()
         self._number += 1
         session.run("BEGIN ISOLATION LEVEL READ COMMITTED")
         session.expect_clock(_NOTE, (self._holder, self._number))
@@ -150,7 +184,9 @@ class PostgresEngine:
             session.settle()
             return [self._apart(tx, waiting) for waiting in batch]
         try:
-            answers.extend(waiting.closure(tx) for waiting in batch)
+            for together in _asked_together(batch):
+                session.look_ahead([list_ for one in together if one.ahead for list_ in one.ahead.questions])
+                answers.extend(waiting.closure(tx) for waiting in together)
             session.settle()
         except Exception as error:  # told when it fails again, alone
             if isinstance(session.failed, Conflict | DatabaseAway):

@@ -72,7 +72,7 @@ class SqliteEngine:
         answers: list[Any] = []
         started = perf_counter()
         try:
-            for closure, _, _ in batch:
+            for closure, *_ in batch:
                 answers.append(closure(tx))
                 if session.lost:
                     raise TransactionLost
@@ -121,7 +121,7 @@ class SqliteEngine:
 
     def one_by_one(self, batch: list[Waiting]) -> list[Any]:
         answers: list[Any] = []
-        for closure, _, _ in batch:
+        for closure, *_ in batch:
             self.begin()
             try:
                 answer = closure(self._tx)

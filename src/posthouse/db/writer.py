@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from posthouse.db.errors import DatabaseAway, Overloaded
-from posthouse.db.interface import Tx
+from posthouse.db.interface import Ahead, Tx
 
 BATCH = 256
 """Closures in one transaction at most."""
@@ -48,6 +48,7 @@ class Waiting(NamedTuple):
     future: asyncio.Future[Any] | None
     keys: Sequence[int] = ()
     """The accounts it touches."""
+    ahead: Ahead | None = None
 
 
 class Failure(NamedTuple):
@@ -124,7 +125,9 @@ class GroupCommit:
 
     # What the database offers
 
-    def submit(self, closure: Closure, long: bool = False, keys: Sequence[int] = ()) -> asyncio.Future[Any]:
+    def submit(
+        self, closure: Closure, long: bool = False, keys: Sequence[int] = (), ahead: Ahead | None = None
+    ) -> asyncio.Future[Any]:
         """The closure's value, once durable."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._dead is not None:
@@ -134,7 +137,7 @@ class GroupCommit:
         if len(line) >= BACKLOG:
             future.set_exception(Overloaded("too many writes are waiting"))
             return future
-        line.append(Waiting(closure, future, keys))
+        line.append(Waiting(closure, future, keys, ahead))
         if self._idle:
             self._wake()
         return future
@@ -240,7 +243,7 @@ class GroupCommit:
     def _answer(self, batch: list[Waiting], answers: list[Any]) -> None:
         self.batches += 1
         self.closures += len(batch)
-        for (_, future, _), answer in zip(batch, answers, strict=True):
+        for (_, future, *_), answer in zip(batch, answers, strict=True):
             if future is None:
                 self.dropped += type(answer) is Failure
             elif not future.done():
@@ -253,7 +256,7 @@ class GroupCommit:
         self._next()
 
     def _fail(self, batch: list[Waiting], error: Exception) -> None:
-        for _, future, _ in batch:
+        for _, future, *_ in batch:
             if future is not None and not future.done():
                 future.set_exception(error)
         if isinstance(error, FatalError) and self._dead is None:
@@ -265,7 +268,7 @@ class GroupCommit:
         rest = [*self._waiting, *self._long, *self._later]
         for line in (self._waiting, self._long, self._later):
             line.clear()
-        for _, future, _ in rest:
+        for _, future, *_ in rest:
             if future is not None and not future.done():
                 future.set_exception(error)
         if self.on_fatal is not None:

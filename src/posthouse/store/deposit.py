@@ -14,7 +14,7 @@ from posthouse.accounts import usage
 from posthouse.store import mailboxes, threads
 
 if TYPE_CHECKING:
-    from posthouse.db import Tx
+    from posthouse.db import Question, Tx
     from posthouse.mail.envelope import AccountId
 
 
@@ -68,27 +68,27 @@ def deposit(
     missing: Missing = Missing.TO_INBOX,
     saved: float | None = None,
     keys: Sequence[int] = (),
+    asking: Asking | None = None,
 ) -> DepositResult:
     """Put a copy into `mailbox` (canonical name, `mailboxes.canonical_name`).
 
     `email_id` is unique within the account. `size` counts prefix and content, in octets; it is what
     the quota is charged. `limit` is the quota of accounts without one of their own (0: none).
     `arrived` is the internal date. `keywords` as of `flags.keyword_text`. `saved` is now where that is
-    another moment than `arrived` (RFC 8514). `keys`: `mail.conversation.keys` of the letter.
+    another moment than `arrived` (RFC 8514). `keys`: `mail.conversation.keys` of the letter. `asking`: what
+    `ask_for` gave for these arguments, where it was told to the writer beforehand.
     """
-    # The usual case costs one wait for the database.
-    taken, *known = tx.ask(
-        [(_TAKE_UID, (account, limit, size, limit, mailbox)), *threads.questions(account, keys)]
-    )
+    if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
+        return NoMailbox()
+    # The usual case costs one wait for the database, or none where it was asked ahead.
+    taken, charged, *known = tx.ask(asking or ask_for(account, mailbox, size, limit, keys))
+    if not charged:
+        return OverQuota() if usage.exists(tx, account) else AccountGone()
+    ((modseq,),) = charged
     if not taken:
-        if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
-            return NoMailbox()
-        if not usage.fits(tx, account, size, limit):
-            return OverQuota() if usage.exists(tx, account) else AccountGone()
         mailbox = _other_mailbox(tx, account, mailbox, missing, arrived)
-        taken = tx.all(_TAKE_UID, (account, limit, size, limit, mailbox))
-    ((mailbox_id, uid, uidvalidity, modseq),) = taken
-    usage.charge_fitting(tx, account, size)
+        taken = tx.all(_TAKE_UID_AT, (modseq, account, mailbox))
+    ((mailbox_id, uid, uidvalidity),) = taken
     thread = threads.join_known(tx, account, email_id, keys, dict(row for rows in known for row in rows))
     tx.run(
         "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure, thread)"
@@ -123,10 +123,27 @@ def deposit(
     return Deposited(mailbox, uidvalidity, uid, modseq)
 
 
+Asking: TypeAlias = "list[Question]"
+
+
+def ask_for(account: AccountId, mailbox: str, size: int, limit: int, keys: Sequence[int]) -> Asking:
+    """What `deposit` with these arguments asks first (`Database.write(ahead=…)`)."""
+    return [
+        (_TAKE_UID, (account, limit, size, limit, mailbox)),
+        usage.charging(account, size, limit),
+        *threads.questions(account, keys),
+    ]
+
+
+_TAKE_UID_AT = (
+    "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ? WHERE account = ? AND name = ?"
+    " RETURNING id, uidnext - 1, uidvalidity"
+)
+# Before the account is charged, so that nothing is taken where the octets do not fit.
 _TAKE_UID = (
     f"UPDATE mailbox SET uidnext = uidnext + 1, modseq = account.modseq + 1 {usage.WHERE_IT_FITS}"
     " AND mailbox.account = account.id AND mailbox.name = ?"
-    " RETURNING mailbox.id, mailbox.uidnext - 1, mailbox.uidvalidity, mailbox.modseq"
+    " RETURNING mailbox.id, mailbox.uidnext - 1, mailbox.uidvalidity"
 )
 
 
