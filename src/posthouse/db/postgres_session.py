@@ -282,6 +282,11 @@ class PostgresSession:
 
     # The clock
 
+    @property
+    def clock_is_here(self) -> bool:
+        """Whether what was said to tell the clock has been answered."""
+        return self._clock is not None and self._clock[0].result is not None
+
     def expect_clock(self, sql: str, params: Parameters = ()) -> None:
         """Send a statement whose one value is the server's clock; `now` goes by it until the next."""
         self._offset = None

@@ -22,7 +22,7 @@ from time import monotonic
 from typing import Any, Final
 
 from posthouse.db import generations
-from posthouse.db.errors import DatabaseAway, DatabaseError
+from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull
 from posthouse.db.interface import Parameters, Question, Row, Tx
 from posthouse.db.limits import Limits
 from posthouse.db.postgres_conninfo import AGAIN_SECONDS, Reach
@@ -180,14 +180,13 @@ class PostgresEngine:
         session = self.session
         tx: Tx = session
         answers: list[Any] = []
-        if apart or len(batch) == 1:
+        if apart:
             session.settle()
             return [self._apart(tx, waiting) for waiting in batch]
         try:
             for together in _asked_together(batch):
                 session.look_ahead([list_ for one in together if one.ahead for list_ in one.ahead.questions])
                 answers.extend(waiting.closure(tx) for waiting in together)
-            session.settle()
         except Exception as error:  # told when it fails again, alone
             if isinstance(session.failed, Conflict | DatabaseAway):
                 raise session.failed from None
@@ -214,14 +213,22 @@ class PostgresEngine:
     def _commit(self) -> None:
         session = self.session
         found: list[Any] = []
-        if session.bumped:
-            found = session.all(generations.READ_ALL)
-        session.settle()
         try:
+            if not session.clock_is_here:
+                # Who asks what became of a COMMIT waits for the lock on our row in `batch`: it must be
+                # ours before COMMIT is on its way.
+                session.settle()
+            if session.bumped:
+                found = session.all(generations.READ_ALL)
+            # It is sent behind whatever is still under way: where that fails, the server passes over it.
             session.run("COMMIT")
             session.settle()
         except ConnectionLost as error:
             raise _OutcomeUnknown from error
+        except (Conflict, DatabaseAway, DiskFull):
+            raise
+        except DatabaseError as error:
+            raise _Apart from error
         finally:
             session.forget_clock()
         if found:
