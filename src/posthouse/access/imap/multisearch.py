@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.access.imap import results
+from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.listing import names
-from posthouse.access.imap.search import Search, modseq_of
+from posthouse.access.imap.search import Search, modseq_of, scores_of
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.protocol.imap import commands
@@ -38,6 +39,7 @@ class _Searched(NamedTuple):
 async def esearch(user: User, command: commands.MultiSearch) -> Result:
     """ESEARCH."""
     listed, others = await user.read(lambda reader: names(reader, user))
+    command = await spelled_out(user, command)
     said = []
     for one in _searched(user, command.sources, listed, others):
         try:
@@ -88,4 +90,5 @@ async def _in(user: User, command: commands.MultiSearch, one: _Searched) -> byte
     uids = [selected.view.uids[index] for index in found]
     name = mailbox_octets(mailbox.name, user.enabled)
     where = b" MAILBOX %b UIDVALIDITY %d" % (name, mailbox.uidvalidity)
-    return results.response("SEARCH", command, uids, modseq_of(selected, found, command), where)
+    scores = await scores_of(user, selected, command, found)
+    return results.response("SEARCH", command, uids, modseq_of(selected, found, command), where, scores)

@@ -19,11 +19,12 @@ def response(
     numbers: Sequence[int],
     modseq: int,
     where: bytes = b"",
+    scores: Sequence[int] = (),
 ) -> bytes:
     """The untagged response for the `numbers` that were found, in their order, as the client asked for it.
 
     `name`: SEARCH or SORT. `modseq`: the greatest of what is returned; 0 where it is not to be told.
-    `where`: what an ESEARCH says of its mailbox.
+    `where`: what an ESEARCH says of its mailbox. `scores`: how well each fits.
     """
     if command.returns is None:
         more = f" (MODSEQ {modseq})" if modseq else ""
@@ -47,6 +48,9 @@ def response(
         items.append(
             b"PARTIAL (%b %b)" % (place, write_sequence_set(part(numbers, command.partial)) or b"NIL")
         )
+    if scores:
+        shown = scores if command.partial is None else part(scores, command.partial)
+        items.append(b"RELEVANCY (%b)" % b" ".join([b"%d" % score for score in shown]))
     if modseq:
         items.append(b"MODSEQ %d" % modseq)
     return b" ".join(items) + b"\r\n"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from posthouse.access.imap import flags, headers, masks, results
 from posthouse.access.imap.contexts import Choose
 from posthouse.access.imap.facts import FEW, Facts
+from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.headers import compare, day_of, sent_day
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
@@ -68,6 +69,10 @@ _COLUMNS: dict[Need, tuple[Column, ...]] = {
 _BATCH = {Need.DATE: 2000, Need.HEAD: 200, Need.BODY: 50}
 
 
+_EXACT, _ALIKE = 100, 50
+"""Scores of RELEVANCY."""
+
+
 class Subject:
     """One message while it is looked at; its header is indexed once."""
 
@@ -111,6 +116,7 @@ async def search(user: User, command: commands.Search) -> Result:
     """SEARCH and UID SEARCH."""
     if command.returns is None and user.enabled.rev2:
         command = command._replace(returns=frozenset({Return.ALL}))  # RFC 9051 §6.4.4
+    command = await spelled_out(user, command)
     return await answer(user, command, await found(user, command), "SEARCH")
 
 
@@ -143,7 +149,9 @@ async def answer(
     if command.returns is not None and _saves(command):
         selected.saved = ranges_of(sorted(uids[index] for index in _returned(indexes, command)))
     numbers = [uids[index] for index in indexes] if command.uid else [index + 1 for index in indexes]
-    said = results.response(name, command, numbers, modseq_of(selected, indexes, command))
+    scores = await scores_of(user, selected, command, indexes)
+    modseq = modseq_of(selected, indexes, command)
+    said = results.response(name, command, numbers, modseq, scores=scores)
     if command.returns is not None and Return.UPDATE in command.returns:
         said += selected.contexts.begin(
             command,
@@ -157,6 +165,24 @@ async def answer(
 async def news(user: User, command: Searching) -> bytes:
     """What has changed meanwhile. RFC 9051 §7.5.1: no number changes its message while numbers are sought."""
     return await user.news(expunges=command.uid and not searching.numbered(command.key))
+
+
+async def scores_of(
+    user: User,
+    selected: Selected,
+    command: commands.Search | commands.Sort | commands.MultiSearch,
+    indexes: list[int],
+) -> list[int]:
+    """How well each message fits, where that was asked for (RFC 6203 §4)."""
+    if command.returns is None or Return.RELEVANCY not in command.returns:
+        return []
+    return await relevancy(user, selected, command.key, indexes)
+
+
+async def relevancy(user: User, selected: Selected, key: SearchKey, indexes: Sequence[int]) -> list[int]:
+    """How well each message fits: as it is written, or only alike."""
+    fit = set(await Search(user, selected, ()).among(sorted(indexes), searching.exact(key)))
+    return [_EXACT if index in fit else _ALIKE for index in indexes]
 
 
 def modseq_of(
@@ -190,6 +216,7 @@ class Search:
 
     async def run(self, key: SearchKey) -> list[int]:
         """Indexes of the messages for which `key` holds, ascending."""
+        key = searching.loose(key)
         await self._prepare(key)
         selected, count = self._selected, len(self._selected.view)
         if not self._in_memory(key):
@@ -201,6 +228,7 @@ class Search:
 
     async def among(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
         """Those of a few messages for which `key` holds, ascending."""
+        key = searching.loose(key)
         await self._prepare(key)
         return await self._those_of(masks.of_indexes(indexes, len(self._selected.view)), key)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from posthouse.access.imap import search, threads
 from posthouse.access.imap.facts import Family
+from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.casefold import fold
@@ -20,6 +21,7 @@ from posthouse.mail.dates import parse_date
 from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.mail.subjects import base_subject
 from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.searching import SearchKey
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.sorting import Algorithm, By, Criterion
 from posthouse.store.read import Column
@@ -47,19 +49,20 @@ _NAME, _MAILBOX, _HOST = 0, 2, 3
 async def sort(user: User, command: commands.Sort) -> Result:
     """SORT and UID SORT, and with RETURN as RFC 5267 §3 has it."""
     selected = user.open
+    command = await spelled_out(user, command)
     found = await search.found(user, command)
 
     async def order(indexes: Sequence[int]) -> list[int]:
-        return await sorted_by(user, selected, list(indexes), command.criteria)
+        return await sorted_by(user, selected, list(indexes), command.criteria, command.key)
 
     return await search.answer(user, command, await order(found), "SORT", order)
 
 
 async def sorted_by(
-    user: User, selected: Selected, indexes: list[int], criteria: Sequence[Criterion]
+    user: User, selected: Selected, indexes: list[int], criteria: Sequence[Criterion], key: SearchKey
 ) -> list[int]:
-    """The messages in the order that the criteria say."""
-    columns = {criterion.by: await _column(user, selected, indexes, criterion.by) for criterion in criteria}
+    """The messages in the order that the criteria say; `key` is what they were found by."""
+    columns = {one.by: await _column(user, selected, indexes, one.by, key) for one in criteria}
     places = list(range(len(indexes)))
     # RFC 5256 §3: what is equal stays in the order of the mailbox, whatever is reversed
     for criterion in reversed(criteria):
@@ -67,8 +70,12 @@ async def sorted_by(
     return [indexes[place] for place in places]
 
 
-async def _column(user: User, selected: Selected, indexes: list[int], by: By) -> Sequence[Any]:
+async def _column(
+    user: User, selected: Selected, indexes: list[int], by: By, key: SearchKey
+) -> Sequence[Any]:
     """What messages are compared by. What has gone meanwhile has empty values."""
+    if by is By.RELEVANCY:  # RFC 6203 §5: what fits best comes first
+        return [-score for score in await search.relevancy(user, selected, key, indexes)]
     if by is By.SIZE:
         return [selected.view.sizes[index] for index in indexes]
     columns = await user.services.knowledge.of_some(user, selected, _FAMILIES[by], indexes)
@@ -187,6 +194,7 @@ def _parsed(envelope: bytes) -> list[Any]:
 async def thread(user: User, command: commands.Thread) -> Result:
     """THREAD and UID THREAD."""
     selected = user.open
+    command = await spelled_out(user, command)
     found = await search.found(user, command)
     uids = selected.view.uids
     numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]

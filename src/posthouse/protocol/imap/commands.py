@@ -271,6 +271,8 @@ class Return(Enum):
     COUNT = "COUNT"
     ALL = "ALL"
     PARTIAL = "PARTIAL"  # RFC 9394 §3.1
+    RELEVANCY = "RELEVANCY"
+    """How well each fits, from 1 to 100 (RFC 6203 §4)."""
     UPDATE = "UPDATE"
     """Keep the client up to date about the results (RFC 5267 §4.3)."""
     CONTEXT = "CONTEXT"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from posthouse.protocol.imap.commands import CancelUpdate, Command, MultiSearch, Return, Search, Sort, Thread
-from posthouse.protocol.imap.searching import Keys, SearchKey, uses_numbers_or_saved
-from posthouse.protocol.imap.sorting import parse_algorithm, parse_criteria
+from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.searching import Keys, SearchKey, filters, is_fuzzy, uses_numbers_or_saved
+from posthouse.protocol.imap.sorting import By, parse_algorithm, parse_criteria
 from posthouse.protocol.imap.sources import Among, Source, parse_source
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 
@@ -12,7 +13,7 @@ from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 def search(parser: Parser, uid: bool) -> Command:
     parser.space()
     returns, partial = _returns(parser)
-    return Search(_keys(parser), uid, returns, read_tag(parser.data), partial)
+    return _checked(Search(_keys(parser), uid, returns, read_tag(parser.data), partial))
 
 
 def multi_search(parser: Parser, uid: bool) -> Command:
@@ -31,10 +32,27 @@ def multi_search(parser: Parser, uid: bool) -> Command:
     key = _keys(parser)
     if uses_numbers_or_saved(key):
         raise SyntaxProblem("Numbers mean nothing in many mailboxes: say UID")  # RFC 7377 §2.1
-    return MultiSearch(sources, key, returns, read_tag(parser.data), partial)
+    return _checked(MultiSearch(sources, key, returns, read_tag(parser.data), partial))
 
 
-_WITHOUT_MAILBOX = frozenset({Return.MIN, Return.MAX, Return.COUNT, Return.ALL, Return.PARTIAL})
+def _checked(command: Search | Sort | MultiSearch) -> Command:
+    by_relevancy = isinstance(command, Sort) and any(one.by is By.RELEVANCY for one in command.criteria)
+    wanted = command.returns is not None and Return.RELEVANCY in command.returns
+    if (wanted or by_relevancy) and not (is_fuzzy(command.key) or filters(command.key)):
+        raise SyntaxProblem("RELEVANCY is of a FUZZY search")  # RFC 6203 §4
+    return command
+
+
+def stored_search(octets: bytes) -> SearchKey:
+    """A search that is kept as a value (RFC 5466 §3.5). Raises SyntaxProblem, UnknownCharset."""
+    enabled = Enabled()
+    enabled.utf8 = True
+    return _keys(Parser(octets, 0, enabled))
+
+
+_WITHOUT_MAILBOX = frozenset(
+    {Return.MIN, Return.MAX, Return.COUNT, Return.ALL, Return.PARTIAL, Return.RELEVANCY}
+)
 
 
 def _keys(parser: Parser) -> SearchKey:
@@ -61,7 +79,7 @@ def sort(parser: Parser, uid: bool) -> Command:
     returns, partial = _returns(parser)
     criteria = parse_criteria(parser)
     parser.space()
-    return Sort(criteria, _in_charset(parser), uid, returns, read_tag(parser.data), partial)
+    return _checked(Sort(criteria, _in_charset(parser), uid, returns, read_tag(parser.data), partial))
 
 
 def thread(parser: Parser, uid: bool) -> Command:
@@ -100,7 +118,7 @@ def _returns(parser: Parser) -> tuple[frozenset[Return] | None, tuple[int, int] 
         return Return[name]
 
     options = frozenset(parser.listed(option))
-    if not options - {Return.UPDATE, Return.CONTEXT}:
+    if not options - {Return.UPDATE, Return.CONTEXT, Return.RELEVANCY}:
         options |= {Return.ALL}
     if options >= {Return.ALL, Return.PARTIAL}:
         raise SyntaxProblem("Either ALL or PARTIAL")  # RFC 9394 §3.1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -132,6 +132,18 @@ class InText(NamedTuple):
     text: str
 
 
+class Fuzzy(NamedTuple):
+    """As `key`, and what is like it (RFC 6203 §3)."""
+
+    key: SearchKey
+
+
+class Filter(NamedTuple):
+    """The search that is kept under this name (RFC 5466 §3.1)."""
+
+    name: str
+
+
 class Among(NamedTuple):
     """Messages by their emails, as the full-text index has found them. No client asks for it."""
 
@@ -140,7 +152,7 @@ class Among(NamedTuple):
 
 SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SavedDate | Age | SentDate | Larger
-    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Among
+    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Fuzzy | Filter | Among
 )  # fmt: skip
 
 
@@ -152,10 +164,73 @@ def leaves(key: SearchKey) -> Iterator[SearchKey]:
         case Or(one, other):
             yield from leaves(one)
             yield from leaves(other)
-        case Not(inner):
+        case Not(inner) | Fuzzy(inner):
             yield from leaves(inner)
         case _:
             yield key
+
+
+def changed(key: SearchKey, change: Callable[[SearchKey], SearchKey]) -> SearchKey:
+    """The same tree with other leaves; FUZZY is a leaf here."""
+    match key:
+        case And(keys):
+            return And(tuple(changed(part, change) for part in keys))
+        case Or(one, other):
+            return Or(changed(one, change), changed(other, change))
+        case Not(inner):
+            return Not(changed(inner, change))
+    return change(key)
+
+
+def is_fuzzy(key: SearchKey) -> bool:
+    """Whether anything is sought that is only alike."""
+    match key:
+        case And(keys):
+            return any(map(is_fuzzy, keys))
+        case Or(one, other):
+            return is_fuzzy(one) or is_fuzzy(other)
+        case Not(inner):
+            return is_fuzzy(inner)
+    return isinstance(key, Fuzzy)
+
+
+def exact(key: SearchKey) -> SearchKey:
+    """The tree without FUZZY."""
+    return changed(key, lambda leaf: exact(leaf.key) if isinstance(leaf, Fuzzy) else leaf)
+
+
+def loose(key: SearchKey) -> SearchKey:
+    """FUZZY spelled out: the words of a text in any order, whatever their endings (RFC 6203 §3)."""
+    return changed(key, lambda leaf: changed(exact(leaf.key), _loosened) if isinstance(leaf, Fuzzy) else leaf)
+
+
+def _loosened(leaf: SearchKey) -> SearchKey:
+    match leaf:
+        case InHeader(text=text) | InBody(text) | InText(text):
+            words = [_stem(word) for word in text.split()]
+            return And(tuple(leaf._replace(text=word) for word in words)) if words else leaf
+    return leaf
+
+
+def _stem(word: str) -> str:
+    """A word without its ending, as far as that can be told: of a long one the last two letters."""
+    return word[: max(5, len(word) - 2)] if word.isalpha() and word.isascii() else word
+
+
+def filters(key: SearchKey) -> frozenset[str]:
+    """The names of filters that are sought by."""
+    return frozenset(leaf.name for leaf in leaves(key) if isinstance(leaf, Filter))
+
+
+def with_filters(key: SearchKey, meaning: Mapping[str, SearchKey]) -> SearchKey:
+    """The tree with filters in full."""
+
+    def change(leaf: SearchKey) -> SearchKey:
+        if isinstance(leaf, Fuzzy):
+            return Fuzzy(with_filters(leaf.key, meaning))
+        return meaning[leaf.name] if isinstance(leaf, Filter) else leaf
+
+    return changed(key, change)
 
 
 def numbered(key: SearchKey) -> bool:
@@ -245,6 +320,12 @@ class Keys:
         except UnicodeDecodeError:
             raise SyntaxProblem("A string is not in the charset of the search") from None
 
+    def _filter_name(self) -> str:
+        name = self._parser.atom().decode("ascii")
+        if "/" in name:
+            raise SyntaxProblem("No filter has a slash in its name")  # RFC 5466 §3.5
+        return name
+
     def _keyword(self, depth: int) -> SearchKey:
         return HasFlag(self._parser.atom().decode("ascii"))
 
@@ -311,7 +392,9 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "BODY": lambda keys, depth: InBody(keys._text()),
     "CC": _in_field("cc"),
     "EMAILID": _object_id("EMAILID"),
+    "FILTER": lambda keys, depth: Filter(keys._filter_name()),
     "FROM": _in_field("from"),
+    "FUZZY": lambda keys, depth: Fuzzy(keys._key(depth + 1)),
     "HEADER": Keys._header,
     "KEYWORD": Keys._keyword,
     "LARGER": lambda keys, depth: Larger(keys._parser.number64()),

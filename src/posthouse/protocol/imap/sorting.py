@@ -19,6 +19,7 @@ class By(Enum):
     DISPLAYFROM = "DISPLAYFROM"  # RFC 5957 §3
     DISPLAYTO = "DISPLAYTO"
     FROM = "FROM"
+    RELEVANCY = "RELEVANCY"  # RFC 6203 §5
     SIZE = "SIZE"
     SUBJECT = "SUBJECT"
     TO = "TO"
