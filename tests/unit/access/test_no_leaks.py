@@ -94,6 +94,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
         ' INBOX CATENATE (URL "/{raw}/;UID=1/;SECTION=TEXT" TEXT {1+}\r\nx)',
         ' INBOX CATENATE (URL "imap://bob%40example.org@mail.example.org/{raw}/;UID=1")',
     ),
+    "NOTIFY": (
+        " SET STATUS (mailboxes {box} (MessageNew MessageExpunge FlagChange))",
+        ' SET STATUS (subtree {box} (MessageNew MessageExpunge)) (subtree "Other Users" (MailboxName))',
+        " SET STATUS (personal (MessageNew MessageExpunge)) (subscribed (MailboxName SubscriptionChange))",
+    ),
     "IDLE": ("\r\nDONE",),
     "CHECK": ("",),
     "CLOSE": ("",),
