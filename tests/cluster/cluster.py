@@ -23,6 +23,7 @@ from tests.servers import DOMAIN, HOSTNAME, PATIENCE, ServeProcess, install, unt
 HOSTNAMES = (HOSTNAME, HOSTNAME, f"mx3.{DOMAIN}")
 """Two hosts may well have the same name."""
 ACCOUNTS = tuple(f"a{number}" for number in range(12))
+LISTENERS = ("smtp", "submissions", "imap", "imaps")
 REFUSED, SLOW_DOMAIN = "nobody@south.test", "slow.test"
 REFUSES = Answer(Step.RCPT, "550 5.1.1 Nobody here", recipient=REFUSED)
 
@@ -96,7 +97,7 @@ class Cluster:
         slow = _endpoint(place.way_to(network.address, self._slow_port))
         return {
             "hostname": hostname,
-            "listen": {name: [f"{place.address}:0"] for name in ("smtp", "imap")},
+            "listen": {name: [f"{place.address}:0"] for name in LISTENERS},
             "database": {"url": _url(nodes), "blobs": f"s3://{BUCKET}?endpoint=http://{bucket}"},
             "smtp": {
                 "mynetworks": [network.everybody],

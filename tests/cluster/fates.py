@@ -111,7 +111,7 @@ def check(cluster: Cluster, load: Load, sink: ScriptedPeer) -> list[str]:
     twice = [fate for fate, count in found.items() if count > 1]
     copied = [fate for fate in twice if fate.where != "relayed"]
     assert not copied, (copied, [copies_of(cluster, fate.name) for fate in copied[:3]])
-    # Whoever had no answer has its letter at all of its recipients, or at none.
+    # Whoever had no 250 has its letter at all of its recipients, or at none.
     for name in load.in_doubt:
         present = {fate in found for fate in expected_of(name)}
         assert len(present) == 1, name

@@ -70,7 +70,7 @@ class Load:
         self.promised: dict[str, float] = {}
         """Answered 250, and when by the monotonic clock."""
         self.in_doubt: set[str] = set()
-        """The final dot may have been read, and no reply came."""
+        """The final dot may have been read, and there was no 250."""
         self.answers: list[tuple[float, int]] = []
         """When a 250 came, and of which host."""
         self._hosts = cluster.hosts
@@ -143,8 +143,9 @@ class Load:
             reply = await client.reply()
         if not reply:
             raise ConnectionError("no reply")
-        self.in_doubt.discard(name)
+        # After 451 it may be there all the same: the answer to COMMIT may have been lost (promise 2).
         if reply.startswith("250"):
+            self.in_doubt.discard(name)
             moment = monotonic()
             self.promised[name] = moment
             self.answers.append((moment, host))

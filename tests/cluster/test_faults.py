@@ -22,6 +22,7 @@ from tests.cluster.load import Load
 from tests.cluster.watcher import Watcher, stop
 from tests.servers import PATIENCE, dialogue, until
 
+pytestmark = pytest.mark.timeout(600)
 SINK_SECONDS = 0.2
 """How long the next hop thinks about each letter, so that some are always under way."""
 
@@ -61,7 +62,6 @@ class Faults:
         return moment is None or any(began <= moment <= ended for began, ended in self._windows)
 
 
-@pytest.mark.timeout(600)
 async def test_every_250_has_exactly_one_fate_whatever_breaks(cluster: Cluster, measured) -> None:
     one, two, three = cluster.hosts
     load = Load(cluster)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import statistics
 from time import monotonic
 
+import pytest
+
 from tests.cluster import fates
 from tests.cluster.load import Load
 from tests.cluster.watcher import Watcher, stop
 from tests.servers import dialogue
 
+pytestmark = pytest.mark.timeout(300)
 DELIVERIES = 10
 
 
