@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tests.cluster.cluster import Host
 from tests.servers import PASSWORD
 
-IDLE_SECONDS = 3.0
+IDLE_SECONDS = 1.5
 """After which it ends IDLE by itself, as mail programs do, and changes something."""
 COMMAND_SECONDS = 30.0
 
