@@ -125,13 +125,18 @@ async def _with_both(plan: Plan, work: Callable[[End, End, Objects | None], Awai
             await blobs.close()
 
 
-def give_up_move(url: str, directory: Path) -> bool:
+def give_up_move(source: str, target: str, directory: Path) -> bool:
     """Open a source again and forget the move that was begun; False where none was.
 
-    Raises TransferProblem where it is too late.
+    `target` may be empty where the source was not closed yet. Raises TransferProblem where it is too late.
     """
-    end = open_end(url, directory)
+    ends: list[End] = []
     try:
-        return give_up(end)
+        for url in (source, target):
+            if url:
+                migrate(url, directory, for_transfer=True)
+                ends.append(open_end(url, directory))
+        return give_up(*ends)
     finally:
-        end.close()
+        for end in ends:
+            end.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -52,7 +53,7 @@ def migrate_store(
     copy_only
         Copy, verify, and bring up to date, but do not switch. Give the command again to switch.
     give_up
-        Forget a move that was begun, and open the source again.
+        Forget a move that was begun, and open the source again; with the same --from and --to.
     replace
         The target holds mail that has moved away from it; overwrite that.
     wait
@@ -65,10 +66,7 @@ def migrate_store(
     except ValueError as error:
         raise CommandProblem(str(error), code=os.EX_USAGE) from None
     if give_up:
-        url = source or own.url
-        if not admin.give_up_move(url, loaded.data_directory):
-            raise CommandProblem(f"no move of {admin.without_password(url)} was begun")
-        print("Given up; the source takes mail as before.")
+        _give_up(source or own.url, target or (own.url if source else ""), loaded.data_directory)
         return
     try:
         plan = admin.plan(own, loaded.data_directory, source, target, from_blobs, to_blobs)
@@ -91,6 +89,16 @@ def migrate_store(
         except TransferProblem as error:
             raise CommandProblem(str(error), hint="See --give-up and --replace.") from None
     _tell(plan, report, json)
+
+
+def _give_up(source: str, target: str, directory: Path) -> None:
+    try:
+        begun = admin.give_up_move(source, target if target != source else "", directory)
+    except TransferProblem as error:
+        raise CommandProblem(str(error)) from None
+    if not begun:
+        raise CommandProblem(f"no move of {admin.without_password(source)} was begun")
+    print("Given up; the source takes mail as before.")
 
 
 def _tell(plan: Plan, report: Report | None, json: bool) -> None:

@@ -409,15 +409,21 @@ class Transfer:
             self._decided = True
 
 
-def give_up(source: End) -> bool:
+def give_up(source: End, target: End | None = None) -> bool:
     """Open a source again and forget the move that was begun; False where none was.
 
-    Whoever calls this knows that the target is not complete, or does not count. Raises TransferProblem
-    where the mail has moved for good.
+    A source that is closed may have a target that is complete: then `target` is looked at. Raises
+    TransferProblem where the mail has moved, or where nobody can tell.
     """
     notes = _notes(source)
-    if notes.get("to.state") == "moved":
+    theirs = {} if target is None else _notes(target)
+    is_complete = theirs.get("from.state") == "complete" and theirs.get("from.id") == notes.get("to.id")
+    if notes.get("to.state") == "moved" or ("to.id" in notes and is_complete):
         raise TransferProblem(f"the mail has moved to {notes['to.url']}: there is nothing to give up")
+    if notes.get("to.state") == "closed" and target is None:
+        raise TransferProblem(
+            f"the source is closed, and the mail may be in {notes['to.url']} already: name that with --to"
+        )
     tables = all_tables()
     source.open_tables(tables)
     for table in tables:

@@ -236,6 +236,36 @@ async def test_unique_rows_that_change_places_arrive(both, monkeypatch):
 # A mover that dies
 
 
+async def test_a_move_is_not_given_up_when_the_target_may_be_the_store(both):
+    """Given a mover killed around the moment of the switch, when it is given up, then only one side opens."""
+    for step in itertools.count():
+        lifetime = [1_000_000]
+        transfer = both.transfer(lambda end, lifetime=lifetime: Mortal(end, lifetime))
+        transfer.begin()
+        await transfer.copy()
+        lifetime[0] = 60 + 4 * step
+        try:
+            await transfer.switch(0.0)
+        except Killed:
+            pass
+        else:
+            break
+        for end in both.ends:
+            end.close()
+        both.ends = [open_end(url, both.directory) for url in both.urls]
+        complete = both.ends[1].one("SELECT value FROM transfer WHERE name = 'from.state'") == ("complete",)
+        closed = both.hand.one("SELECT value FROM transfer WHERE name = 'to.state'") == ("closed",)
+        if closed:
+            with pytest.raises(TransferProblem, match="--to"):
+                give_up(both.hand)
+        if complete:
+            with pytest.raises(TransferProblem, match="nothing to give up"):
+                give_up(both.hand, both.ends[1])
+        else:
+            assert give_up(both.hand, both.ends[1])
+            both.hand.run("DELETE FROM alias")
+
+
 class Killed(BaseException):
     """The process ends here: nothing that it meant to do afterwards happens."""
 
