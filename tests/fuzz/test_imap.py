@@ -32,6 +32,7 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"CATENATE (URL {8+}\r\n/x;UID=1 TEXT ~{1+}\r\nx", b"(PARTIAL -1:-5)", b"RETURN (PARTIAL 1:5 SAVE)",
     b"PREVIEW", b"(PREVIEW (LAZY))", b"DEFLATE",
     b"IN (mailboxes (a b) subtree INBOX personal)", b"IN (", b"selected-delayed", b"UIDONLY",
+    b"zh-Hans", b'"*"',
     b"FUZZY", b"FILTER", b"RETURN (RELEVANCY)", b"RETURN (UPDATE CONTEXT)", b"SET STATUS", b"NONE",
     b"(selected (MessageNew (UID ENVELOPE) MessageExpunge))",
     b"(personal (MailboxName FlagChange))", b"(subtree (a b) NONE)", b"(inboxes (AnnotationChange))",

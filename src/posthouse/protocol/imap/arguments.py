@@ -24,6 +24,7 @@ from posthouse.protocol.imap.commands import (
     GetQuota,
     How,
     Id,
+    Language,
     List,
     Login,
     Lsub,
@@ -99,6 +100,13 @@ def compress(parser: Parser, uid: bool) -> Command:
     if parser.word() != "DEFLATE":
         raise SyntaxProblem("Unknown compression algorithm")
     return Compress()
+
+
+def language(parser: Parser, uid: bool) -> Command:
+    ranges = []
+    while parser.skip(b" "):
+        ranges.append(parser.text())
+    return Language(tuple(ranges))
 
 
 def enable(parser: Parser, uid: bool) -> Command:

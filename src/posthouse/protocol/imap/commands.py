@@ -75,6 +75,13 @@ class Namespace(NamedTuple):
     """NAMESPACE (RFC 2342)."""
 
 
+class Language(NamedTuple):
+    """LANGUAGE (RFC 5255 §3.2); answered by the session."""
+
+    ranges: tuple[str, ...]
+    """What the client can read, best first; empty: which languages are there?"""
+
+
 class Resync(NamedTuple):
     """The QRESYNC parameter of SELECT: what the client knows already (RFC 7162 §3.2.5)."""
 
@@ -389,7 +396,8 @@ class Idle(NamedTuple):
 
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate | Compress
-    | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe | List | Lsub | Status
+    | Language | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe
+    | List | Lsub | Status
     | GetMetadata | SetMetadata | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota
     | GetQuotaRoot | Append | AppendNext | CatenateText
     | CatenateUrl

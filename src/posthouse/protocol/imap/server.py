@@ -42,6 +42,7 @@ from posthouse.protocol.imap.events import (
     Result,
 )
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
+from posthouse.protocol.imap.language import DEFAULT, translated
 from posthouse.protocol.imap.notifying import UnknownEvent
 from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
 from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
@@ -104,6 +105,7 @@ class ServerSession:
         self.state = State.NOT_AUTHENTICATED
         self.enabled = Enabled()
         self.closing = False
+        self.language = DEFAULT
         self.rested: Callable[[], None] | None = None
         """Called when a command has been answered and no other is in hand."""
         self.wants_tls = False
@@ -491,6 +493,7 @@ class ServerSession:
             # RFC 8437 §3: as after STARTTLS, what was turned on is off again
             self.state = State.NOT_AUTHENTICATED
             self.enabled = Enabled()
+            self.language = DEFAULT
             self.timeout = self._limits.login
             self._framer.limit = self._limits.command_before_login
         elif isinstance(event, commands.Select):
@@ -505,7 +508,8 @@ class ServerSession:
             result, self._failure = self._failure, None
         if result.status == "OK" and self.state is not State.NOT_AUTHENTICATED:
             self._errors = 0
-        self._output.append(_status(self._tag, result.status, result.code, result.text))
+        text = translated(result.text, self.language)
+        self._output.append(_status(self._tag, result.status, result.code, text))
         if result.status == "BAD" or (result.status == "NO" and self.state is State.NOT_AUTHENTICATED):
             self._errors += 1
             if self._errors >= self._limits.errors:
@@ -522,7 +526,7 @@ class ServerSession:
 
     def _bye(self, text: str, code: str = "") -> None:
         if not self.closing:
-            self._output.append(_status(b"*", "BYE", code, text))
+            self._output.append(_status(b"*", "BYE", code, translated(text, self.language)))
             self.closing = True
 
 

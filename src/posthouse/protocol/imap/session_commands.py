@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.events import Result
+from posthouse.protocol.imap.language import LANGUAGES, chosen, translated_name
+from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.protocol.imap.verbs import CAPABILITIES, State
 
 if TYPE_CHECKING:
@@ -51,12 +53,35 @@ def _id(session: ServerSession, command: Command) -> Result:
 
 
 def _namespace(session: ServerSession, command: Command) -> Result:
-    return Result(
-        "OK",
-        "NAMESPACE completed",
-        "",
-        b'* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Shared/" "/"))\r\n',
-    )
+    return Result("OK", "NAMESPACE completed", "", namespaces(session))
+
+
+def namespaces(session: ServerSession) -> bytes:
+    """The untagged NAMESPACE (RFC 2342 §5)."""
+
+    def written(name: str) -> bytes:
+        """With what it is called in the language of the session (RFC 5255 §3.4)."""
+        translation = translated_name(name, session.language)
+        if not translation:
+            return f'(("{name}/" "/"))'.encode()
+        octets = mailbox_octets(translation + "/", session.enabled)
+        return b'(("%b/" "/" "TRANSLATION" (%b)))' % (name.encode(), octets)
+
+    return b'* NAMESPACE (("" "/")) %b %b\r\n' % (written("Other Users"), written("Shared"))
+
+
+def _language(session: ServerSession, command: Command) -> Result:
+    assert isinstance(command, commands.Language)
+    if not command.ranges:
+        return Result("OK", "LANGUAGE completed", "", f"* LANGUAGE ({' '.join(LANGUAGES)})\r\n".encode())
+    language = chosen(command.ranges)
+    if language is None:
+        return Result("NO", "None of these languages is spoken here")
+    session.language = language
+    said = f"* LANGUAGE ({language})\r\n".encode()
+    if session.state is not State.NOT_AUTHENTICATED:
+        said += namespaces(session)
+    return Result("OK", "LANGUAGE completed", "", said)
 
 
 def _enable(session: ServerSession, command: Command) -> Result:
@@ -81,6 +106,7 @@ ANSWERS: dict[type, Callable[[ServerSession, Command], Result]] = {
     commands.Logout: _logout,
     commands.Id: _id,
     commands.Namespace: _namespace,
+    commands.Language: _language,
     commands.Enable: _enable,
     commands.StartTls: _starttls,
 }
