@@ -43,6 +43,11 @@ def test_only_its_owner_writes_sql_for_a_table(module: Module) -> None:
     assert uses(module, owners()) == []
 
 
+def test_each_migration_has_a_number_of_its_own() -> None:
+    numbers = [migration.number for migration in all_migrations()]
+    assert len(set(numbers)) == len(numbers)
+
+
 def test_every_table_is_found_with_its_owner() -> None:
     found = owners()
 

@@ -202,14 +202,6 @@ def in_hand(reader: Reader) -> int:
     return 0 if row is None else int(row[0])
 
 
-def give_back_some(tx: Tx, holder: int, keys: Iterable[tuple[int, int]]) -> None:
-    """Let go of these entries (letter, number), where `holder` has them."""
-    tx.many(
-        "UPDATE queue_entry SET holder = 0 WHERE letter = ? AND number = ? AND holder = ?",
-        [(letter, number, holder) for letter, number in keys],
-    )
-
-
 def reclaim(tx: Tx) -> int:
     """Take entries from holders whose lease has expired; how many."""
     return tx.count(

@@ -226,7 +226,7 @@ class Runner:
         if not keys:
             return True
         try:
-            back = partial(queue.give_back_some, holder=self._database.holder, keys=keys)
+            back = partial(queue.let_go, entries=keys, holder=self._database.holder)
             await self._database.write([], back)
         except DatabaseError:
             for errand in waiting:
