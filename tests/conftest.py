@@ -13,7 +13,12 @@ from collections import Counter
 
 import pytest
 
-_PACKAGES = {"mbsync": "isync", "getmail": "getmail6", "offlineimap": "offlineimap3"}
+_PACKAGES = {
+    "dovecot": "dovecot-imapd",
+    "mbsync": "isync",
+    "getmail": "getmail6",
+    "offlineimap": "offlineimap3",
+}
 _MODULES = {"libnet-ssleay-perl": "Net::SSLeay"}
 """Packages that are not a program but a module of Perl."""
 _left_out: Counter[str] = Counter()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import imaplib
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import _free_ports
+from tests.databases import free_ports
 from tests.servers import PASSWORD, PATIENCE, ServeProcess, until
 
 LETTER = b"From: a@x.test\r\nSubject: %d\r\n\r\n%s\r\n"
@@ -25,9 +27,10 @@ class Dovecot:
     """Dovecot for one system user, in a directory of its own, on a port of loopback."""
 
     def __init__(self, directory: Path) -> None:
-        (self.port,) = _free_ports(1)
-        user = "root" if os.geteuid() == 0 else ""
-        owner = "nobody" if user else os.environ.get("USER", "nobody")
+        (self.port,) = free_ports(1)
+        is_root = os.geteuid() == 0
+        owner = "nobody" if is_root else pwd.getpwuid(os.geteuid()).pw_name
+        group = "nogroup" if is_root else grp.getgrgid(os.getegid()).gr_name
         for name in ("base", "state", "home"):
             (directory / name).mkdir(parents=True)
         (directory / "users").write_text(f"alice:{{PLAIN}}{PASSWORD}\nbob:{{PLAIN}}{PASSWORD}\n")
@@ -46,9 +49,9 @@ auth_master_user_separator = *
 mail_location = maildir:{directory}/home/%u
 default_internal_user = {owner}
 default_login_user = {owner}
-default_internal_group = nogroup
+default_internal_group = {group}
 mail_uid = {owner}
-mail_gid = nogroup
+mail_gid = {group}
 first_valid_uid = 1
 passdb {{
   driver = passwd-file
@@ -84,10 +87,10 @@ namespace inbox {{
 }}
 """
         )
-        if user:
-            shutil.chown(directory, owner, "nogroup")
+        if is_root:
+            shutil.chown(directory, owner, group)
             for path in directory.rglob("*"):
-                shutil.chown(path, owner, "nogroup")
+                shutil.chown(path, owner, group)
             for path in directory.parents:
                 if path.stat().st_uid == os.geteuid() and path != Path("/"):
                     path.chmod(path.stat().st_mode | 0o011)
