@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -89,39 +90,37 @@ def _flags(session: Imap, silent: str) -> float:
     return (added + session.milliseconds(f"STORE 1:* -FLAGS{silent} (\\Flagged)")) / 2
 
 
+def _new_mailbox(session: Imap) -> str:
+    """Not removed afterwards: what a server does to forget it would fall into the next measurement."""
+    name = f"New{time.monotonic_ns()}"
+    session.command(f"CREATE {name}")
+    return name
+
+
 def _copy(session: Imap) -> float:
-    session.command("CREATE Copies")
-    taken = session.milliseconds(f"COPY 1:{ONE_BY_ONE} Copies")
-    session.command("DELETE Copies")
-    return taken
+    return session.milliseconds(f"COPY 1:{ONE_BY_ONE} {_new_mailbox(session)}")
 
 
 def _move(session: Imap) -> float:
     """There, and as many back, so that the mailbox stays as large."""
-    session.command("CREATE Moved")
-    taken = session.milliseconds(f"MOVE 1:{ONE_BY_ONE} Moved")
-    session.command("SELECT Moved")
+    name = _new_mailbox(session)
+    taken = session.milliseconds(f"MOVE 1:{ONE_BY_ONE} {name}")
+    session.command(f"SELECT {name}")
     taken += session.milliseconds("MOVE 1:* INBOX")
-    session.command("SELECT INBOX")
-    session.command("DELETE Moved")
     return taken / 2
 
 
 def _append_one_by_one(session: Imap) -> float:
-    session.command("CREATE Appended")
+    name = _new_mailbox(session)
     taken = 0.0
     for message in letters(0, ONE_BY_ONE):
-        taken += session.milliseconds(f"APPEND Appended {{{len(message)}+}}\r\n", (message,))
-    session.command("DELETE Appended")
+        taken += session.milliseconds(f"APPEND {name} {{{len(message)}+}}\r\n", (message,))
     return taken
 
 
 def _multiappend(session: Imap) -> float:
-    session.command("CREATE Appended")
     pieces = [b" {%d+}\r\n%b" % (len(message), message) for message in letters(0, ONE_BY_ONE)]
-    taken = session.milliseconds("APPEND Appended", pieces)
-    session.command("DELETE Appended")
-    return taken
+    return session.milliseconds(f"APPEND {_new_mailbox(session)}", pieces)
 
 
 def _resync(session: Imap) -> float:

@@ -106,6 +106,22 @@ async def test_thread(client: Client) -> None:
     assert (await client.do("THREAD REFERENCES UTF-8 DRAFT"))[0] == "* THREAD"
 
 
+async def test_threads_follow_what_comes_and_goes(server: Server, client: Client) -> None:
+    by_numbers, by_uids = "THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"
+    for _ in range(2):  # the second time they are known
+        assert (await client.do(by_numbers))[0] == "* THREAD (2)(3 1 5)(4)"
+        assert (await client.do(by_uids))[0] == "* THREAD (3)(4 2 6)(5)"
+        assert (await client.do("THREAD ORDEREDSUBJECT UTF-8 ALL"))[0] == "* THREAD (5)(2)(3 1)(4)"
+    # when one goes and one comes
+    await client.do("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    await client.do("EXPUNGE")
+    await server.deliver(b"Message-ID: <9@x>\r\nReferences: <5@x>\r\n\r\n")
+    await client.do("NOOP")
+    # then
+    assert (await client.do(by_numbers))[0] == "* THREAD (2 1 4)(3 5)"
+    assert (await client.do(by_uids))[0] == "* THREAD (4 2 6)(5 7)"
+
+
 async def test_in_reply_to_counts_where_there_are_no_references(server: Server) -> None:
     await server.deliver(b"Message-ID: <a@x>\r\nSubject: a\r\n\r\n")
     await server.deliver(

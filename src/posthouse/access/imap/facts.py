@@ -155,6 +155,15 @@ class Knowledge:
             return columns
         return [[column[index] for index in indexes] for column in columns]
 
+    def answered(self, selected: Selected, question: str) -> bytes | None:
+        """What was answered to a question about all messages of the view, if they are the same still."""
+        kept = self._kept.get((selected.account, selected.mailbox, question))
+        return kept.facts[0] if kept is not None and kept.uids == selected.view.uids else None
+
+    def remember(self, selected: Selected, uids: array[int], question: str, answer: bytes) -> None:
+        """Keep an answer about the messages `uids`, which depends on nothing that changes."""
+        self._keep((selected.account, selected.mailbox, question), uids, (answer,))
+
     def _keep(self, key: _Key, uids: array[int], facts: Facts) -> None:
         self._drop(key)
         octets = sum(_octets(column) for column in (uids, *facts))
@@ -207,4 +216,6 @@ def _only(column: Any, mask: bytes) -> Any:
 
 
 def _octets(column: Any) -> int:
+    if isinstance(column, bytes):
+        return len(column)
     return column.octets if isinstance(column, Texts) else len(column) * column.itemsize

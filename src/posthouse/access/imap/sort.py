@@ -196,6 +196,20 @@ async def thread(user: User, command: commands.Thread) -> Result:
     selected = user.open
     command = await spelled_out(user, command)
     found = await search.found(user, command)
+    knowledge = user.services.knowledge
+    question = f"{'UID ' if command.uid else ''}THREAD {command.algorithm.value}"
+    everything = len(found) == len(selected.view)
+    said = knowledge.answered(selected, question) if everything else None
+    if said is None:
+        uids = selected.view.uids[:]
+        said = await _threads(user, selected, command, found)
+        if everything:
+            knowledge.remember(selected, uids, question, said)
+    response = b"* THREAD" + (b" " + said if said else b"") + b"\r\n"
+    return completed("THREAD", untagged=response + await search.news(user, command))
+
+
+async def _threads(user: User, selected: Selected, command: commands.Thread, found: list[int]) -> bytes:
     uids = selected.view.uids
     numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
     by_references = command.algorithm is Algorithm.REFERENCES
@@ -208,9 +222,7 @@ async def thread(user: User, command: commands.Thread) -> Result:
         ]
         return threads.write(threads.by_references(known) if by_references else threads.by_subject(known))
 
-    said = await user.read_much(make)
-    response = b"* THREAD" + (b" " + said if said else b"") + b"\r\n"
-    return completed("THREAD", untagged=response + await search.news(user, command))
+    return await user.read_much(make)
 
 
 def _threading(envelope: bytes, arrived: float, head: bytes) -> tuple[Any, ...]:
