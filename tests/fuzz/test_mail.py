@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +68,7 @@ def test_what_fetch_returns_is_well_formed_and_its_sizes_are_those_of_the_octets
     envelope = imapform.envelope(HeaderIndex(root.header))
     for written in (envelope, imapform.bodystructure(root), imapform.body(root)):
         assert balanced(written)
+    check_body(parsed(imapform.body(root)))
     assert ranges(root, parse_section("")) == [(0, len(data))]
     for numbers, part in leaves(root):
         found = ranges(root, parse_section(numbers))
@@ -77,6 +79,52 @@ def leaves(root: Part) -> list[tuple[str, Part]]:
     if root.type != "multipart":
         return [("1", root)]
     return [(str(number), part) for number, part in enumerate(root.parts, 1)]
+
+
+def parsed(written: bytes) -> list[Any]:
+    """A list of lists, strings, numbers, and None for NIL."""
+    stack: list[list[Any]] = [[]]
+    position = 0
+    while position < len(written):
+        match = TOKEN.match(written, position)
+        assert match is not None
+        token, position = match[0], match.end()
+        if token == b"(":
+            stack.append([])
+        elif token == b")":
+            done = stack.pop()
+            stack[-1].append(done)
+        elif match[1] is not None:
+            position += int(match[1])
+            stack[-1].append(written[match.end() : position])
+        elif token != b" ":
+            stack[-1].append(None if token == b"NIL" else int(token) if token.isdigit() else token[1:-1])
+    return stack[0][0]
+
+
+def check_body(body: list[Any]) -> None:
+    """RFC 9051 §9: body without extension data."""
+    if isinstance(body[0], list):
+        *parts, subtype = body
+        assert isinstance(subtype, bytes)
+        for part in parts:
+            check_body(part)
+        return
+    kind, subtype, parameters, id, description, encoding, octets, *rest = body
+    for string in (kind, subtype, encoding):
+        assert isinstance(string, bytes)
+    assert parameters is None or (parameters and len(parameters) % 2 == 0)
+    assert all(value is None or isinstance(value, bytes) for value in (id, description))
+    assert isinstance(octets, int)
+    if kind == b"message" and subtype in (b"rfc822", b"global"):
+        envelope, inner, lines = rest
+        assert len(envelope) == 10
+        check_body(inner)
+        assert isinstance(lines, int)
+    elif kind == b"text":
+        assert [type(lines) for lines in rest] == [int]
+    else:
+        assert rest == []
 
 
 TOKEN = re.compile(rb'[ ]|\(|\)|NIL|\d+|"(?:[^"\\\r\n\x80-\xff\x00]|\\["\\])*"|\{(\d+)\}\r\n')
