@@ -58,6 +58,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "LOGIN": (" bob wrong",),
     "UNAUTHENTICATE": ("",),
     "COMPRESS": (" LZW",),
+    "LANGUAGE": ("", " en"),
     "ENABLE": (" QRESYNC IMAP4rev2 UTF8=ACCEPT",),
     "NAMESPACE": ("",),
     "SELECT": (" {box}", " {box} (QRESYNC (1 1))"),
