@@ -24,6 +24,7 @@ from collections.abc import Iterator
 import pytest
 
 from posthouse.config import load
+from posthouse.db.transfer_end import open_end
 from posthouse.pocket.peer import ScriptedPeer
 from tests.databases import KEY, SECRET, object_store, postgres
 from tests.servers import PATIENCE, ServeProcess, until
@@ -210,6 +211,21 @@ def test_a_serving_store_moves_to_postgresql_and_s3_and_back(tmp_path, smarthost
         assert re.search("stored|delivered|relayed", journey.stdout, re.I), journey.stdout
 
 
+UNDER_WAY = (
+    "INSERT INTO queue_entry (letter, number, recipient, notify, orcpt, next_hop, state, due, attempts,"
+    " reason, warned, holder, lease) VALUES (1, 1, 'x@y.test', 0, '', 'y.test', 'held', 0, 0, '', 0, 5, 1e12)"
+)
+
+
+def killed_after(command: list[str], stage: str) -> None:
+    """Run it until the line of this stage is printed, at its end; then SIGKILL."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as mover:
+        assert mover.stderr is not None
+        assert any(line.startswith(stage) for line in mover.stderr)
+        mover.kill()
+        assert mover.wait() == -signal.SIGKILL
+
+
 def test_a_mover_killed_with_sigkill_is_run_again(tmp_path) -> None:
     """Given a copy that is cut off, when the same command is given again, then everything is there."""
     target = postgres().fresh()
@@ -222,16 +238,19 @@ def test_a_mover_killed_with_sigkill_is_run_again(tmp_path) -> None:
         before = view(server)
         command = [sys.executable, "-m", "posthouse", "migrate-store", "--to", target]
         command += ["--config", str(server.config_path)]
-        # The line of a stage is printed at its end; after the third, the source is closed.
-        for stage in ("copy", "verify", "wait for attempts"):
-            mover = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-            assert mover.stderr is not None
-            for line in mover.stderr:
-                if line.startswith(stage):
-                    mover.send_signal(signal.SIGKILL)
-                    break
-            assert mover.wait() == -signal.SIGKILL
-            mover.stderr.close()
+        # While an attempt is under way the source is not closed, so the first two cannot come to an end.
+        here = open_end(server.config.database.url, server.config.data_directory)
+        here.run(UNDER_WAY)
+        killed_after(command, "copy")
+        killed_after(command, "verify")
+        here.run("DELETE FROM queue_entry")
+        here.close()
+        # Nor can the third count the rows of a table that is locked; by then the source is closed.
+        there = open_end(target, tmp_path)
+        with there.transaction():
+            there.run("LOCK TABLE placement IN ACCESS EXCLUSIVE MODE")
+            killed_after(command, "last changes")
+        there.close()
         with server.smtp() as client, pytest.raises(smtplib.SMTPException, match="451"):
             client.sendmail("x@east.test", ["alice@north.test"], b"Subject: too late\r\n\r\n")
         assert switched(server, "--to", target)["rows"]["placement"] == 40
