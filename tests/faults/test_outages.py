@@ -357,6 +357,8 @@ def test_while_the_object_store_is_away_large_letters_wait_and_small_ones_do_not
             lambda: sessions.imap.append("INBOX", "", "", letter("never", 200_000))  # type: ignore[arg-type]
         )
         assert "[SYS/TEMP]" in refusal(lambda: sessions.pop3.retr(1))
+        # nothing of those stays on the disk,
+        assert [file for spool in tmp_path.rglob("spool") for file in spool.iterdir()] == []
         # and all that is small goes on, the header of the large one as well.
         assert accepted(sessions.smtp, "another")
         assert sessions.imap.noop()[0] == "OK"

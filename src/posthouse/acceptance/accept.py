@@ -164,7 +164,6 @@ class Acceptance:
         try:
             blob = await self._blobs.store(content.path)  # durable before the row that names it
         except (OSError, DatabaseError) as error:
-            content.path.unlink(missing_ok=True)
             _log.warning("cannot store a large letter", letter=show(letter.id), reason=str(error))
             return self._refuse(letter, reply_to(error))
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)

@@ -58,7 +58,7 @@ async def keep_house(
         sweep = partial(removal.sweep, contents=contents, account=account)
         while await database.write([account], sweep, long=True) >= removal.BATCH:
             pass
-    await collect_remembered(database, blobs)
+    await collect_remembered(database, blobs, clock.now())
     if thorough:
         await _sweep_thread_keys(database)
         now = clock.now()

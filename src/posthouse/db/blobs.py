@@ -1,11 +1,12 @@
 """Blobs: large bodies as immutable objects with unique names, durable before the row that names them.
 
     spool file (in `spool_directory`) ── store ── object ── row commits
-    row deleted ── discard, in the same transaction ── collect_remembered ── object deleted
+    row deleted ── discard, in the same transaction ── an hour ── collect_remembered ── object deleted
 
-An object is never shared between two acceptances, so a deleted row's object has no other use. One that
-was stored but whose transaction never committed is found by its age: nobody commits a name after
-`ABANDONED_SECONDS`, and `collect_unnamed` deletes unnamed objects only after twice that.
+An object is never shared between two acceptances, so a deleted row's object has no other use; it stays
+for `GRACE_SECONDS` for the sake of those who have begun to read it. One that was stored but whose
+transaction never committed is found by its age: nobody commits a name after `ABANDONED_SECONDS`, and
+`collect_unnamed` deletes unnamed objects only after twice that.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ T = TypeVar("T")
 ABANDONED_SECONDS = 24 * 3600.0
 """An upload not committed within this is given up with 451."""
 UNNAMED_SECONDS = 48 * 3600.0
+GRACE_SECONDS = 3600.0
+"""An object outlives its row by this: who has begun to read it, over a slow line, comes to the end."""
 TIMEOUT_SECONDS = 10.0
 CHUNK = 256 * 1024
 COLLECT = 200
@@ -43,8 +46,9 @@ class Blobs(Protocol):
         """Where a large body is written while it arrives."""
 
     async def store(self, path: Path, name: str = "") -> str:
-        """Adopt a finished file of the spool directory; its name, once durable. The file is gone then.
+        """Adopt a finished file of the spool directory; its name, once durable.
 
+        The file is gone afterwards, even if it could not be stored.
         `name`: the one that it has in another store, which is free in this one.
         """
 
@@ -95,7 +99,11 @@ class FileBlobs:
         self._threads = ThreadPoolExecutor(4, "posthouse-blobs")
 
     async def store(self, path: Path, name: str = "") -> str:
-        return await self._in_thread(self._store, path, name or new_name())
+        try:
+            return await self._in_thread(self._store, path, name or new_name())
+        except BaseException:
+            forsake(path)
+            raise
 
     async def read(self, name: str, offset: int, length: int) -> bytes:
         return await self._in_thread(self._read, name, offset, length)
@@ -190,14 +198,16 @@ def discard(tx: Tx, name: str, now: float) -> None:
     tx.run("INSERT INTO blob_garbage (name, since) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, now))
 
 
-async def collect_remembered(database: Database, blobs: Blobs) -> int:
-    """Delete the objects whose row was deleted; how many. For the holder of the lease."""
+async def collect_remembered(database: Database, blobs: Blobs, now: float) -> int:
+    """Delete the objects whose row was deleted an hour ago; how many. For the holder of the lease."""
+    before = now - GRACE_SECONDS
     deleted = 0
     while garbage := [
         str(name)
         for (name,) in await database.read(
             lambda reader: reader.all(
-                "SELECT name FROM blob_garbage ORDER BY since, name LIMIT ?", (COLLECT,)
+                "SELECT name FROM blob_garbage WHERE since < ? ORDER BY since, name LIMIT ?",
+                (before, COLLECT),
             )
         )
     ]:
@@ -224,7 +234,7 @@ async def collect_unnamed(
     named: Callable[[Reader, Sequence[str]], set[str]],
     after: str = "",
 ) -> Collected:
-    """Delete the objects older than 48 h that no row names. For the holder of the lease, now and then.
+    """Delete the objects older than 48 h that no row ever named. For the holder of the lease, now and then.
 
     named: which of these names a row still has (the store knows). after: `upto` of the time before. An
     object that was named when it was 48 h old is remembered when its row goes, so one look is enough.
@@ -234,12 +244,17 @@ async def collect_unnamed(
     async for old in blobs.names_before(before, after):
         for start in range(0, len(old), COLLECT):
             some = old[start : start + COLLECT]
-            kept = await database.read(partial(_named, named, some))
+            kept = await database.read(partial(_kept, named, some))
             for name in some:
                 if name not in kept:
                     await blobs.delete(name)
                     deleted += 1
     return Collected(deleted, max(after, f"{int(before * 1000):012x}"))
+
+
+def forsake(path: Path) -> None:
+    """Remove a file of the spool directory, if it is there, at once: whoever stores it may be cancelled."""
+    path.unlink(missing_ok=True)
 
 
 def sweep_spool(spool: Path, now: float) -> None:
@@ -257,8 +272,13 @@ def sweep_spool(spool: Path, now: float) -> None:
                 continue  # adopted meanwhile
 
 
-def _named(named: Callable[[Reader, Sequence[str]], set[str]], names: list[str], reader: Reader) -> set[str]:
-    return named(reader, names)
+def _kept(named: Callable[[Reader, Sequence[str]], set[str]], names: list[str], reader: Reader) -> set[str]:
+    """Those that a row names, and those whose row is gone: they have their time (`collect_remembered`)."""
+    kept = named(reader, names)
+    for name in names:
+        if name not in kept and reader.one("SELECT 1 FROM blob_garbage WHERE name = ?", (name,)) is not None:
+            kept.add(name)
+    return kept
 
 
 def _forget(tx: Tx, rows: list[tuple[str]]) -> None:

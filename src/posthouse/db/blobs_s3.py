@@ -22,7 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
 from posthouse.db import blobs
-from posthouse.db.blobs import is_name, moment_of, new_name
+from posthouse.db.blobs import forsake, is_name, moment_of, new_name
 from posthouse.db.errors import DatabaseAway, DatabaseError, NoSuchBlob
 
 T = TypeVar("T")
@@ -34,6 +34,8 @@ AT_ONCE: Final = 2
 """Parts of one object on their way at the same time: with `PART`, what an upload holds in memory."""
 SLOWEST: Final = 500_000
 """Octets a second that an upload must manage beyond that."""
+UPLOADS: Final = 8
+"""Objects that one process sends at the same time; the others wait for as long as an answer may take."""
 NAMES_ATTEMPTS: Final = 3
 
 
@@ -46,8 +48,19 @@ class S3Blobs:
         spool_directory.mkdir(parents=True, exist_ok=True)
         self._store = _open(url, seconds)
         self._seconds = seconds
+        self._room = asyncio.Semaphore(UPLOADS)
 
     async def store(self, path: Path, name: str = "") -> str:
+        try:
+            await self._in_time(self._room.acquire())
+            try:
+                return await self._send(path, name)
+            finally:
+                self._room.release()
+        finally:
+            forsake(path)
+
+    async def _send(self, path: Path, name: str) -> str:
         size = (await asyncio.to_thread(path.stat)).st_size
         seconds = self._seconds + size / SLOWEST
         for _ in range(NAMES_ATTEMPTS):
@@ -57,7 +70,6 @@ class S3Blobs:
             except AlreadyExistsError:
                 if not name:
                     continue  # an attempt whose answer was lost has stored it; the collector finds that one
-            await asyncio.to_thread(path.unlink, missing_ok=True)
             return stored
         raise DatabaseAway("the object store says of new names that they exist")
 

@@ -55,5 +55,5 @@ class GroupedDatabase:
     ) -> asyncio.Future[T]:
         return self._group.submit(closure, long, keys, ahead)
 
-    def write_later(self, closure: Callable[[Tx], object]) -> bool:
-        return self._group.later(closure)
+    def write_later(self, closure: Callable[[Tx], object], keys: Sequence[int] = ()) -> bool:
+        return self._group.later(closure, keys=keys)

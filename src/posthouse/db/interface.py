@@ -104,7 +104,7 @@ class Database(Protocol):
         DiskFull, Overloaded.
         """
 
-    def write_later(self, closure: Callable[[Tx], object]) -> bool:
+    def write_later(self, closure: Callable[[Tx], object], keys: Sequence[int] = ()) -> bool:
         """The same for what may be lost in a crash: nobody waits; done in about a second. False: dropped."""
 
     async def read(self, fn: Callable[[Reader], T], *, point: bool = False) -> T:

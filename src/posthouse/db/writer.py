@@ -142,12 +142,14 @@ class GroupCommit:
             self._wake()
         return future
 
-    def later(self, closure: Closure, future: asyncio.Future[Any] | None = None) -> bool:
+    def later(
+        self, closure: Closure, future: asyncio.Future[Any] | None = None, keys: Sequence[int] = ()
+    ) -> bool:
         """Take the closure along with the next batch, or after a second; False: there are too many."""
         if self._dead is not None or len(self._later) >= LATER_BACKLOG:
             self.dropped += 1
             return False
-        self._later.append(Waiting(closure, future))
+        self._later.append(Waiting(closure, future, keys))
         if self._later_timer is None:
             self._later_timer = self._loop.call_later(LATER_SECONDS, self._later_is_due)
         return True

@@ -457,7 +457,8 @@ def replace(
 def claim_recent(tx: Tx, account: AccountId, mailbox: int) -> int:
     """Make the recent messages this session's: UIDs from the returned one on are \\Recent to it alone.
 
-    For SELECT of IMAP4rev1 (RFC 3501 §2.3.2); EXAMINE reads `Snapshot.recent` and claims nothing.
+    For SELECT of IMAP4rev1 (RFC 3501 §2.3.2); EXAMINE reads `Snapshot.recent` and claims nothing. The
+    account must be among the keys of the write, so that of two sessions one alone gets a message.
     """
     row = tx.one("SELECT recent, uidnext FROM mailbox WHERE account = ? AND id = ?", (account, mailbox))
     if row is None:
@@ -466,3 +467,16 @@ def claim_recent(tx: Tx, account: AccountId, mailbox: int) -> int:
     if recent < uidnext:
         tx.run("UPDATE mailbox SET recent = uidnext WHERE account = ? AND id = ?", (account, mailbox))
     return int(recent)
+
+
+def claim_shown(tx: Tx, account: AccountId, mailbox: int, uidnext: int) -> None:
+    """Messages before `uidnext` have been shown as \\Recent by a session that has the mailbox open.
+
+    What came later stays as it is: nobody has seen it yet, so the next to see it is the first. Two
+    sessions that were told of a message at the same time, before either could write so, have both shown it
+    as \\Recent: RFC 3501 §2.3.2 wants that of those who cannot tell whether they are the first.
+    """
+    tx.run(
+        "UPDATE mailbox SET recent = ? WHERE account = ? AND id = ? AND recent < ?",
+        (uidnext, account, mailbox, uidnext),
+    )

@@ -52,6 +52,18 @@ async def test_expunge_waits_until_it_may_be_said(server: Server) -> None:
         assert await one.do("NOOP") == ["OK NOOP completed"]
 
 
+async def test_what_comes_before_a_claim_is_written_is_recent_to_the_next_session(server: Server) -> None:
+    async with Client(server) as one, Client(server) as other:
+        await one.do("SELECT INBOX")
+        # given a session that has told of a letter, and that will soon write so
+        await server.deliver(LETTER)
+        assert await one.do("NOOP") == ["* 1 EXISTS", "* 1 RECENT", "OK NOOP completed"]
+        # when another letter comes first, then the next session is the first to tell of that one, alone
+        await server.deliver(LETTER)
+        assert "* 1 RECENT" in await other.do("SELECT INBOX")
+        assert (await other.do("SEARCH RECENT"))[0] == "* SEARCH 2"
+
+
 async def test_uid_commands_may_say_expunge(server: Server) -> None:
     for _ in range(3):
         await server.deliver(LETTER)

@@ -84,14 +84,16 @@ async def test_journeys_go_when_their_time_is_over(house: House) -> None:
     assert await house.database.read(lambda reader: record.load(reader, old)) is None
 
 
-async def test_a_blob_whose_row_was_deleted_goes_in_the_next_round(house: House) -> None:
+async def test_a_blob_whose_row_was_deleted_goes_when_its_readers_have_had_an_hour(house: House) -> None:
     spooled = house.blobs.spool_directory / "letter"
     spooled.write_bytes(b"large")
     name = await house.blobs.store(spooled)
     await house.database.write([], lambda tx: discard(tx, name, NOW))
 
-    await house.round()
+    await house.round(NOW + 3599, thorough=True)
+    assert await house.names() == [name]
 
+    await house.round(NOW + 3601)
     assert await house.names() == []
 
 

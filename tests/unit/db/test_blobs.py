@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import socket
 from unittest.mock import ANY
 
@@ -18,6 +20,8 @@ from posthouse.db.blobs import (
     open_blobs,
     sweep_spool,
 )
+from posthouse.db.blobs_s3 import UPLOADS
+from posthouse.db.errors import reply_to
 from tests.databases import KEY, SECRET, object_store
 
 DAY = 24 * 3600.0
@@ -79,11 +83,11 @@ async def test_a_blob_is_durable_before_it_has_its_name(blobs, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(blobs_module.os, "fsync", refuse)
-    # then there is no blob, and the spool file is still there.
+    # then there is no blob, and nothing stays in the spool.
     path = spool(blobs, b"hello")
     with pytest.raises(DatabaseError):
         await blobs.store(path)
-    assert path.exists()
+    assert not path.exists()
     assert await names_before(blobs, 1e12) == []
 
 
@@ -107,14 +111,29 @@ async def test_the_collector_deletes_remembered_blobs_and_old_unnamed_ones(blobs
     def in_use(reader, names):
         return {named}.intersection(names)
 
-    # when it is collected soon, only the remembered one goes;
-    assert await collect_remembered(database, blobs) == 1
+    # when it is collected within the hour, all stay; when that is over, the remembered one goes;
+    assert await collect_remembered(database, blobs, stored + 3599) == 0
+    assert len(await names_before(blobs, stored + 1)) == 3
+    assert await collect_remembered(database, blobs, stored + 3601) == 1
     assert await collect_unnamed(database, blobs, stored + 1.9 * DAY, in_use) == (0, ANY)
     assert set(await names_before(blobs, stored + 1)) == {named, unnamed}
     assert await database.read(lambda reader: reader.all("SELECT name FROM blob_garbage")) == []
     # after 48 hours the unnamed one goes too.
     assert await collect_unnamed(database, blobs, stored + 2.1 * DAY, in_use) == (1, ANY)
     assert await names_before(blobs, stored + 1) == [named]
+
+
+async def test_an_old_object_whose_row_was_deleted_just_now_has_its_hour_from_then_on(blobs, database):
+    # Given an object of three days whose row goes now,
+    name = await blobs.store(spool(blobs, b"read by somebody"))
+    now = moment_of(name) + 3 * DAY
+    await database.write([], lambda tx: discard(tx, name, now))
+    # when all objects are looked at, for the first time, then it stays for those who read it,
+    assert await collect_unnamed(database, blobs, now + 60, lambda reader, names: set()) == (0, ANY)
+    assert await collect_remembered(database, blobs, now + 60) == 0
+    assert await blobs.read(name, 0, 4) == b"read"
+    # and when the hour is over, it goes.
+    assert await collect_remembered(database, blobs, now + 3660) == 1
 
 
 async def test_an_object_that_was_named_at_its_age_is_not_looked_at_again(blobs, database):
@@ -161,7 +180,7 @@ async def test_a_blob_of_a_transaction_that_failed_is_not_remembered(blobs, data
 
     with pytest.raises(ValueError):
         await database.write([], fails)
-    assert await collect_remembered(database, blobs) == 0
+    assert await collect_remembered(database, blobs, 1e12) == 0
     assert await blobs.read(name, 0, 1) == b"x"
 
 
@@ -178,6 +197,75 @@ async def test_a_large_body_goes_up_in_parts_and_comes_back_the_same(blobs):
     assert await blobs.read(name, len(data) - 5, 100) == data[-5:]
 
 
+class Bucket:
+    """Takes every object, when it is told to; what S3 servers say besides that is not needed for it."""
+
+    def __init__(self):
+        self.under_way = self.most = self.taken = 0
+        self.full = asyncio.Event()
+        self.answering = asyncio.Event()
+
+    async def serve(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(length[1]))
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        if self.under_way == UPLOADS:
+            self.full.set()
+        await self.answering.wait()
+        self.under_way -= 1
+        self.taken += 1
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+        writer.close()
+
+
+@pytest.fixture
+async def bucket():
+    bucket = Bucket()
+    server = await asyncio.start_server(bucket.serve, "127.0.0.1", 0)
+    bucket.url = (
+        f"s3://mail?endpoint=http://127.0.0.1:{server.sockets[0].getsockname()[1]}&skip_signature=true"
+    )
+    yield bucket
+    bucket.answering.set()
+    server.close()
+
+
+def many(blobs, number):
+    for count in range(number):
+        path = blobs.spool_directory / str(count)
+        path.write_bytes(b"large")
+        yield asyncio.ensure_future(blobs.store(path))
+
+
+async def test_a_process_sends_so_many_objects_at_once_and_the_others_wait(tmp_path, bucket):
+    # Given three times as many letters as may be on their way to a store that takes its time,
+    blobs = open_blobs(bucket.url, tmp_path, 60)
+    stored = list(many(blobs, 3 * UPLOADS))
+    await asyncio.wait_for(bucket.full.wait(), 60)
+    # when it answers at last, then all were stored, never too many at once.
+    bucket.answering.set()
+    assert len(set(await asyncio.gather(*stored))) == bucket.taken == 3 * UPLOADS
+    assert bucket.most == UPLOADS
+
+
+async def test_who_waits_too_long_for_others_is_told_to_come_again(tmp_path, bucket):
+    # Given a store that answers none of those who fill it,
+    blobs = open_blobs(bucket.url, tmp_path, 60)
+    first = list(many(blobs, UPLOADS))
+    await asyncio.wait_for(bucket.full.wait(), 60)
+    # when another one comes, then it is refused in time, and nothing of it stays.
+    blobs._seconds = 0.1
+    with pytest.raises(DatabaseAway) as refused:
+        await blobs.store(spool(blobs, b"too many"))
+    assert reply_to(refused.value).code == 451
+    assert bucket.most == UPLOADS
+    bucket.answering.set()
+    await asyncio.gather(*first)
+    assert list(blobs.spool_directory.iterdir()) == []
+
+
 @only_s3
 async def test_nothing_is_ever_overwritten(blobs, monkeypatch):
     # Given a name that exists, and that is drawn again, as if the answer to the first had been lost,
@@ -191,7 +279,7 @@ async def test_nothing_is_ever_overwritten(blobs, monkeypatch):
     assert await blobs.read(first, 0, 10) == b"first"
 
 
-async def test_a_store_that_is_away_is_said_to_be_and_keeps_the_spool_file(tmp_path):
+async def test_a_store_that_is_away_is_said_to_be_and_nothing_stays_in_the_spool(tmp_path):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         port = nobody.getsockname()[1]
@@ -205,7 +293,7 @@ async def test_a_store_that_is_away_is_said_to_be_and_keeps_the_spool_file(tmp_p
         ):
             with pytest.raises(DatabaseAway):
                 await attempt
-        assert path.read_bytes() == b"hello"
+        assert not path.exists()
 
 
 def test_settings_that_s3_does_not_know_are_named(tmp_path):

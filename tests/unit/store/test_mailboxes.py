@@ -270,6 +270,16 @@ def test_recent_messages_are_one_sessions(store: Any) -> None:
     assert mailboxes.status(store.tx, account, "INBOX").recent == 1
 
 
+def test_a_claim_of_what_was_shown_leaves_what_came_later_and_takes_nothing_back(store: Any) -> None:
+    account = store.account()
+    for _ in range(3):
+        store.deposit(account)
+    id = store.mailbox(account).id
+    for shown, left in ((3, 1), (2, 1), (4, 0)):
+        changes.claim_shown(store.tx, account, id, shown)
+        assert mailboxes.status(store.tx, account, "INBOX").recent == left
+
+
 def test_subscriptions_are_names_and_outlive_mailboxes(store: Any) -> None:
     account = store.account()
     mailboxes.subscribe(store.tx, account, "later")

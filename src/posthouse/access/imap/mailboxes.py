@@ -40,7 +40,7 @@ async def select(user: User, command: commands.Select) -> Result:
     account, id, read_only = found.account, found.mailbox.id, command.read_only or is_read_only(found.rights)
     snapshots = user.services.snapshots
     view = await snapshots.open(account, id)
-    recent_from = view.recent
+    recent_from, uidnext = view.recent, view.mailbox.uidnext
     if not user.enabled.rev2 and not read_only and view.recent < view.mailbox.uidnext:
         recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id), account)
         # What came in between was claimed with the rest: let it be seen here, and now.
@@ -48,6 +48,8 @@ async def select(user: User, command: commands.Select) -> Result:
     selected = user.selected = Selected(
         account, found.rights, view, command.read_only, recent_from, user.enabled
     )
+    if view.mailbox.uidnext > uidnext:
+        selected.claim_shown(user)
     said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
     said += _renamed(user, command.mailbox, at.full, always=True)
     if command.resync is not None:

@@ -219,9 +219,15 @@ class Selected:
             claims = not self.read_only and not self._enabled.rev2
             if delta.new and claims and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
-                mailbox = since.id
-                user.services.database.write_later(lambda tx: changes.claim_recent(tx, account, mailbox))
+                self.claim_shown(user)
             return said
+
+    def claim_shown(self, user: User) -> None:
+        """What is \\Recent here is not to be so in another session; nobody waits for that."""
+        account, mailbox, uidnext = self.account, self.mailbox, self.view.mailbox.uidnext
+        user.services.database.write_later(
+            lambda tx: changes.claim_shown(tx, account, mailbox, uidnext), (account,)
+        )
 
     async def flags_stored(
         self, user: User, stored: Stored, runs: Runs, table: bytes, *, silent: bool
