@@ -16,7 +16,7 @@ from posthouse.protocol.imap.searching import UnknownCharset
 from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, write_sequence_set
 from posthouse.protocol.imap.server import Connected, Literal, Result, ServerSession
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, mailbox_octets, quoted
-from posthouse.protocol.imap.url import BadUrl, parse_url, shown
+from posthouse.protocol.imap.url import BadUrl, parse_authorized_url, parse_url, shown
 
 WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"UID", b"INBOX", b"1:*", b"1,3:5,*", b"0", b"4294967296", b"(", b")", b"(\\Seen $x)", b"()",
@@ -210,7 +210,9 @@ def test_deep_and_wide_searches_are_refused() -> None:
 
 url_texts = st.lists(
     st.sampled_from(["imap://", "bob@", "h", "/", "INBOX", ";UID=", ";UIDVALIDITY=", ";SECTION=",
-                     ";PARTIAL=", "1", "0.5", "1.2.MIME", "%2F", "%", "%ff", "é", ";", "\r\n", '"']),
+                     ";PARTIAL=", ";EXPIRE=", "2027-01-01T00:00:00Z", ";URLAUTH=", "user+bob", "anonymous",
+                     ":internal:", "01" * 33,
+                     "1", "0.5", "1.2.MIME", "%2F", "%", "%ff", "é", ";", "\r\n", '"']),
     max_size=12,
 ).map("".join)  # fmt: skip
 
@@ -225,3 +227,17 @@ def test_a_url_is_understood_or_bad(text: str) -> None:
         return
     assert url.uid > 0
     assert ";" not in url.mailbox or "%3" in text
+
+
+@given(url_texts, st.sampled_from(["", ";URLAUTH=submit+bob", ";URLAUTH=anonymous:internal:" + "0" * 32]))
+@settings(max_examples=300)
+def test_what_is_signed_is_what_was_written(text: str, end: str) -> None:
+    try:
+        url = parse_authorized_url(text + end)
+    except BadUrl:
+        return
+    assert (text + end).startswith(url.rump)
+    assert url.message.user
+    assert url.message.mailbox
+    assert bool(url.mechanism) == bool(url.token)
+    assert len(text + end) == len(url.rump) + len(url.token) + (len(url.mechanism) + 2 if url.token else 0)

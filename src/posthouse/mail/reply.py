@@ -108,6 +108,9 @@ TRANSACTION_FAILED = Reply(554, "5.0.0", "Transaction failed")
 BAD_LINE_ENDINGS_IN_DATA = Reply(
     554, "5.6.0", "Message has a bare <CR> or <LF>; lines must end with <CR><LF>"
 )
+URL_NOT_RESOLVED = Reply(554, "5.6.6", "IMAP URL resolution failed")
+URL_NOT_AUTHORIZED = Reply(554, "5.7.0", "IMAP URL authorization failed")
+URL_OF_ANOTHER_SERVER = Reply(554, "5.7.14", "The URL is of a server that we have no trust relationship with")
 UTF8_NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Non-ASCII address needs SMTPUTF8")
 UNKNOWN_MAIL_PARAMETER = Reply(555, "5.5.4", "MAIL FROM parameter not recognized or not implemented")
 UNKNOWN_RCPT_PARAMETER = Reply(555, "5.5.4", "RCPT TO parameter not recognized or not implemented")

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import usage
-from posthouse.store import metadata, rights
+from posthouse.store import metadata, rights, urlkeys
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
@@ -349,6 +349,7 @@ def delete(tx: Tx, account: AccountId, name: str) -> None:
     )
     rights.forget(tx, account, mailbox.id)
     metadata.forget(tx, account, mailbox.id)
+    urlkeys.forget(tx, account, mailbox.id)
 
 
 def subscriptions(reader: Tx | Reader, account: AccountId) -> frozenset[str]:

@@ -97,10 +97,11 @@ def remove_all(tx: Tx, contents: Contents, account: AccountId, limit: int = BATC
     )
     if sweep(tx, contents, account, limit) >= limit:
         return True
-    for table in ("subscription", "thread_key", "metadata", "acl"):
+    for table in ("subscription", "thread_key", "metadata", "acl", "url_key"):
         tx.run(f"DELETE FROM {table} WHERE account = ?", (account,))
     tx.run("DELETE FROM acl WHERE grantee = ?", (account,))
     tx.run("DELETE FROM metadata WHERE reader = ?", (account,))
+    tx.run("DELETE FROM url_key WHERE owner = ?", (account,))
     return False
 
 

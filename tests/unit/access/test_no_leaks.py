@@ -88,6 +88,16 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "MYRIGHTS": (" {box}",),
     "GETQUOTA": (' ""', " bob@example.org", " nobody@example.org"),
     "GETQUOTAROOT": (" {box}",),
+    "GENURLAUTH": (
+        ' "imap://eve%40example.org@mail.example.org/{raw}/;UID=1;URLAUTH=anonymous" INTERNAL',
+        ' "imap://bob%40example.org@mail.example.org/{raw}/;UID=1;URLAUTH=anonymous" INTERNAL',
+    ),
+    "RESETKEY": (" {box}", ""),
+    "URLFETCH": (
+        f' "imap://bob%40example.org@mail.example.org/{{raw}}/;UID=1;URLAUTH=anonymous:internal:{"01" * 33}"',
+        f' "imap://eve%40example.org@mail.example.org/{{raw}}/;UID=1;URLAUTH=anonymous:internal:{"01" * 33}"',
+        ' "imap://eve%40example.org@mail.example.org/{raw}/;UID=1"',
+    ),
     "APPEND": (
         f" {{box}} {MESSAGE}",
         f" {{box}} (\\Seen) {MESSAGE} {MESSAGE}",

@@ -136,9 +136,7 @@ class Appending:
 
     def _of_ours(self, url: MessageUrl) -> MessageUrl:
         """The URL, if it may be of the user's own mail here."""
-        host = self._user.services.hostname.lower()
-        if url.host.partition(":")[0] not in ("", host):
-            raise BadUrl("it is of another server")
+        urls.of_this_server(self._user.services, url)
         if url.user.lower() not in ("", self._user.login.lower()):
             raise BadUrl("it is of another user")
         return url

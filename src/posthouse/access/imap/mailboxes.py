@@ -11,6 +11,7 @@ from posthouse.access.imap.objects import mailbox_id
 from posthouse.access.imap.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
+from posthouse.access.imap.urlauth import URLMECH
 from posthouse.accounts import usage
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
@@ -51,6 +52,7 @@ async def select(user: User, command: commands.Select) -> Result:
     if view.mailbox.uidnext > uidnext:
         selected.claim_shown(user)
     said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
+    said += f"* OK [{URLMECH}] How URLs of its messages are signed\r\n".encode()  # RFC 4467 §8
     said += _renamed(user, command.mailbox, at.full, always=True)
     if command.resync is not None:
         said += await resync.since_known(user, selected, command.resync)

@@ -24,6 +24,7 @@ from posthouse.access.imap import (
     quota,
     search,
     sort,
+    urlauth,
 )
 from posthouse.access.imap.append import Appending
 from posthouse.access.imap.notifications import Notifications
@@ -95,6 +96,8 @@ _HANDLERS: dict[type, Handler] = {
     commands.MyRights: permissions.my_rights,
     commands.GetQuota: quota.get_quota,
     commands.GetQuotaRoot: quota.get_quota_root,
+    commands.GenUrlAuth: urlauth.generate,
+    commands.ResetKey: urlauth.reset_key,
     commands.List: listing.list_mailboxes,
     commands.Lsub: listing.list_subscribed,
     commands.Close: messages.close,
@@ -191,6 +194,8 @@ class ImapSession:
             except NoSuchMessage:
                 return BAD_SET
             return answer if isinstance(answer, Stream) else self._begun(answer)
+        if isinstance(event, commands.UrlFetch):
+            return urlauth.fetch(self._user, event)
         return self._begun(self._answered(event, self._user))
 
     async def _after(self, working: asyncio.Task[None], event: Any) -> Any:

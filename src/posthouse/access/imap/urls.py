@@ -15,6 +15,7 @@ from posthouse.store.mailboxes import Mailbox, MailboxError
 from posthouse.store.read import Column, Message
 
 if TYPE_CHECKING:
+    from posthouse.access.services import Services
     from posthouse.db import Reader
     from posthouse.mail.envelope import AccountId
 
@@ -27,6 +28,12 @@ _COLUMNS = (
     Column.BLOB,
     Column.BODY,
 )
+
+
+def of_this_server(services: Services, url: MessageUrl) -> None:
+    """Raises BadUrl for a URL of another server."""
+    if url.host.partition(":")[0] not in ("", services.hostname.lower()):
+        raise BadUrl("it is of another server")
 
 
 async def named(user: User, url: MessageUrl) -> Pieces:

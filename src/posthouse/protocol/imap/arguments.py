@@ -20,6 +20,7 @@ from posthouse.protocol.imap.commands import (
     Enable,
     Expunge,
     Fetch,
+    GenUrlAuth,
     GetMetadata,
     GetQuota,
     How,
@@ -30,12 +31,14 @@ from posthouse.protocol.imap.commands import (
     Lsub,
     Notify,
     Rename,
+    ResetKey,
     Resync,
     Select,
     SetAcl,
     SetMetadata,
     Status,
     Store,
+    UrlFetch,
 )
 from posthouse.protocol.imap.fetching import parse_fetch_items
 from posthouse.protocol.imap.notifying import parse_groups
@@ -317,6 +320,36 @@ def mailbox_and_identifier(command: Callable[[str, str], Command]) -> Reader:
 def get_quota(parser: Parser, uid: bool) -> Command:
     parser.space()
     return GetQuota(parser.text())
+
+
+def gen_url_auth(parser: Parser, uid: bool) -> Command:
+    urls: list[tuple[str, str]] = []
+    while not urls or not parser.at_end():
+        parser.space()
+        url = parser.text()
+        parser.space()
+        urls.append((url, parser.word()))
+    return GenUrlAuth(tuple(urls))
+
+
+def reset_key(parser: Parser, uid: bool) -> Command:
+    if parser.at_end():
+        return ResetKey(None)
+    parser.space()
+    mailbox = parser.mailbox()
+    mechanisms = []
+    while not parser.at_end():
+        parser.space()
+        mechanisms.append(parser.word())
+    return ResetKey(mailbox, tuple(mechanisms))
+
+
+def url_fetch(parser: Parser, uid: bool) -> Command:
+    urls: list[str] = []
+    while not urls or not parser.at_end():
+        parser.space()
+        urls.append(parser.text())
+    return UrlFetch(tuple(urls))
 
 
 def append(parser: Parser, uid: bool) -> Command:

@@ -215,6 +215,27 @@ class GetQuotaRoot(NamedTuple):
     mailbox: str
 
 
+class GenUrlAuth(NamedTuple):
+    """GENURLAUTH (RFC 4467 §7)."""
+
+    urls: tuple[tuple[str, str], ...]
+    """URLs that name who may use them, each with the mechanism that is to sign it, in capitals."""
+
+
+class ResetKey(NamedTuple):
+    """RESETKEY (RFC 4467 §7)."""
+
+    mailbox: str | None
+    """None: all."""
+    mechanisms: tuple[str, ...] = ()
+
+
+class UrlFetch(NamedTuple):
+    """URLFETCH (RFC 4467 §7)."""
+
+    urls: tuple[str, ...]
+
+
 class Append(NamedTuple):
     """The message of an APPEND is about to come, in `Literal` events and an `AppendEnd`."""
 
@@ -399,7 +420,7 @@ Command: TypeAlias = (
     | Language | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe
     | List | Lsub | Status
     | GetMetadata | SetMetadata | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota
-    | GetQuotaRoot | Append | AppendNext | CatenateText
+    | GetQuotaRoot | GenUrlAuth | ResetKey | UrlFetch | Append | AppendNext | CatenateText
     | CatenateUrl
     | Close | Unselect | Expunge | Search | MultiSearch | CancelUpdate | Notify | Sort | Thread | Fetch
     | Store | Copy | Move | Idle

@@ -4,13 +4,19 @@
     /INBOX;UIDVALIDITY=7/;UID=20          relative to the server
     /;UID=20                              … and without a mailbox, to the selected one
 
+A URL that lets others have what it names says at its end until when, and who, and is signed (RFC 4467):
+
+    imap://bob@mail.example.org/Drafts/;UID=20;EXPIRE=2027-01-01T00:00:00Z;URLAUTH=submit+bob:INTERNAL:0123…
+
 URLs of servers, mailboxes and searches are none of these. The slash before `;UID` may be missing,
 as it once was written.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
+from enum import Enum
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -24,6 +30,14 @@ _ALL = 2**62
 _SERVER = re.compile(r"imap://(?:([^@/;]*)(?:;AUTH=[^@/;]*)?@)?([^/;?#@]+)(?=/)", re.IGNORECASE)
 _PARAMETER = re.compile(r"/?;(UIDVALIDITY|UID|SECTION|PARTIAL)=([^;/]*)(?=[;/]|\Z)", re.IGNORECASE)
 _PARTIAL = re.compile(r"([0-9]{1,18})(?:\.([1-9][0-9]{0,17}))?")
+_AUTHORITY = re.compile(
+    r"(?:;EXPIRE=([^;/]*))?;URLAUTH=(submit\+|user\+|authuser|anonymous)([^:;/]*)"
+    r"(?::([A-Z0-9.-]+):([0-9A-F]{32,}))?\Z",
+    re.IGNORECASE,
+)
+_DATE_TIME = re.compile(  # RFC 3339 §5.6
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
 _PLAIN = "!#$%&'()*+,-./:;<=>?@[]^_`{|}~ "
 
 
@@ -45,6 +59,64 @@ class MessageUrl(NamedTuple):
     section: Section
     partial: tuple[int, int] | None
     """First octet and greatest number of octets."""
+
+
+class Access(Enum):
+    """Who may have what a URL names (RFC 4467 §3)."""
+
+    SUBMIT = "submit+"
+    """The submission server, for one user."""
+    USER = "user+"
+    """One user."""
+    AUTHUSER = "authuser"
+    """Every user."""
+    ANONYMOUS = "anonymous"
+
+
+class AuthorizedUrl(NamedTuple):
+    """A URL that lets others have what its user may read (RFC 4467 §3)."""
+
+    message: MessageUrl
+    rump: str
+    """What is signed: the URL as it was written, without mechanism and token."""
+    expires: float | None
+    """Seconds since 1970 UTC after which it is worth nothing."""
+    access: Access
+    only: str
+    """The user whom SUBMIT and USER name."""
+    mechanism: str
+    """In capitals; empty: it is not signed yet."""
+    token: str
+    """In hexadecimal, lower case."""
+
+
+def parse_authorized_url(text: str) -> AuthorizedUrl:
+    """Takes a URL that ends with URLAUTH apart. Raises BadUrl."""
+    if len(text) > LONGEST:
+        raise BadUrl("the URL is too long")
+    found = _AUTHORITY.search(text)
+    if found is None or not text.isascii():
+        raise BadUrl("it does not say who may use it")
+    message = parse_url(text[: found.start()])
+    if not (message.user and message.host and message.mailbox):
+        raise BadUrl("it has to name a user, the server and a mailbox")  # RFC 4467 §9
+    access, only = Access(found[2].lower()), _decoded(found[3])
+    if bool(only) != (access in (Access.SUBMIT, Access.USER)):
+        raise BadUrl("it does not say who may use it")
+    rump = text[: found.end(3)]
+    expires = None if found[1] is None else _date_time(found[1])
+    return AuthorizedUrl(
+        message, rump, expires, access, only, (found[4] or "").upper(), (found[5] or "").lower()
+    )
+
+
+def _date_time(text: str) -> float:
+    if not _DATE_TIME.fullmatch(text):
+        raise BadUrl("the time is none")
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise BadUrl("the time is none") from None
 
 
 def parse_url(text: str) -> MessageUrl:
