@@ -160,11 +160,13 @@ def uids(client: imaplib.IMAP4) -> tuple[bytes, bytes]:
     return client.response("UIDVALIDITY")[1][0], client.uid("SEARCH", "ALL")[1][0]
 
 
-def imported(server: ServeProcess, port: int, *arguments: str, password: str = PASSWORD) -> dict:
+def imported(
+    server: ServeProcess, port: int, *arguments: str, password: str = PASSWORD, security: str = "none"
+) -> dict:
     secret = server.directory / "password"
     secret.write_text(password + "\n")
     done = server.run(
-        "import", "imap", "127.0.0.1", "--port", str(port), "--security", "none",
+        "import", "imap", "127.0.0.1", "--port", str(port), "--security", security,
         "--password-file", str(secret), "--json", *arguments,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -228,23 +230,29 @@ def test_a_master_user_brings_several_accounts(tmp_path: Path, dovecot: Dovecot)
     ]
 
 
-def test_from_another_posthouse_over_tls(tmp_path: Path) -> None:
-    listen = {"imap": ["127.0.0.1:0"], "imaps": ["127.0.0.1:0"]}
-    with (
-        ServeProcess(tmp_path / "there", {"listen": listen}) as there,
-        ServeProcess(tmp_path / "here") as here,
-    ):
+@pytest.mark.parametrize(("security", "service"), [("tls", "imaps"), ("starttls", "imap")])
+def test_from_another_posthouse_over_tls(
+    tmp_path: Path, authority: Path, ca: Path, security: str, service: str
+) -> None:
+    settings = {
+        "listen": {"imap": ["127.0.0.1:0"], "imaps": ["127.0.0.1:0"]},
+        "tls": {"certificate": str(authority / "chain.pem"), "key": str(authority / "key.pem")},
+    }
+    with ServeProcess(tmp_path / "there", settings) as there, ServeProcess(tmp_path / "here") as here:
         with there.imap("alice") as client:
             fill(client, 60)
             before = view(client), uids(client)
+        port = there.address(service)[1]
+        options = ["--account", "alice@north.test", "--keep-uids"]
+        # given a certificate that nobody vouches for, when, then no password is sent
         refused = here.run(
-            "import", "imap", "127.0.0.1", "--port", str(there.address("imaps")[1]),
-            "--account", "alice@north.test", "--password-file", "/dev/null",
+            "import", "imap", "127.0.0.1", "--port", str(port), "--security", security, *options,
+            "--password-file", "/dev/null",
         )  # fmt: skip
         assert refused.returncode == os.EX_UNAVAILABLE
         assert "certificate" in refused.stderr.lower()
-
-        record = imported(here, there.address("imap")[1], "--account", "alice@north.test", "--keep-uids")
+        # given one that is vouched for
+        record = imported(here, port, *options, "--ca-file", str(ca), security=security)
 
         assert record["added"] == 58
         with here.imap("alice") as client:
@@ -253,8 +261,11 @@ def test_from_another_posthouse_over_tls(tmp_path: Path) -> None:
 
 def test_a_wrong_password_and_a_deaf_port_are_told(tmp_path: Path) -> None:
     with ServeProcess(tmp_path / "there") as there, ServeProcess(tmp_path / "here") as here:
-        with pytest.raises(AssertionError, match="cannot log in"):
-            imported(here, there.address("imap")[1], "--account", "alice@north.test", password="wrong")
+        wrong = here.run(
+            "import", "imap", "127.0.0.1", "--port", str(there.address("imap")[1]), "--security", "none",
+            "--account", "alice@north.test", "--password-file", "/dev/null",
+        )  # fmt: skip
+        assert (wrong.returncode, "cannot log in as alice@north.test" in wrong.stderr) == (os.EX_NOPERM, True)
         with pytest.raises(AssertionError, match="cannot connect"):
             imported(here, 1, "--account", "alice@north.test")
         with pytest.raises(AssertionError, match="no account nobody"):
@@ -279,5 +290,5 @@ def test_export_and_import_by_commands(tmp_path: Path) -> None:
         with server.imap("bob") as client:
             assert view(client) == before
         missing = server.run("import", "mbox", str(tmp_path / "nothing"), "--account", "bob@north.test")
-        assert missing.returncode == os.EX_UNAVAILABLE
+        assert missing.returncode == os.EX_NOINPUT
         assert server.run("import", "mbox", "x").returncode == os.EX_USAGE

@@ -188,7 +188,7 @@ def test_a_serving_store_moves_to_postgresql_and_s3_and_back(tmp_path, smarthost
 
             server.terminate()
             refused = server.run("queue", "list")
-            assert (refused.returncode, "has moved to" in refused.stderr) == (os.EX_SOFTWARE, True)
+            assert (refused.returncode, "has moved to" in refused.stderr) == (os.EX_CONFIG, True)
             move_to(server, *target)
             server.start()
 

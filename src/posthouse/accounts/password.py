@@ -80,11 +80,11 @@ def weakness(text: str, address: str = "") -> str:
     letters = plain.strip("0123456789!?.,-_*#$ ")
     words = {word for word in address.lower().replace("@", ".").split(".") if len(word) > 2}
     if letters in _COMMON or plain in _COMMON or plain.isdigit():
-        return "It is one of the passwords that are tried first."
+        return "The password is one of those that are tried first."
     if letters and (letters in words or plain == address.lower()):
-        return "It can be guessed from the address."
+        return "The password can be guessed from the address."
     if len(set(text)) <= 4:
-        return "It repeats a few characters."
+        return "The password repeats a few characters."
     if len(text) < GOOD_LENGTH:
-        return f"It is short; {GOOD_LENGTH} characters or more make guessing hopeless."
+        return f"The password is short; {GOOD_LENGTH} characters or more make guessing hopeless."
     return ""

@@ -34,6 +34,14 @@ class NotAllowed(DirectoryProblem):
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> NoSuchEntry:
     """The problem that there is no `kind` called `name`, with the nearest of the `known` names as a hint."""
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    near = [other for other in get_close_matches(name, known, n=3, cutoff=0.6) if _alike(name, other)]
     hint = f"Did you mean {' or '.join(near)}?" if near else ""
     return NoSuchEntry(f"There is no {kind} {name}.", hint)
+
+
+def _alike(name: str, other: str) -> bool:
+    """Addresses of one domain have much in common; what counts is what stands before it."""
+    local, _, domain = name.rpartition("@")
+    if not local or other.rpartition("@")[2] != domain:
+        return True
+    return bool(get_close_matches(local, [other.rpartition("@")[0]], cutoff=0.6))

@@ -1,6 +1,6 @@
 """What is wrong with an installation, and how to fix it: the findings behind `posthouse check`.
 
-Looks, and changes nothing; opens no connection but to the name servers.
+Looks, and changes nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from cryptography import x509
 
 from posthouse.config import Config, Endpoint
 from posthouse.config.units import show_size
+from posthouse.db.blobs import Blobs
+from posthouse.db.errors import DatabaseError
 from posthouse.db.limits import OTHER_CONNECTIONS, Capacity
 from posthouse.net.supervisor import worker_count
 from posthouse.net.tls import certificate_names
@@ -37,6 +39,10 @@ _EXPIRES_SOON = datetime.timedelta(days=14)
 _TIME_ERROR = 5
 _COMMANDS = 3
 """Connections to the database left for what is run at the prompt."""
+
+
+_AFTER_ALL = "~"
+"""No blob has a name that sorts behind it."""
 
 
 class Finding(NamedTuple):
@@ -87,6 +93,22 @@ def examine_connections(config: Config, room: Capacity) -> Finding:
         return Finding("warning", "database connections", said, remedy)
     hosts = (room.allowed - room.others) // needed
     return Finding("ok", "database connections", f"{said}: enough for {hosts} such hosts")
+
+
+async def examine_blobs(url: str, blobs: Blobs) -> Finding:
+    """Whether the bucket of `url` is there, and lets us in."""
+    try:
+        async for _ in blobs.names_before(0.0, after=_AFTER_ALL):
+            pass
+    except DatabaseError as error:
+        return Finding(
+            "problem",
+            "object store",
+            f"{url}: {error}",
+            "correct database.blobs, make the bucket, and give the credentials, AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY, to the server and to commands",
+        )
+    return Finding("ok", "object store", url)
 
 
 def _hostname(config: Config) -> Finding:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = App(name="account", help="Users with mailboxes.")
 
 PasswordOption: TypeAlias = Annotated[
-    bool, Parameter(negative="", help="read the password from one line of standard input")
+    bool, Parameter(negative="", help="Read the password from one line of standard input.")
 ]
 
 

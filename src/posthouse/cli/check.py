@@ -9,12 +9,19 @@ import sys
 from cyclopts import App
 
 from posthouse.accounts import domain
-from posthouse.admin.health import Finding, examine_connections, examine_dns, examine_machine
+from posthouse.admin.health import (
+    Finding,
+    examine_blobs,
+    examine_connections,
+    examine_dns,
+    examine_machine,
+)
 from posthouse.cli.context import ConfigOption, JsonOption, become_owner, find_config
 from posthouse.cli.listing import print_listing
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, ConfigError, load
 from posthouse.db import DatabaseError, open_database
+from posthouse.db.blobs import open_blobs
 from posthouse.db.open import capacity
 from posthouse.machine import MachineClock
 from posthouse.net.dns import StubResolver
@@ -22,6 +29,8 @@ from posthouse.net.dns import StubResolver
 app = App(name="check", help="Say what is wrong with this installation, and how to fix it.")
 
 _SIGNS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
+
+_BLOBS_SECONDS = 10.0
 
 
 @app.default
@@ -73,6 +82,10 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
         findings.append(Finding("ok", "database", "open, its tables up to date"))
         if room is not None:
             findings.append(examine_connections(config, room))
+    if "://" in config.database.blobs:
+        blobs = open_blobs(config.database.blobs, config.data_directory, _BLOBS_SECONDS)
+        findings.append(await examine_blobs(config.database.blobs, blobs))
+        await blobs.close()
     nameservers = [(endpoint.host, endpoint.port) for endpoint in config.dns.nameservers]
     resolver = StubResolver(nameservers, MachineClock(), trust_ad=config.dns.trust_ad)
     try:

@@ -28,10 +28,10 @@ VARIABLE = "POSTHOUSE_CONFIG"
 PLACES = (Path("posthouse.toml"), Path("/etc/posthouse/posthouse.toml"))
 
 ConfigOption: TypeAlias = Annotated[
-    Path | None, Parameter(name="--config", env_var=VARIABLE, help="posthouse.toml of this installation")
+    Path | None, Parameter(name="--config", env_var=VARIABLE, help="The posthouse.toml of this installation.")
 ]
 JsonOption: TypeAlias = Annotated[
-    bool, Parameter(name="--json", negative="", help="print JSON instead of a table")
+    bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")
 ]
 
 

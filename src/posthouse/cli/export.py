@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = App(name="export", help="The mail of accounts goes into files that other programs read.")
 
-MailboxOption = Annotated[tuple[str, ...], Parameter(help="only this mailbox; may be given several times")]
+MailboxOption = Annotated[tuple[str, ...], Parameter(help="Only this mailbox; may be given several times.")]
 
 
 @app.command

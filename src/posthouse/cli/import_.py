@@ -111,7 +111,7 @@ def mbox(
         A file, or a directory whose files become mailboxes of their names. {user}, {domain}, {address} and
         {login} stand for those of each account.
     format
-        How lines of the text that begin with `From ` are told from the beginnings of messages.
+        How lines of the text that begin with "From" are told from the beginnings of messages.
     mailbox
         Where a single file goes; default: INBOX.
     """

@@ -21,10 +21,11 @@ app = App(name="journey", help="What happened to a letter, hop by hop")
 @app.default
 def journey(
     what: Annotated[
-        str, Parameter(help="an id, an id with a recipient's number (ID/2), an address or a Message-ID")
+        str, Parameter(help="An id, an id with a recipient's number (ID/2), an address or a Message-ID.")
     ],
+    /,
     *,
-    limit: Annotated[int, Parameter(help="journeys to list at most")] = 20,
+    limit: Annotated[int, Parameter(help="Journeys to list at most.")] = 20,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> int:

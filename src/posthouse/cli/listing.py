@@ -31,7 +31,7 @@ def print_listing(rows: Iterable[Mapping[str, Any]], *, json: bool, empty: str =
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in listed[0]:
-        table.add_column(str(heading), overflow="fold")
+        table.add_column(_heading(heading), overflow="fold")
     for row in listed:
         table.add_row(*(Text(_shown(value)) for value in row.values()))
     Console().print(table)
@@ -45,17 +45,22 @@ def print_record(record: Mapping[str, Any], *, json: bool) -> None:
         return
     width = max((len(key) for key in record), default=0)
     for key, value in record.items():
-        print(f"{key:<{width}}  {_shown(value)}".rstrip())
+        print(f"{_heading(key):<{width}}  {_shown(value)}".rstrip())
 
 
 def _print_plain(listed: list[dict[str, Any]]) -> None:
     """Columns parted by two spaces: nothing is cut, whatever reads it."""
-    lines = [[str(heading) for heading in listed[0]]] + [
+    lines = [[_heading(key) for key in listed[0]]] + [
         [_shown(value) for value in row.values()] for row in listed
     ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _heading(key: str) -> str:
+    """In words, so that it can be wrapped where a terminal is narrow."""
+    return key.replace("_", " ")
 
 
 def _shown(value: Any) -> str:

@@ -79,7 +79,9 @@ def share(
     changed = with_database(
         config, lambda _, database: mailboxes.share(database, address, mailbox, user, rights, below=below)
     )
-    print(f"{user} has these rights in {', '.join(changed)} of {address} now.")
+    which = f"the rights {rights.lstrip('+-')} in {', '.join(changed)} of {address}"
+    verb = {"+": "was given", "-": "no longer has"}.get(rights[:1], "has")
+    print(f"{user} {verb} {which}.")
 
 
 @app.command

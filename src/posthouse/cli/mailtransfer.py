@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Parameter
 
 from posthouse.admin.exchange.accounts import Wanted, read_list
-from posthouse.admin.exchange.folders import SourceProblem
+from posthouse.admin.exchange.folders import LoginRefused, NoSuchForm, SourceMissing, SourceProblem
 from posthouse.cli.context import with_database
 from posthouse.cli.listing import print_listing
 from posthouse.cli.problem import CommandProblem
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from posthouse.db import Database
     from posthouse.db.blobs import Blobs
 
-AccountOption: TypeAlias = Annotated[str, Parameter(help="the account here, alice@example.org")]
+AccountOption: TypeAlias = Annotated[str, Parameter(help="The account here, alice@example.org.")]
 AccountsOption: TypeAlias = Annotated[
-    Path | None, Parameter(help="a file of accounts: `address [login there [password]]`, one a line")
+    Path | None, Parameter(help="A file of accounts: `address [login there [password]]`, one a line.")
 ]
 Flag = Parameter(negative="")
 
@@ -55,6 +55,18 @@ def problems() -> Iterator[None]:
     """What goes wrong with mail elsewhere, in the words of a command."""
     try:
         yield
+    except SourceMissing as error:
+        raise CommandProblem(str(error), code=os.EX_NOINPUT) from None
+    except NoSuchForm as error:
+        raise CommandProblem(str(error), code=os.EX_DATAERR) from None
+    except LoginRefused as error:
+        raise CommandProblem(str(error), code=os.EX_NOPERM) from None
+    except PermissionError as error:
+        raise CommandProblem(
+            f"{error.filename}: {error.strerror}",
+            hint=f"The command runs as the owner of data_directory, uid {os.geteuid()}: let it in.",
+            code=os.EX_NOPERM,
+        ) from None
     except SourceProblem as error:
         raise CommandProblem(
             str(error), hint="What was brought stays; the same command goes on.", code=os.EX_UNAVAILABLE

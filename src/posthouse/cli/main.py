@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 NOUNS: Final = (
     ("init", "Make a new installation in a directory"),
@@ -88,8 +91,9 @@ def _unknown(noun: str) -> int:
     return os.EX_USAGE
 
 
-def _run(given: list[str]) -> int:
-    from cyclopts import App, CycloptsError
+def program() -> App:
+    """All commands, as cyclopts knows them."""
+    from cyclopts import App, Parameter
 
     from posthouse import __version__
 
@@ -98,17 +102,29 @@ def _run(given: list[str]) -> int:
         help="A complete mail system in one program.",
         version=__version__,
         result_action="return_value",
+        default_parameter=Parameter(negative_iterable=(), show_default=_shown_default),
     )
     for noun, help in NOUNS:
         if noun != "sendmail":
             app.command(f"posthouse.cli.{module_of(noun)}:app", name=noun, help=help)
     app.command(_sendmail, name="sendmail", help=dict(NOUNS)["sendmail"])
+    return app
+
+
+def _run(given: list[str]) -> int:
+    from cyclopts import CycloptsError
+
     try:
-        result = app(given, exit_on_error=False)
+        result = program()(given, exit_on_error=False)
     except CycloptsError:
         return os.EX_USAGE  # cyclopts has said why
     sys.stdout.flush()
     return result if isinstance(result, int) else os.EX_OK
+
+
+def _shown_default(value: object) -> str | None:
+    """What the help says of a default; of those that are nothing, nothing."""
+    return str(value) if value else None
 
 
 def _sendmail() -> None:

@@ -16,12 +16,16 @@ from posthouse.cli.listing import print_record
 from posthouse.cli.problem import CommandProblem
 from posthouse.cli.progress import ProgressDisplay
 from posthouse.config.units import parse_duration
-from posthouse.db.transfer import Mismatch, Report, StillBusy, TransferProblem
+from posthouse.db.transfer import Mismatch, Report, SourceMoved, StillBusy, TransferProblem
 
 app = App(name="migrate-store", help="Move the mail to another database and object store.")
 
-FromOption = Annotated[str, Parameter(name="--from", help="database the mail is in; default: the configured")]
-ToOption = Annotated[str, Parameter(name="--to", help="database it moves to; default: the configured")]
+FromOption = Annotated[
+    str, Parameter(name="--from", help="The database the mail is in; the configured one unless given.")
+]
+ToOption = Annotated[
+    str, Parameter(name="--to", help="The database it moves to; default: the configured one.")
+]
 Flag = Parameter(negative="")
 
 
@@ -85,6 +89,10 @@ def migrate_store(
                 str(error),
                 hint="The source takes mail as before; try again, or --wait longer.",
                 code=os.EX_TEMPFAIL,
+            ) from None
+        except SourceMoved as error:
+            raise CommandProblem(
+                str(error), hint="Set [database] to where it is; to move it again, name that with --from."
             ) from None
         except TransferProblem as error:
             raise CommandProblem(str(error), hint="See --give-up and --replace.") from None

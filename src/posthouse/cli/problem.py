@@ -29,7 +29,7 @@ def exit_code(error: Exception) -> int | None:
     from posthouse.accounts.password import PasswordError
     from posthouse.accounts.problem import AlreadyThere, DirectoryProblem, NoSuchEntry
     from posthouse.config import ConfigError
-    from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded
+    from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded, StoreElsewhere
     from posthouse.net.privileges import NoSuchUser
     from posthouse.net.sockets import CannotListen
     from posthouse.net.supervisor import AlreadyRunning
@@ -55,6 +55,8 @@ def exit_code(error: Exception) -> int | None:
             hint, code = "Correct tls.certificate and tls.key in posthouse.toml.", os.EX_CONFIG
         case NoSuchUser():
             hint, code = "Correct `user` in posthouse.toml.", os.EX_NOUSER
+        case StoreElsewhere():
+            code = os.EX_CONFIG
         case DatabaseError():
             code = os.EX_SOFTWARE
         case PermissionError():

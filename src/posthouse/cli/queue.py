@@ -58,7 +58,7 @@ class Filters:
 
 
 NO_FILTERS = Filters()
-AllOption = Annotated[bool, Parameter(name="--all", negative="", help="everything in the queue")]
+AllOption = Annotated[bool, Parameter(name="--all", negative="", help="Everything in the queue.")]
 
 
 def _duration(text: str) -> float:
@@ -77,7 +77,7 @@ def list_(
     Parameters
     ----------
     limit
-        How many at most; 0: all of them.
+        How many at most; all of them unless given.
     """
     selection = filters.selection(time.time())
     found = with_database(config, lambda _, database: queue.listing(database, selection, limit))

@@ -37,6 +37,8 @@ SLOWEST: Final = 500_000
 UPLOADS: Final = 8
 """Objects that one process sends at the same time; the others wait for as long as an answer may take."""
 NAMES_ATTEMPTS: Final = 3
+_LAST_RESORT: Final = "/latest/api/token"
+"""What the machine itself is asked for credentials by, where there are none elsewhere."""
 
 
 class S3Blobs:
@@ -142,7 +144,10 @@ class S3Blobs:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
+    text = str(error).partition("\n")[0].partition(": <?xml")[0]
+    if _LAST_RESORT in text:
+        return f"nobody has given the credentials of the object store: {text}"
+    return text
 
 
 def _known(name: str) -> str:

@@ -27,6 +27,10 @@ class Overloaded(DatabaseError):
     """More is waiting to be written than the backlog may hold."""
 
 
+class StoreElsewhere(DatabaseError):
+    """The mail of this database has moved to another, or is still being brought here."""
+
+
 class NoSuchBlob(DatabaseError):
     """There is no object of this name."""
 

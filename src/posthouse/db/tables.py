@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from posthouse.db import dialect
-from posthouse.db.errors import DatabaseError
+from posthouse.db.errors import StoreElsewhere
 from posthouse.db.interface import Reader, Row, Tx
 from posthouse.db.migrations import all_migrations
 
@@ -158,16 +158,16 @@ def all_tables() -> list[Table]:
 def require_mail(reader: Tx | Reader) -> None:
     """Refuse a database whose mail has moved away, or is still being brought here.
 
-    Raises DatabaseError.
+    Raises StoreElsewhere.
     """
     rows = reader.all(
         f"SELECT name, value FROM {TRANSFER} WHERE name IN ('to.state', 'to.url', 'from.state', 'from.url')"
     )
     notes = {str(name): str(value) for name, value in rows}
     if notes.get("to.state") == "moved":
-        raise DatabaseError(f"the mail of this database has moved to {notes['to.url']}: set database.url")
+        raise StoreElsewhere(f"the mail of this database has moved to {notes['to.url']}: set database.url")
     if notes.get("from.state") == "filling":
-        raise DatabaseError(
+        raise StoreElsewhere(
             f"this database is being filled from {notes['from.url']}: wait for `posthouse migrate-store`"
         )
 

@@ -62,6 +62,10 @@ class TransferProblem(DatabaseError):
     """The transfer cannot be, or go on; the text says why."""
 
 
+class SourceMoved(TransferProblem):
+    """The source's mail lies elsewhere already."""
+
+
 class Mismatch(TransferProblem):
     """The two sides differ where they must not."""
 
@@ -142,7 +146,7 @@ class Transfer:
         away from it, and is emptied. Raises TransferProblem."""
         source, target = _notes(self._source), _notes(self._target)
         if source.get("to.state") == "moved":
-            raise TransferProblem(f"the mail of {self._source_url} has moved to {source['to.url']} already")
+            raise SourceMoved(f"the mail of {self._source_url} has moved to {source['to.url']} already")
         if source.get("from.state") == "filling":
             raise TransferProblem(f"{self._source_url} is itself being filled, from {source['from.url']}")
         if "to.id" in source and source["to.id"] == target.get("from.id"):

@@ -5,15 +5,22 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
-from posthouse.admin.health import Finding, examine_connections, examine_dns, examine_machine
+from posthouse.admin.health import (
+    Finding,
+    examine_blobs,
+    examine_connections,
+    examine_dns,
+    examine_machine,
+)
 from posthouse.config import Config, from_mapping
+from posthouse.db import DatabaseAway
 from posthouse.db.limits import Capacity
 from posthouse.ports import Found, LookupFailed, Mx, NotFound
 
@@ -223,3 +230,23 @@ def test_the_connections_of_all_workers_fit_into_the_server(make, allowed, other
     finding = examine_connections(config, Capacity(allowed, others))
     assert finding.level == level
     assert said in finding.message
+
+
+class Bucket:
+    """Blobs of which only a list is wanted."""
+
+    def __init__(self, error: str = "") -> None:
+        self._error = error
+
+    async def names_before(self, epoch: float, after: str = "") -> AsyncIterator[list[str]]:
+        if self._error:
+            raise DatabaseAway(self._error)
+        yield []
+
+
+async def test_a_bucket_that_lets_nobody_in_is_a_problem() -> None:
+    closed = await examine_blobs("s3://mail/", Bucket("403 Forbidden"))
+    assert (closed.level, closed.message) == ("problem", "s3://mail/: 403 Forbidden")
+    assert "AWS_ACCESS_KEY_ID" in closed.remedy
+
+    assert (await examine_blobs("s3://mail/", Bucket())).level == "ok"

@@ -9,8 +9,8 @@ import pytest
 from posthouse.cli.listing import print_listing, print_record
 
 ROWS = [
-    {"id": "a1", "size": 5, "held": True, "to": ("x", "y")},
-    {"id": "b", "size": None, "held": False, "to": ()},
+    {"id": "a1", "size": 5, "is_held": True, "to": ("x", "y")},
+    {"id": "b", "size": None, "is_held": False, "to": ()},
 ]
 
 
@@ -24,8 +24,8 @@ def test_people_get_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_listing(ROWS, json=False)
 
     assert capsys.readouterr().out.splitlines() == [
-        "id  size  held  to",
-        "a1  5     yes   x, y",
+        "id  size  is held  to",
+        "a1  5     yes      x, y",
         "b         no",
     ]
 

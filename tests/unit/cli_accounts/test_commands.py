@@ -246,7 +246,8 @@ def test_mailboxes_are_shared_and_unshared(shell: Shell) -> None:
     assert shell.json("account", "show", "info@example.org")["passwords"] == []
     shell.run("account", "add", "bob@example.org", "--password-stdin", stdin=f"{PASSWORD}\n")
     # when
-    shell.run("mailbox", "share", "info@example.org", "INBOX", "bob@example.org", "lrswite")
+    shared = shell.run("mailbox", "share", "info@example.org", "INBOX", "bob@example.org", "lrswite")
+    assert shared.stdout == "bob@example.org has the rights lrswite in INBOX of info@example.org.\n"
     shell.run("mailbox", "share", "info@example.org", "inbox", "anyone")
     shell.run("mailbox", "share", "info@example.org", "INBOX", "Bob@Example.Org", "-te")
     # then

@@ -304,3 +304,12 @@ def test_settings_that_s3_does_not_know_are_named(tmp_path):
 def test_other_urls_are_refused(tmp_path):
     with pytest.raises(DatabaseError, match="file:"):
         open_blobs("ftp://x", tmp_path)
+
+
+@only_s3
+async def test_a_bucket_that_is_not_there_cannot_be_listed(blobs, tmp_path):
+    elsewhere = open_blobs(object_store().url().replace("s3://mail/", "s3://nowhere/"), tmp_path)
+    assert await names_before(blobs, 0.0, "~") == []
+    with pytest.raises(DatabaseAway):
+        await names_before(elsewhere, 0.0, "~")
+    await elsewhere.close()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.admin.exchange.folders import SourceProblem
+from posthouse.accounts.problem import NoSuchEntry
+from posthouse.admin.exchange.folders import NoSuchForm, SourceMissing
 from posthouse.admin.exchange.maildir import MaildirSource, MaildirTarget
 from posthouse.store import changes
 from posthouse.store.changes import Action
@@ -130,8 +131,10 @@ async def test_what_cannot_be_stored_is_told_and_the_rest_comes(account, tmp_pat
 
 
 def test_what_is_no_maildir_is_refused(tmp_path):
-    with pytest.raises(SourceProblem):
+    with pytest.raises(NoSuchForm):
         MaildirSource(tmp_path)
+    with pytest.raises(SourceMissing):
+        MaildirSource(tmp_path / "nothing")
 
 
 STRANGE = [
@@ -179,6 +182,11 @@ async def test_python_reads_what_we_write(account, tmp_path):
     assert flags[1] == ("bare", "ab", 1_400_000_002.0)
     assert {"Archive.2020&-21", "Sent"} <= set(read.list_folders())
     assert [message.get_flags() for message in read.get_folder("Archive.2020&-21")] == ["R"]
+
+
+async def test_a_mailbox_that_is_not_there_cannot_be_written(account, tmp_path):
+    with pytest.raises(NoSuchEntry, match="Nothing"):
+        await account.take(MaildirTarget(tmp_path / "out"), "INBOX", "Nothing")
 
 
 async def test_a_directory_in_use_is_not_written_to(tmp_path):

@@ -6,7 +6,7 @@ import mailbox
 
 import pytest
 
-from posthouse.admin.exchange.folders import SourceProblem
+from posthouse.admin.exchange.folders import NoSuchForm, SourceMissing
 from posthouse.admin.exchange.mbox import MboxSource, MboxTarget
 from posthouse.store.flags import Flag
 from tests.unit.exchange.test_maildir import STRANGE, filled
@@ -112,9 +112,13 @@ async def test_a_directory_of_files_becomes_mailboxes(account, tmp_path):
     assert set(await account.everything()) == {"INBOX", "Work/2020", "Sent"}
 
 
-def test_what_is_no_mbox_is_refused(tmp_path):
+async def test_what_is_no_mbox_is_refused(tmp_path):
     (tmp_path / "x").write_text("hello")
-    with pytest.raises(SourceProblem):
+    with pytest.raises(NoSuchForm):
+        await MboxSource(tmp_path / "x").folders()
+    with pytest.raises(SourceMissing):
+        await MboxSource(tmp_path).folders()
+    with pytest.raises(SourceMissing):
         MboxSource(tmp_path / "y")
 
 

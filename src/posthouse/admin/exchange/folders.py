@@ -21,6 +21,18 @@ class SourceProblem(Exception):
     """The source cannot be read; the text says what and why."""
 
 
+class SourceMissing(SourceProblem):
+    """There is nothing where the mail should be."""
+
+
+class NoSuchForm(SourceProblem):
+    """What is there is not of the form that it should have."""
+
+
+class LoginRefused(SourceProblem):
+    """The other server lets nobody in with this name and password."""
+
+
 class Folder(NamedTuple):
     """A folder that holds messages."""
 

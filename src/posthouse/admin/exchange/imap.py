@@ -13,7 +13,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from posthouse.admin.exchange.folders import IMAP_FLAGS, WINDOW, Folder, Item, SourceProblem, bits_of
+from posthouse.admin.exchange.folders import (
+    IMAP_FLAGS,
+    WINDOW,
+    Folder,
+    Item,
+    LoginRefused,
+    SourceProblem,
+    bits_of,
+)
 from posthouse.mail.dates import parse_imap_datetime
 from posthouse.protocol.imap.client import CannotSay, ImapClient, decoded_name
 from posthouse.protocol.imap.responses import Data, ImapProtocolError, Octets, Response, Status, Token
@@ -104,7 +112,7 @@ class ImapSource:
             tag = self._client.login(*login)
         except CannotSay as error:
             raise SourceProblem(str(error)) from error
-        await self._answer(tag, what=f"cannot log in as {login.user}")
+        await self._answer(tag, what=f"cannot log in as {login.user}", refusal=LoginRefused)
         await self._learn()
 
     async def _learn(self) -> None:
@@ -226,7 +234,9 @@ class ImapSource:
 
     # The wire
 
-    async def _answer(self, tag: str, what: str = "the server refuses") -> list[Data]:
+    async def _answer(
+        self, tag: str, what: str = "the server refuses", refusal: type[SourceProblem] = SourceProblem
+    ) -> list[Data]:
         """The untagged data up to the end of a command. Raises SourceProblem where it is not OK."""
         found = []
         while True:
@@ -235,7 +245,7 @@ class ImapSource:
                 found.append(response)
             elif isinstance(response, Status) and response.tag == tag:
                 if response.status != "OK":
-                    raise SourceProblem(f"{what}: {response.text or response.status}")
+                    raise refusal(f"{what}: {response.text or response.status}")
                 return found
             elif isinstance(response, Status) and response.tag == "+":
                 raise SourceProblem(f"{what}: the server asks for more")

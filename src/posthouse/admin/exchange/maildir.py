@@ -31,7 +31,8 @@ from posthouse.admin.exchange.folders import (
     Crlf,
     Folder,
     Item,
-    SourceProblem,
+    NoSuchForm,
+    SourceMissing,
     bits_of,
 )
 from posthouse.protocol.imap import utf7
@@ -57,9 +58,11 @@ class MaildirSource:
     """See `folders.Source`."""
 
     def __init__(self, top: Path) -> None:
-        """Raises SourceProblem."""
+        """Raises SourceMissing, NoSuchForm."""
+        if not top.exists():
+            raise SourceMissing(f"there is no {top}")
         if not (top / "cur").is_dir():
-            raise SourceProblem(f"{top} is no Maildir: it has no cur/")
+            raise NoSuchForm(f"{top} is no Maildir: it has no cur/")
         self._top = top
 
     async def folders(self) -> list[Folder]:

@@ -22,7 +22,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from posthouse.admin.exchange.folders import CHUNK, WINDOW, Crlf, Folder, Item, SourceProblem, bits_of
+from posthouse.admin.exchange.folders import (
+    CHUNK,
+    WINDOW,
+    Crlf,
+    Folder,
+    Item,
+    NoSuchForm,
+    SourceMissing,
+    bits_of,
+)
 from posthouse.mail.dates import parse_date
 from posthouse.store.flags import Flag
 
@@ -55,9 +64,9 @@ class MboxSource:
     """One file, which is INBOX or what it is called, or a directory of them. See `folders.Source`."""
 
     def __init__(self, path: Path, dialect: str = "mboxrd", name: str = "") -> None:
-        """Raises SourceProblem."""
+        """Raises SourceMissing."""
         if not path.exists():
-            raise SourceProblem(f"there is no {path}")
+            raise SourceMissing(f"there is no {path}")
         self._path = path
         self._name = name
         self._dialect = dialect
@@ -71,12 +80,12 @@ class MboxSource:
             if path.is_file() and not any(level.startswith(".") for level in levels) and _is_mbox(path):
                 found.append(self._folder("/".join([*levels[:-1], path.name.removesuffix(".mbox")]), path))
         if not found:
-            raise SourceProblem(f"there is no mbox file in {self._path}")
+            raise SourceMissing(f"there is no mbox file in {self._path}")
         return found
 
     def _folder(self, name: str, path: Path) -> Folder:
         if not _is_mbox(path):
-            raise SourceProblem(f"{path} is no mbox: it does not begin with `From `")
+            raise NoSuchForm(f"{path} is no mbox: it does not begin with `From `")
         with path.open("rb") as file:
             base = next((_base(message, file) for message in _messages(file, self._dialect)), None)
         uidvalidity, last = base or (0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from posthouse.accounts.problem import no_such
 from posthouse.admin.exchange.folders import Folder, Item, lf_form
 from posthouse.store import mailboxes, read
 from posthouse.store.mailboxes import Listed
@@ -42,9 +43,16 @@ async def take(
     progress: Progress,
 ) -> dict[str, int]:
     """Write the mailboxes of an account, or `only` some of them; messages of each. A message that is
-    expunged meanwhile is left out. Raises OSError, DatabaseError."""
+    expunged meanwhile is left out.
+
+    Raises NoSuchEntry where one of `only` is missing, OSError, DatabaseError.
+    """
     counts: dict[str, int] = {}
     listed = await database.read(lambda reader: mailboxes.listing(reader, account))
+    names = [one.name for one in listed if one.mailbox is not None]
+    for name in only:
+        if name not in names:
+            raise no_such("mailbox", name, names)
     for one in listed:
         if one.mailbox is not None and (not only or one.name in only):
             counts[one.name] = await _folder(target, database, blobs, account, one, progress)
