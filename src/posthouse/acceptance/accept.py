@@ -102,6 +102,49 @@ class Lifetimes(NamedTuple):
     """Before the second attempt."""
 
 
+class _Pending:
+    """A letter whose transaction is under way.
+
+    A callback of its own: a function that hands itself on would be a cycle, and hold each letter until
+    the garbage collector comes.
+    """
+
+    __slots__ = ("_acceptance", "_letter", "_names_left", "_plan", "_write", "answer")
+
+    def __init__(
+        self,
+        letter: Letter,
+        plan: Plan,
+        write: Callable[[Plan], asyncio.Future[Committed]],
+        answer: asyncio.Future[Answer],
+        acceptance: Acceptance,
+    ) -> None:
+        self._letter = letter
+        self._plan = plan
+        self._write = write
+        self._acceptance = acceptance
+        self._names_left = NAMES
+        self.answer = answer
+
+    def finish(self, done: asyncio.Future[Committed]) -> None:
+        """The transaction is durable, or has failed; with an id that was taken it begins anew."""
+        error = done.exception()
+        if type(error) is UniqueViolation and self._names_left:
+            self._names_left -= 1
+            _log.warning("an id was taken", letter=show(self._letter.id))
+            another = _renamed(self._letter, self._plan, self._acceptance.new_letter_id())
+            self._write(another).add_done_callback(self.finish)
+            return
+        reply = done.result().answer if error is None else _answer_to(error)
+        if not self.answer.done():
+            self.answer.set_result(reply)
+        # The client is answered whatever goes wrong in what follows.
+        if error is None:
+            self._acceptance.follow(done.result())
+        else:
+            self._acceptance.fail(self._letter, reply, error)
+
+
 class Acceptance:
     """The one door of one worker.
 
@@ -188,7 +231,7 @@ class Acceptance:
         accounts = plan.accounts
         asking: dict[int, Asking] = {}
         ahead = None
-        if forms is not None:
+        if forms is not None and not self._database.immediate:
             asking = asking_for(plan.fates, letter.content.size, forms, self._quota)
             # Of two letters of one conversation the second must find the thread of the first.
             about = {(account, key) for account in accounts for key in forms.keys}
@@ -205,28 +248,9 @@ class Acceptance:
         self, letter: Letter, plan: Plan, write: Callable[[Plan], asyncio.Future[Committed]]
     ) -> asyncio.Future[Answer]:
         """The answer once the transaction is durable or has failed; then what must follow."""
-        answer: asyncio.Future[Answer] = self._loop.create_future()
-        names_left = NAMES
-
-        def finish(done: asyncio.Future[Committed]) -> None:
-            nonlocal names_left
-            error = done.exception()
-            if type(error) is UniqueViolation and names_left:
-                names_left -= 1
-                _log.warning("an id was taken", letter=show(letter.id))
-                write(_renamed(letter, plan, LetterId(self._ids.new()))).add_done_callback(finish)
-                return
-            reply = done.result().answer if error is None else _answer_to(error)
-            if not answer.done():
-                answer.set_result(reply)
-            # The client is answered whatever goes wrong in what follows.
-            if error is None:
-                self._follow(done.result())
-            else:
-                self._fail(letter, reply, error)
-
-        write(plan).add_done_callback(finish)
-        return answer
+        pending = _Pending(letter, plan, write, self._loop.create_future(), self)
+        write(plan).add_done_callback(pending.finish)
+        return pending.answer
 
     def _transaction(
         self,
@@ -298,7 +322,11 @@ class Acceptance:
         record.add(tx, letter.id, 0, steps)
         record.add_keys(tx, letter.id, _keys(letter, plan))
 
-    def _fail(self, letter: Letter, answer: Answer, error: BaseException) -> None:
+    def new_letter_id(self) -> LetterId:
+        """Of a letter whose id somebody else has."""
+        return LetterId(self._ids.new())
+
+    def fail(self, letter: Letter, answer: Answer, error: BaseException) -> None:
         """Nothing was written."""
         if not isinstance(error, Refused | DatabaseError):
             _log.error("cannot accept a letter", letter=show(letter.id), exc_info=error)
@@ -309,7 +337,7 @@ class Acceptance:
         self._refused(letter, answer if isinstance(answer, Reply) else answer[0])
         return answer
 
-    def _follow(self, committed: Committed) -> None:
+    def follow(self, committed: Committed) -> None:
         """What must follow a commit."""
         _LETTERS["accepted"].add()
         _RECIPIENTS["stored"].add(len(committed.changed))

@@ -45,13 +45,13 @@ def charging(account: AccountId, octets: int, limit: int) -> Question:
     )
 
 
-WHERE_IT_FITS = (
-    "FROM account WHERE account.id = ?"
-    " AND (COALESCE(account.quota, ?) = 0 OR account.used + ? <= COALESCE(account.quota, ?))"
-)
-"""For an UPDATE of what belongs to an account, before `charging`: it changes nothing where the octets do not
-fit. The modseq of the change is `account.modseq + 1`. Parameters: account, limit, octets, limit. Under the
-account's lock."""
+NEXT_MODSEQ = "(SELECT modseq + 1 FROM account WHERE id = ?)"
+"""What `charging` will make of the modseq, for a statement before it. Parameter: account."""
+
+IT_FITS = "(SELECT COALESCE(quota, ?) = 0 OR used + ? <= COALESCE(quota, ?) FROM account WHERE id = ?)"
+"""Whether `charging` will succeed, as a condition of a statement before it. Parameters: limit, octets, limit,
+account. Both under the account's lock. (UPDATE … FROM would say it in one, but takes SQLite ten times as
+long.)"""
 
 
 def advance(tx: Tx, account: AccountId, octets: int = 0) -> int:

@@ -19,6 +19,8 @@ _ELSEWHERE = re.compile(
     r"(?:aw|wg|antw|doorst|sv|vs|rif|res|rv|enc|tr|ynt|odp|pd|回复|回覆|答复|转发|轉寄)\s*[:\uff1a]\s*"
 )
 """What programs in other languages write for Re: and Fwd:, folded."""
+_ADDED = re.compile(rb"[:(\[]|=\?")
+"""Where none of these is, nothing was added to a subject, and nothing encoded."""
 _MOST = 20
 """Ids of one field that count: the first, which is the root, and the last ones."""
 
@@ -36,15 +38,17 @@ def keys(header: HeaderIndex) -> tuple[int, ...]:
     ids = dict.fromkeys([*own, *answered, *reversed(references)])
     if not ids:
         return ()
-    subject = _subject(field_value_text(header.first("Subject") or b"")).encode("utf-8", "replace")
+    subject = _subject(header.first("Subject") or b"")
     return tuple([_number(id + subject) for id in ids])
 
 
-def _subject(text: str) -> str:
-    base = base_subject(text).text
+def _subject(raw: bytes) -> bytes:
+    if raw.isascii() and not _ADDED.search(raw):
+        return b" ".join(raw.split()).lower()
+    base = base_subject(field_value_text(raw)).text
     while prefix := _ELSEWHERE.match(base):
         base = base_subject(base[prefix.end() :]).text
-    return base
+    return base.encode("utf-8", "replace")
 
 
 def _number(octets: bytes) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.accounts import usage
@@ -89,7 +90,7 @@ def deposit(
         mailbox = _other_mailbox(tx, account, mailbox, missing, arrived)
         taken = tx.all(_TAKE_UID_AT, (modseq, account, mailbox))
     ((mailbox_id, uid, uidvalidity),) = taken
-    thread = threads.join_known(tx, account, email_id, keys, dict(row for rows in known for row in rows))
+    thread = threads.join_known(tx, account, email_id, keys, dict(chain.from_iterable(known)))
     tx.run(
         "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure, thread)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -129,7 +130,7 @@ Asking: TypeAlias = "list[Question]"
 def ask_for(account: AccountId, mailbox: str, size: int, limit: int, keys: Sequence[int]) -> Asking:
     """What `deposit` with these arguments asks first (`Database.write(ahead=…)`)."""
     return [
-        (_TAKE_UID, (account, limit, size, limit, mailbox)),
+        (_TAKE_UID, (account, account, mailbox, limit, size, limit, account)),
         usage.charging(account, size, limit),
         *threads.questions(account, keys),
     ]
@@ -141,9 +142,8 @@ _TAKE_UID_AT = (
 )
 # Before the account is charged, so that nothing is taken where the octets do not fit.
 _TAKE_UID = (
-    f"UPDATE mailbox SET uidnext = uidnext + 1, modseq = account.modseq + 1 {usage.WHERE_IT_FITS}"
-    " AND mailbox.account = account.id AND mailbox.name = ?"
-    " RETURNING mailbox.id, mailbox.uidnext - 1, mailbox.uidvalidity"
+    f"UPDATE mailbox SET uidnext = uidnext + 1, modseq = {usage.NEXT_MODSEQ}"
+    f" WHERE account = ? AND name = ? AND {usage.IT_FITS} RETURNING id, uidnext - 1, uidvalidity"
 )
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
     from posthouse.mail.envelope import AccountId
 
+_SOME = "SELECT hash, thread FROM thread_key WHERE account = ? AND"
+_ONE = f"{_SOME} hash = ?"
+
 BATCH = 500
 """Emails or keys that one call of `complete` or `stale` looks at."""
 
@@ -34,10 +37,9 @@ def join(tx: Tx, account: AccountId, email: int, keys: Sequence[int]) -> int:
 
 def questions(account: AccountId, keys: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
     """What to ask for the threads that keys are known to: rows of key and thread."""
-    return [
-        (f"SELECT hash, thread FROM thread_key WHERE account = ? AND {condition}", (account, *some))
-        for condition, some in listed(keys, "hash")
-    ]
+    if len(keys) == 1:  # a letter that answers none
+        return [(_ONE, (account, keys[0]))]
+    return [(f"{_SOME} {condition}", (account, *some)) for condition, some in listed(keys, "hash")]
 
 
 def join_known(tx: Tx, account: AccountId, email: int, keys: Sequence[int], known: Mapping[int, int]) -> int:
