@@ -83,6 +83,7 @@ def _settings(limits: Limits) -> tuple[str, ...]:
     return (
         f"SET statement_timeout = {statement}",
         f"SET lock_timeout = {statement // 2}",
+        "SET client_min_messages = warning",
         # What a host that stops in the middle of a transaction has locked is free before others give up.
         f"SET idle_in_transaction_session_timeout = {statement // 4}",
         # 250 means durable, whatever the server is set to for others.
@@ -159,6 +160,8 @@ class PostgresSession:
         self._offset: float | None = None
         self.failed: DatabaseError | None = None
         """The first error since `forgive`."""
+        self.warned = False
+        """The server has warned of something; whoever wants to know sets it back."""
 
     # Life
 
@@ -183,6 +186,7 @@ class PostgresSession:
             self._opened = _Opened.connect(self._conninfo, autocommit=True)
         except psycopg.Error as error:
             raise DatabaseAway(" ".join(str(error).split())) from error
+        self._opened.add_notice_handler(self._notice)
         connection = self._opened.pgconn
         connection.nonblocking = 1
         connection.enter_pipeline_mode()
@@ -205,6 +209,9 @@ class PostgresSession:
         self._clock = self._offset = None
         if opened is not None:
             opened.close()
+
+    def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        self.warned = self.warned or notice.severity_nonlocalized == "WARNING"
 
     def forgive(self) -> None:
         """A new transaction begins, or a savepoint has undone the failed part."""

@@ -8,8 +8,10 @@ in the order of their ids, so that batches of two hosts wait for each other rath
 
 Each process has a row in `batch` with the number of its last batch, written in the same transaction.
 When a connection breaks during COMMIT, that row tells whether it took place: whoever writes to it waits
-until the old transaction has ended, if it has not. When not even that can be learnt, callers are told
-that the database is away.
+until the old transaction has ended, if it has not, and until the standbys have both. The same is asked
+where the server warns at COMMIT: somebody has ended its waiting for the standbys (`pg_cancel_backend`), and
+it calls committed what it alone has. When not even that can be learnt, callers are told that the database
+is away.
 """
 
 from __future__ import annotations
@@ -221,8 +223,11 @@ class PostgresEngine:
             if session.bumped:
                 found = session.all(generations.READ_ALL)
             # It is sent behind whatever is still under way: where that fails, the server passes over it.
+            session.warned = False
             session.run("COMMIT")
             session.settle()
+            if session.warned:
+                raise _OutcomeUnknown
         except ConnectionLost as error:
             raise _OutcomeUnknown from error
         except (Conflict, DatabaseAway, DiskFull):
@@ -253,8 +258,11 @@ class PostgresEngine:
             self.session.close()
             try:
                 self.session.open()
+                self.session.warned = False
                 row = self.session.one(_LOOK, (self._holder,))
                 self.session.settle()
+                if self.session.warned:
+                    raise DatabaseAway("the server alone has it, and no standby")
                 assert row is not None
                 return int(row[0]) == self._number
             except DatabaseError as error:

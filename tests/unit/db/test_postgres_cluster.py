@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from posthouse.db import DatabaseAway, migrate, open_database
+from posthouse.db.errors import reply_to
 from posthouse.db.limits import Limits
 from tests.databases import SETTINGS, PostgresServer, postgres
 from tests.servers import until
-from tests.unit.db.conftest import only_postgresql, put
+from tests.unit.db.conftest import names, only_postgresql, put
 
 pytestmark = only_postgresql
 
@@ -34,6 +36,21 @@ def without_standby(engine) -> Iterator[PostgresServer]:
     server.stop()
 
 
+WAITING = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+END_WAITS = f"SELECT CAST(count(pg_cancel_backend(pid)) AS INT) {WAITING}"
+
+
+def tell(server: PostgresServer, sql: str) -> int:
+    """A number that a bystander gets."""
+    from posthouse.db.postgres_session import PostgresSession
+
+    session = PostgresSession(server.url)
+    session.open()
+    row = session.one(sql)
+    session.close()
+    return int(row[0])
+
+
 async def test_no_timeout_makes_a_promise_that_no_standby_has(tmp_path, monkeypatch, without_standby):
     from posthouse.db import postgres_writer
 
@@ -46,6 +63,52 @@ async def test_no_timeout_makes_a_promise_that_no_standby_has(tmp_path, monkeypa
             await database.write([], put("promised"))
     finally:
         await database.close()
+
+
+async def test_who_ends_the_wait_for_a_standby_by_hand_makes_no_promise(
+    tmp_path, monkeypatch, without_standby
+):
+    from posthouse.db import postgres_writer
+
+    # Given somebody who ends every wait for the standby, so that the server says it has committed, and warns,
+    monkeypatch.setattr(postgres_writer, "LEARN_SECONDS", 0.5)
+    database = open_database(without_standby.url, tmp_path, Limits(statement_timeout=1.0))
+    try:
+        written = database.write([], put("promised"))
+        ended = 0
+        while not written.done():
+            ended += await asyncio.to_thread(tell, without_standby, END_WAITS)
+        # then neither that COMMIT is answered nor any that asks what became of it.
+        with pytest.raises(DatabaseAway):
+            await written
+        assert ended
+    finally:
+        await database.close()
+
+
+async def test_without_standbys_nobody_waits_for_long_and_what_waits_does_not_grow(
+    tmp_path, monkeypatch, without_standby
+):
+    from posthouse.db import postgres_writer
+
+    # Given two hosts,
+    monkeypatch.setattr(postgres_writer, "LEARN_SECONDS", 0.0)
+    limits = Limits(statement_timeout=1.0)
+    hosts = [open_database(without_standby.url, tmp_path, limits) for _ in range(2)]
+    try:
+        # when letters come again and again, then everybody gets an answer, and it is no;
+        for attempt in range(3):
+            letters = [
+                host.write([], put(f"{host.holder}.{attempt}.{n}")) for n in range(50) for host in hosts
+            ]
+            answers = await asyncio.gather(*letters, return_exceptions=True)
+            assert {reply_to(answer).code for answer in answers} == {451}
+            # no more than one COMMIT of each waits in the server, however often it is tried, and all can be read.
+            assert tell(without_standby, f"SELECT CAST(count(*) AS INT) {WAITING}") <= len(hosts)
+            assert await hosts[0].read(names) == set()
+    finally:
+        for host in hosts:
+            await host.close()
 
 
 async def test_a_host_that_hangs_up_does_not_keep_us_from_the_next(database_url):
