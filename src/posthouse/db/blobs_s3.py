@@ -54,13 +54,20 @@ class S3Blobs:
 
     async def store(self, path: Path, name: str = "") -> str:
         try:
-            await self._in_time(self._room.acquire())
-            try:
-                return await self._send(path, name)
-            finally:
-                self._room.release()
+            return await asyncio.create_task(self._when_there_is_room(path, name))
         finally:
             forsake(path)
+
+    async def _when_there_is_room(self, path: Path, name: str) -> str:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._room.acquire()
+        except TimeoutError as error:
+            raise DatabaseAway("too many objects are on their way to the object store") from error
+        try:
+            return await self._send(path, name)
+        finally:
+            self._room.release()
 
     async def _send(self, path: Path, name: str) -> str:
         size = (await asyncio.to_thread(path.stat)).st_size
@@ -129,9 +136,13 @@ class S3Blobs:
     async def close(self) -> None:
         """Connections end by themselves."""
 
-    async def _in_time(self, work: Awaitable[T], seconds: float = 0.0) -> T:
+    def _in_time(self, work: Awaitable[T], seconds: float = 0.0) -> asyncio.Task[T]:
+        """A task of its own: what awaits it may have been begun outside of any, and there are no timeouts."""
+        return asyncio.create_task(self._limited(work, seconds or self._seconds))
+
+    async def _limited(self, work: Awaitable[T], seconds: float) -> T:
         try:
-            async with asyncio.timeout(seconds or self._seconds):
+            async with asyncio.timeout(seconds):
                 return await work
         except TimeoutError as error:
             raise DatabaseAway("the object store does not answer") from error

@@ -10,6 +10,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from posthouse.access.begun import begun
 from posthouse.db import DatabaseAway, DatabaseError
 from posthouse.db import blobs as blobs_module
 from posthouse.db.blobs import (
@@ -264,6 +265,28 @@ async def test_who_waits_too_long_for_others_is_told_to_come_again(tmp_path, buc
     bucket.answering.set()
     await asyncio.gather(*first)
     assert list(blobs.spool_directory.iterdir()) == []
+
+
+def begun_by_the_loop(work):
+    """What is left of it after its first step, which no task has taken."""
+    loop = asyncio.get_running_loop()
+    rest = loop.create_future()
+
+    def begin():
+        try:
+            rest.set_result(begun(work))
+        except Exception as error:  # noqa: BLE001 (whoever waits is told)
+            rest.set_exception(error)
+
+    loop.call_soon(begin)
+    return rest
+
+
+async def test_whoever_is_in_no_task_yet_may_begin_to_store_and_read(blobs):
+    # IMAP and POP3 begin their commands so.
+    name = await (await begun_by_the_loop(blobs.store(spool(blobs, b"hello"))))
+    assert await (await begun_by_the_loop(blobs.read(name, 0, 5))) == b"hello"
+    await (await begun_by_the_loop(blobs.delete(name)))
 
 
 @only_s3

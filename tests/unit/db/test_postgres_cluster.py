@@ -103,7 +103,7 @@ async def test_without_standbys_nobody_waits_for_long_and_what_waits_does_not_gr
             ]
             answers = await asyncio.gather(*letters, return_exceptions=True)
             assert {reply_to(answer).code for answer in answers} == {451}
-            # no more than one COMMIT of each waits in the server, however often it is tried, and all can be read.
+            # no more than one COMMIT of each waits in the server, and all can be read.
             assert tell(without_standby, f"SELECT CAST(count(*) AS INT) {WAITING}") <= len(hosts)
             assert await hosts[0].read(names) == set()
     finally:
