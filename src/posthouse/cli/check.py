@@ -22,6 +22,7 @@ from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, ConfigError, load
 from posthouse.db import DatabaseError, open_database
 from posthouse.db.blobs import open_blobs
+from posthouse.db.errors import StoreElsewhere
 from posthouse.db.open import capacity
 from posthouse.machine import MachineClock
 from posthouse.net.dns import StubResolver
@@ -75,9 +76,10 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
         finally:
             await database.close()
     except (DatabaseError, OSError) as error:
-        findings.append(
-            Finding("problem", "database", str(error), "correct database.url, or restore a backup")
-        )
+        remedy = "correct database.url, or restore a backup"
+        if isinstance(error, StoreElsewhere):
+            remedy = "set [database] to where the mail is, or bring `posthouse migrate-store` to its end"
+        findings.append(Finding("problem", "database", str(error), remedy))
     else:
         findings.append(Finding("ok", "database", "open, its tables up to date"))
         if room is not None:
