@@ -1,8 +1,8 @@
 """SMTP and LMTP dialogues as files, and the desk at which a pretended server decides.
 
-A file has a line `? option option …` (lmtp, tls, auth, starttls, submission, limits), then `C: line` for what
-the client says, `C| octets` for bare octets (\\r, \\n, \\x00 stand for what they say; nothing is added), and
-`S: line` for what the server answers. `#` begins a comment.
+A file has a line `? option option …` (lmtp, tls, auth, starttls, submission, burl, limits), then `C: line`
+for what the client says, `C| octets` for bare octets (\\r, \\n, \\x00 stand for what they say; nothing is
+added), and `S: line` for what the server answers. `#` begins a comment.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from posthouse.protocol.smtp.events import (
     EndOfData,
     Event,
     Expn,
+    FetchUrl,
     Mail,
     Rcpt,
     Reset,
@@ -111,6 +112,8 @@ class Desk:
                 return None
             case Reset():
                 self._text = b""
+            case FetchUrl(url, last):
+                return self._fetch(url, last)
             case EndOfData():
                 return self._accept()
             case Mail(sender) if sender.address is not None:
@@ -128,6 +131,17 @@ class Desk:
                 return replies.NO_SUCH_USER
         return None
 
+    def _fetch(self, url: str, last: bool) -> Reply | None:
+        octets = _BY_URL.get(url)
+        if octets is None:
+            return replies.URL_NOT_RESOLVED
+        letter = self.session.letter
+        letter.expect(len(octets), last=last)
+        if letter.refusal is None:
+            pieces = [octets[place : place + 3] for place in range(0, len(octets), 3)]
+            self._text += b"".join([letter.take(piece) for piece in (*pieces, b"")])
+        return None
+
     def _accept(self) -> Reply | list[Reply]:
         text, self._text = self._text, b""
         if b"reject" in text:
@@ -142,6 +156,13 @@ class Desk:
         return [accepted, *rest]
 
 
+_BY_URL = {
+    "imap://h/hello": b"Subject: x\r\n\r\nhello\r\n",
+    "imap://h/half": b"half a line\r",
+    "imap://h/none": b"",
+    "imap://h/bare": b"a\nb",
+    "imap://h/large": b"x" * 990,
+}
 _BY_NAME = {
     "busy": replies.MAILBOX_BUSY,
     "full": replies.MAILBOX_FULL_FOR_NOW,
@@ -163,6 +184,7 @@ def open_desk(options: frozenset[str]) -> Desk:
         auth_mechanisms=("PLAIN", "LOGIN") if "auth" in options or "submission" in options else (),
         auth_without_tls="auth" in options,
         auth_required="submission" in options,
+        burl="burl" in options,
         message_size_limit=1000,
     )
     limits = Limits(recipients=2, errors=4, idle_commands=6) if "limits" in options else Limits(errors=100)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from posthouse.access.imap.facts import Knowledge
 from posthouse.access.imap.session import imap_session
+from posthouse.access.imap.urlauth import for_submission
 from posthouse.access.pop3.session import pop3_session
 from posthouse.access.services import Services
 from posthouse.app.road import Road
@@ -122,6 +124,7 @@ class Doors:
                 auth_mechanisms=config.accounts.auth_mechanisms if role is Role.SUBMISSION else (),
                 auth_without_tls=config.accounts.auth_allow_cleartext,
                 auth_required=role is Role.SUBMISSION,
+                burl=role is Role.SUBMISSION,
                 message_size_limit=config.smtp.message_size_limit,
             ),
             limits=Limits(
@@ -141,6 +144,7 @@ class Doors:
             hopcount_limit=config.smtp.hopcount_limit,
             full=road.quota.is_full,
             mid_letter=self.mid_letter,
+            from_url=partial(for_submission, self._services),
         )
 
     def _smtp_sessions(self, name: str) -> Callable[[], tuple[Any, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from posthouse.mail.envelope import AccountId
+from posthouse.mail.reply import Reply
 
 if TYPE_CHECKING:
     from posthouse.acceptance.accept import Acceptance
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from posthouse.protocol.smtp.verbs import Capabilities
     from posthouse.routing import Router
     from posthouse.submission.submission import Submission
+
+
+class Octets(Protocol):
+    """What a URL names."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self) -> AsyncIterator[bytes]:
+        """Raises EOFError where there is less than was said, OSError where it cannot be had now."""
+
+
+FromUrl: TypeAlias = Callable[[str, str], Awaitable[Octets | Reply]]
+"""What an IMAP URL names for a user, who is named first; a reply where he does not get it."""
 
 
 class Role(Enum):
@@ -62,3 +76,4 @@ class Service:
     full: Callable[[AccountId, int], bool | Awaitable[bool]]
     """Whether an account's quota leaves no room for so many octets."""
     mid_letter: MidLetter
+    from_url: FromUrl

@@ -28,6 +28,7 @@ from posthouse.mail.reply import (
     AUTHENTICATED,
     CLOSING,
     INSUFFICIENT_STORAGE,
+    LOCAL_ERROR,
     MAILBOX_FULL,
     MAILBOX_FULL_FOR_NOW,
     MESSAGE_TOO_BIG,
@@ -304,6 +305,24 @@ class SmtpSession:
             _log.warning("cannot spool a letter", reason=str(error))
             self._give_up(INSUFFICIENT_STORAGE)
 
+    async def _on_url(self, event: events.FetchUrl) -> Decision:
+        """RFC 4468: the octets go the way of those that the client sends. The URL is a key: none is kept."""
+        found = await self._service.from_url(self._user, event.url)
+        if isinstance(found, Reply):
+            return self._refused(found, "BURL", "")
+        letter = self._core.letter
+        letter.expect(found.size, last=event.last)
+        if letter.refusal is not None:
+            return None
+        try:
+            async for octets in found.read():
+                self._on_chunk(events.Chunk(letter.take(octets)))
+        except (EOFError, OSError) as error:
+            _log.warning("cannot read what a URL names", reason=str(error))
+            return self._refused(LOCAL_ERROR, "BURL", "")
+        self._on_chunk(events.Chunk(letter.take(b"")))
+        return None
+
     def _give_up(self, reply: Reply) -> None:
         """The rest of the letter is thrown away; `reply` is the answer at its end."""
         self._refusal = reply
@@ -428,6 +447,7 @@ _HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {
     events.Vrfy: SmtpSession._on_enquiry,
     events.Expn: SmtpSession._on_enquiry,
     events.Data: SmtpSession._on_data,
+    events.FetchUrl: SmtpSession._on_url,
     events.Chunk: SmtpSession._on_chunk,
     events.EndOfData: SmtpSession._on_end_of_data,
     events.Reset: SmtpSession._on_reset,

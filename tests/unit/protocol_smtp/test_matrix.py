@@ -15,6 +15,7 @@ COMMANDS = {
     "RCPT": b"RCPT TO:<bob@example.org>\r\n",
     "DATA": b"DATA\r\n",
     "BDAT": b"BDAT 3\r\nabc",
+    "BURL": b"BURL imap://h/hello\r\n",
     "RSET": b"RSET\r\n",
     "NOOP": b"NOOP\r\n",
     "QUIT": b"QUIT\r\n",
@@ -51,6 +52,8 @@ EXPECTED: dict[str, dict[str, int]] = {
              "chunks": 503, "authenticated": 503, "after a letter": 503},
     "BDAT": {"greeted": 503, "ready": 503, "mail": 503, "mail, recipient refused": 503, "rcpt": 250,
              "chunks": 250, "authenticated": 503, "after a letter": 503},
+    "BURL": {"greeted": 503, "ready": 503, "mail": 503, "mail, recipient refused": 554, "rcpt": 250,
+             "chunks": 250, "authenticated": 503, "after a letter": 503},
     "STARTTLS": {"greeted": 503, "ready": 220, "mail": 503, "mail, recipient refused": 503, "rcpt": 503,
                  "chunks": 503, "authenticated": 220, "after a letter": 220},
     "AUTH": {"greeted": 503, "ready": 235, "mail": 503, "mail, recipient refused": 503, "rcpt": 503,
@@ -60,7 +63,7 @@ EXPECTED: dict[str, dict[str, int]] = {
 
 
 def in_state(state: str, *, lmtp: bool) -> smtp.Desk:
-    options = {"auth", "starttls"} | ({"lmtp"} if lmtp else set())
+    options = {"auth", "starttls", "lmtp" if lmtp else "burl"}
     desk = smtp.open_desk(frozenset(options))
     desk.answer()
     for step in STATES[state]:
@@ -92,6 +95,8 @@ def test_command_in_state(verb: str, state: str, lmtp: bool) -> None:
             expected = 500  # RFC 2033 §4.1
         elif verb == "LHLO":
             expected = 250
+        elif verb == "BURL":
+            expected = 502  # RFC 4468 §3.1: for submission alone
         elif (verb, state) == ("DATA", "mail, recipient refused"):
             expected = 503  # RFC 2033 §4.2
     # when

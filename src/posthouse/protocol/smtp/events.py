@@ -61,6 +61,17 @@ class Data(NamedTuple):
     chunked: bool
 
 
+class FetchUrl(NamedTuple):
+    """BURL: what a URL names is the next piece of the letter (RFC 4468).
+
+    Answer: none, once its octets have passed through `expect` and `take` of `ServerSession.letter`; or no,
+    and the transaction is over.
+    """
+
+    url: str
+    last: bool
+
+
 class Chunk(NamedTuple):
     """Octets of the letter, dot-stuffing undone. A letter that arrives together is one chunk."""
 
@@ -93,6 +104,7 @@ Event: TypeAlias = (
     | Vrfy
     | Expn
     | Data
+    | FetchUrl
     | Chunk
     | EndOfData
     | Reset

@@ -110,6 +110,20 @@ def parse_bdat(argument: bytes, utf8: bool) -> Bdat:
     raise Refused(SYNTAX_ERROR.saying("Syntax: BDAT size [LAST]"))
 
 
+class Burl(NamedTuple):
+    """BURL url [LAST] (RFC 4468 §3.5)."""
+
+    url: str
+    last: bool
+
+
+def parse_burl(argument: bytes, utf8: bool) -> Burl:
+    words = argument.split()
+    if 1 <= len(words) <= 2 and words[0].isascii() and words[1:] in ([], [b"LAST"], [b"last"]):
+        return Burl(words[0].decode("ascii"), last=len(words) == 2)
+    raise Refused(SYNTAX_ERROR.saying("Syntax: BURL url [LAST]"))
+
+
 class AuthCommand(NamedTuple):
     """AUTH mechanism [initial-response] (RFC 4954 §4), the response still in base64."""
 

@@ -14,12 +14,13 @@ from posthouse.protocol.smtp.data import ChunkReader, DotReader
 class IncomingLetter:
     """Reads a letter, by DATA or by BDAT."""
 
-    __slots__ = ("_limit", "_reader", "received", "refusal")
+    __slots__ = ("_fetched", "_limit", "_reader", "received", "refusal")
 
     def __init__(self, reader: DotReader | ChunkReader, limit: int, refusal: Reply | None = None) -> None:
         """`limit` is in octets, 0 for none; a letter `refused` from the start is only thrown away."""
         self._reader = reader
         self._limit = limit
+        self._fetched: LineBuffer | None = None
         self.received = 0
         """Octets so far, dot-stuffing undone."""
         self.refusal = refusal
@@ -46,6 +47,15 @@ class IncomingLetter:
             if piece and self._admit(piece):
                 return piece
         return b""
+
+    def take(self, octets: bytes) -> bytes:
+        """Octets of a chunk from elsewhere than the client, none at its end; gives those to keep now."""
+        self._fetched = self._fetched or LineBuffer()
+        self._fetched.feed(octets)
+        pieces = []
+        while piece := self.read(self._fetched):
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _admit(self, piece: bytes) -> bool:
         self.received += len(piece)

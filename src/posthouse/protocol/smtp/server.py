@@ -57,6 +57,7 @@ from posthouse.protocol.smtp.events import (
     EndOfData,
     Event,
     Expn,
+    FetchUrl,
     Helo,
     Mail,
     Quit,
@@ -65,7 +66,7 @@ from posthouse.protocol.smtp.events import (
     StartTls,
     Vrfy,
 )
-from posthouse.protocol.smtp.grammar import AuthCommand, Bdat, Refused, parse_bdat
+from posthouse.protocol.smtp.grammar import AuthCommand, Bdat, Burl, Refused, parse_bdat
 from posthouse.protocol.smtp.incoming import IncomingLetter
 from posthouse.protocol.smtp.verbs import Capabilities, Verb
 
@@ -73,6 +74,9 @@ _WIRE = {
     reply: reply.encode()
     for reply in (OK, SENDER_OK, RECIPIENT_OK, START_MAIL_INPUT, CLOSING, BAD_SEQUENCE, COMMAND_UNRECOGNIZED)
 }
+
+_OF_A_LETTER = ("RCPT", "DATA", "BDAT", "BURL")
+"""Verbs that need an open transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,10 @@ class ServerSession:
     """One connection."""
 
     __slots__ = (
-        "_after", "_after_swallowing", "_buffer", "_capabilities", "_chunk", "_draining", "_eof",
-        "_errors", "_exchange", "_hello", "_idle_commands", "_letter", "_limits", "_output",
+        "_after", "_after_swallowing", "_buffer", "_burl", "_capabilities", "_chunk", "_draining", "_eof",
+        "_errors", "_exchange",  "_hello", "_idle_commands", "_limits", "_output",
         "_outstanding", "_recipient_refused", "_state", "_verb", "_vouched", "authenticated", "closing",
-        "extended", "helo", "recipients", "smtputf8", "tls", "wants_tls",
+        "extended", "helo", "letter", "recipients", "smtputf8", "tls", "wants_tls",
     )  # fmt: skip
 
     unanswered: ClassVar[frozenset[type]] = frozenset({Chunk, Reset, Quit})
@@ -115,9 +119,12 @@ class ServerSession:
         self._errors = 0
         self._idle_commands = 0
         self._hello = Helo("", extended=False)
-        self._letter = IncomingLetter(DotReader(), 0)
+        self.letter = IncomingLetter(DotReader(), 0)
+        """The one that is coming in."""
         self._chunk: Bdat | None = None
         """The first BDAT of a letter, while the driver decides."""
+        self._burl: Burl | None = None
+        """The BURL in hand."""
         self._after_swallowing: tuple[int, Event | None] = (verbs.READY, None)
         self._recipient_refused = False
         self._exchange: AuthExchange | None = None
@@ -341,14 +348,15 @@ class ServerSession:
     def _bad_sequence(self, verb: Verb) -> Reply:
         """503 in words that help, or the 554 that RFC 5321 §3.3 has for a letter nobody may receive."""
         state, name = self._state, verb.name
-        if name == "DATA" and state == verbs.MAIL and self._recipient_refused and not self._capabilities.lmtp:
+        nobody = state == verbs.MAIL and self._recipient_refused and not self._capabilities.lmtp
+        if name in ("DATA", "BURL") and nobody:
             return NO_VALID_RECIPIENTS
-        if state == verbs.GREETED and name not in ("RCPT", "DATA", "BDAT"):
+        if state == verbs.GREETED and name not in _OF_A_LETTER:
             hello = "LHLO" if self._capabilities.lmtp else "EHLO"
             return BAD_SEQUENCE.saying(f"Say {hello} first")
-        if name in ("DATA", "BDAT") and state == verbs.MAIL:
+        if name in _OF_A_LETTER and state == verbs.MAIL:
             return BAD_SEQUENCE.saying("Say RCPT first")
-        if name in ("RCPT", "DATA", "BDAT") and state in (verbs.GREETED, verbs.READY):
+        if name in _OF_A_LETTER and state in (verbs.GREETED, verbs.READY):
             return BAD_SEQUENCE.saying("Say MAIL first")
         if name == "MAIL":
             return BAD_SEQUENCE.saying("A transaction is open already")
@@ -477,7 +485,7 @@ class ServerSession:
     # ── the letter ───────────────────────────────────────────────────────────────────────────────
 
     def _read_letter(self) -> Event | None:
-        letter = self._letter
+        letter = self.letter
         piece = letter.read(self._buffer)
         if piece is None:
             return None
@@ -513,9 +521,14 @@ class ServerSession:
         if self._state != verbs.CHUNKS:
             self._chunk = chunk
             return Data(chunked=True)
-        self._letter.expect(chunk.size, last=chunk.last)
+        self.letter.expect(chunk.size, last=chunk.last)
         self._state = verbs.CHUNK
         return None
+
+    def _from_url(self, burl: Burl) -> Event | None:
+        """RFC 4468 §3.2: what a URL names stands in the place of a chunk."""
+        self._burl = burl
+        return FetchUrl(*burl) if self._state == verbs.CHUNKS else Data(chunked=True)
 
     def _refuse_bdat(self, argument: bytes, objection: Reply) -> None:
         """BDAT out of place."""
@@ -529,8 +542,8 @@ class ServerSession:
 
     def _swallow(self, size: int, refusal: Reply, *, then: int, told: Event | None) -> None:
         """Throw `size` octets away; only then say `refusal`, go to the state `then`, and tell the driver."""
-        self._letter = IncomingLetter(ChunkReader(), 0, refusal)
-        self._letter.expect(size, last=True)
+        self.letter = IncomingLetter(ChunkReader(), 0, refusal)
+        self.letter.expect(size, last=True)
         self._after_swallowing = then, told
         self._state = verbs.SWALLOW
 
@@ -551,7 +564,8 @@ class ServerSession:
             return
         self.helo, self.extended = event.name, event.extended
         self._state = verbs.READY
-        self._output.append(verbs.hello(self._capabilities, event.extended, bool(self.tls)))
+        known = self.authenticated
+        self._output.append(verbs.hello(self._capabilities, event.extended, bool(self.tls), known))
 
     def _answer_starttls(self, decision: Reply | None) -> None:
         if self._settle(decision or READY_FOR_TLS):
@@ -587,14 +601,20 @@ class ServerSession:
     def _answer_data(self, decision: Reply | None) -> None:
         chunk, self._chunk = self._chunk, None
         limit = self._capabilities.message_size_limit
-        if decision is None or decision.code < 400:
+        if self._burl is not None:
+            if decision is None or decision.code < 400:
+                self.letter = IncomingLetter(ChunkReader(), limit)
+                self._after = FetchUrl(*self._burl)
+            else:
+                self._answer_url(decision)
+        elif decision is None or decision.code < 400:
             if chunk is not None:
-                self._letter = IncomingLetter(ChunkReader(), limit)
-                self._letter.expect(chunk.size, last=chunk.last)
+                self.letter = IncomingLetter(ChunkReader(), limit)
+                self.letter.expect(chunk.size, last=chunk.last)
                 self._state = verbs.CHUNK
             else:
                 self._say(decision or START_MAIL_INPUT)
-                self._letter = IncomingLetter(DotReader(), limit)
+                self.letter = IncomingLetter(DotReader(), limit)
                 self._state = verbs.DATA
         elif chunk is not None:
             # The chunks that follow in the pipeline must meet no open transaction (RFC 3030 §2).
@@ -602,6 +622,20 @@ class ServerSession:
             self._swallow(chunk.size, decision, then=verbs.READY, told=Reset(decision))
         else:
             self._refuse(decision)
+
+    def _answer_url(self, decision: Reply | None) -> None:
+        burl, self._burl = self._burl, None
+        refusal = decision or self.letter.refusal
+        if refusal is not None:
+            # RFC 4468 §3.2: the transaction fails as a whole. The driver knows its own refusals.
+            self._refuse(refusal)
+            self._end_transaction()
+            self._after = Reset(None if refusal is decision else refusal)
+        elif burl is not None and burl.last:
+            self._after = EndOfData()
+        else:
+            self._state = verbs.CHUNKS
+            self._say(Reply(250, "2.5.0", f"{self.letter.received} octets, waiting for more"))
 
     def _answer_end_of_data(self, decision: Reply | Sequence[Reply] | None) -> None:
         if decision is None:
@@ -628,6 +662,7 @@ _ACTIONS: dict[str, Callable[[ServerSession, Any], Event | None]] = {
     "RCPT": ServerSession._rcpt,
     "DATA": ServerSession._data,
     "BDAT": ServerSession._bdat,
+    "BURL": ServerSession._from_url,
     "RSET": ServerSession._rset,
     "NOOP": ServerSession._noop,
     "QUIT": ServerSession._quit,
@@ -650,6 +685,7 @@ _ANSWERS: dict[type, Callable[[ServerSession, Any], None]] = {
     Vrfy: ServerSession._answer_enquiry,
     Expn: ServerSession._answer_enquiry,
     Data: ServerSession._answer_data,
+    FetchUrl: ServerSession._answer_url,
     EndOfData: ServerSession._answer_end_of_data,
 }
 """What follows from the driver's answer to each event that wants one."""

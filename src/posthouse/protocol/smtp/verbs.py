@@ -53,6 +53,10 @@ SMTP_ONLY = 8
 LMTP_ONLY = 16
 
 
+URL_LIMIT = 4096 + 12
+"""Octets of a line with BURL: as many as an IMAP URL may have, and the rest."""
+
+
 class Verb(NamedTuple):
     """One command."""
 
@@ -115,6 +119,15 @@ VERBS: dict[bytes, Verb] = {
         ),
         Verb("DATA", RCPT, grammar.parse_nothing, "DATA", "RFC 5321 §4.1.1.4", LAST_IN_GROUP),
         Verb("BDAT", RCPT | CHUNKS, grammar.parse_bdat, "BDAT size [LAST]", "RFC 3030 §2"),
+        Verb(
+            "BURL",
+            RCPT | CHUNKS,
+            grammar.parse_burl,
+            "BURL url [LAST]",
+            "RFC 4468 §3",
+            line_limit=URL_LIMIT,
+            extension="BURL",
+        ),
         Verb("RSET", ANY_COMMAND, grammar.parse_nothing, "RSET", "RFC 5321 §4.1.1.5", IDLE_TALK),
         Verb(
             "NOOP",
@@ -197,6 +210,8 @@ class Capabilities:
     auth_without_tls: bool = False
     auth_required: bool = False
     """530 for MAIL, VRFY and EXPN before AUTH (RFC 4954 §6): submission."""
+    burl: bool = False
+    """Letters may have pieces that are on our IMAP server (RFC 4468): submission."""
     message_size_limit: int = 0
     """Octets of a letter at most; 0: no limit."""
 
@@ -205,27 +220,34 @@ class Extension(NamedTuple):
     """One EHLO keyword: its parameters here and now, or None where it is not offered."""
 
     keyword: str
-    parameters: Callable[[Capabilities, bool], str | None]
-    """Given the capabilities, and whether TLS is on."""
+    parameters: Callable[[Capabilities, bool, bool], str | None]
+    """Given the capabilities, whether TLS is on, and whether the client has said who he is."""
     rfc: str
 
 
-def _always(capabilities: Capabilities, tls: bool) -> str | None:
+def _always(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
     return ""
 
 
-def _size(capabilities: Capabilities, tls: bool) -> str | None:
+def _size(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
     return str(capabilities.message_size_limit)
 
 
-def _starttls(capabilities: Capabilities, tls: bool) -> str | None:
+def _starttls(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
     return "" if capabilities.starttls and not tls else None
 
 
-def _auth(capabilities: Capabilities, tls: bool) -> str | None:
+def _auth(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
     if not capabilities.auth_mechanisms or not (tls or capabilities.auth_without_tls):
         return None
     return " ".join(capabilities.auth_mechanisms)
+
+
+def _burl(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
+    """RFC 4468 §3.1, §3.3: before AUTH only that there is such a thing."""
+    if not capabilities.burl:
+        return None
+    return f"imap imap://{capabilities.hostname}" if authenticated else ""
 
 
 EXTENSIONS: dict[str, Extension] = {
@@ -242,24 +264,26 @@ EXTENSIONS: dict[str, Extension] = {
         Extension("DSN", _always, "RFC 3461"),
         Extension("SMTPUTF8", _always, "RFC 6531"),
         Extension("CHUNKING", _always, "RFC 3030"),
+        Extension("BURL", _burl, "RFC 4468"),
     )
 }
 
 
-def ehlo_lines(capabilities: Capabilities, *, tls: bool) -> list[str]:
+def ehlo_lines(capabilities: Capabilities, *, tls: bool, authenticated: bool = False) -> list[str]:
     """The lines of the reply to EHLO: the host name, then what is offered (RFC 5321 §4.1.1.1)."""
     lines = [capabilities.hostname]
     for row in EXTENSIONS.values():
-        parameters = row.parameters(capabilities, tls)
+        parameters = row.parameters(capabilities, tls, authenticated)
         if parameters is not None:
             lines.append(f"{row.keyword} {parameters}".rstrip())
     return lines
 
 
 @lru_cache(maxsize=64)
-def hello(capabilities: Capabilities, extended: bool, tls: bool) -> bytes:
+def hello(capabilities: Capabilities, extended: bool, tls: bool, authenticated: bool) -> bytes:
     """The reply to EHLO, or to HELO (RFC 5321 §4.1.1.1), as it goes on the wire."""
-    lines = ehlo_lines(capabilities, tls=tls) if extended else [capabilities.hostname]
+    name = [capabilities.hostname]
+    lines = ehlo_lines(capabilities, tls=tls, authenticated=authenticated) if extended else name
     return Reply(250, "", "\n".join(lines)).encode()
 
 
@@ -276,6 +300,8 @@ def exists(verb: Verb, capabilities: Capabilities) -> bool:
         return False
     if verb.extension == "AUTH":
         return bool(capabilities.auth_mechanisms)
+    if verb.extension == "BURL":
+        return capabilities.burl
     return verb.extension != "STARTTLS" or capabilities.starttls
 
 
