@@ -40,8 +40,8 @@ def no_such(kind: str, name: str, known: Iterable[str]) -> NoSuchEntry:
 
 
 def _alike(name: str, other: str) -> bool:
-    """Addresses of one domain have much in common; what counts is what stands before it."""
-    local, _, domain = name.rpartition("@")
-    if not local or other.rpartition("@")[2] != domain:
+    """Whether both halves of two addresses are: those of one domain have much in common by that alone."""
+    if "@" not in name or "@" not in other:
         return True
-    return bool(get_close_matches(local, [other.rpartition("@")[0]], cutoff=0.6))
+    halves = zip(name.rsplit("@", 1), other.rsplit("@", 1), strict=True)
+    return all(get_close_matches(one, [another], cutoff=0.6) for one, another in halves)

@@ -96,7 +96,7 @@ def migrate_store(
             ) from None
         except TransferProblem as error:
             raise CommandProblem(str(error), hint="See --give-up and --replace.") from None
-    _tell(plan, report, json)
+    tell_report(plan, report, json=json)
 
 
 def _give_up(source: str, target: str, directory: Path) -> None:
@@ -109,7 +109,8 @@ def _give_up(source: str, target: str, directory: Path) -> None:
     print("Given up; the source takes mail as before.")
 
 
-def _tell(plan: Plan, report: Report | None, json: bool) -> None:
+def tell_report(plan: Plan, report: Report | None, *, json: bool) -> None:
+    """Print what has been done and what is to be done now; `report`: None before the switch."""
     record: dict[str, Any] = {
         "from": plan.source.shown(),
         "to": plan.target.shown(),
@@ -139,3 +140,5 @@ def _tell(plan: Plan, report: Report | None, json: bool) -> None:
         " Put this into posthouse.toml and restart the servers:\n\n"
         f'    [database]\n    url = "{plan.target.shown()}"\n    blobs = "{plan.target.blobs}"'
     )
+    if plan.target.shown() != plan.target.url:
+        print("\nThe URL is shown without its password: write that too, or name a passfile.")

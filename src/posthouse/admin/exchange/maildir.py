@@ -58,9 +58,11 @@ class MaildirSource:
     """See `folders.Source`."""
 
     def __init__(self, top: Path) -> None:
-        """Raises SourceMissing, NoSuchForm."""
-        if not top.exists():
-            raise SourceMissing(f"there is no {top}")
+        """Raises SourceMissing, NoSuchForm, PermissionError."""
+        try:
+            top.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise SourceMissing(f"there is no {top}") from None
         if not (top / "cur").is_dir():
             raise NoSuchForm(f"{top} is no Maildir: it has no cur/")
         self._top = top

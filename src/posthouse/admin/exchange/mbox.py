@@ -64,9 +64,11 @@ class MboxSource:
     """One file, which is INBOX or what it is called, or a directory of them. See `folders.Source`."""
 
     def __init__(self, path: Path, dialect: str = "mboxrd", name: str = "") -> None:
-        """Raises SourceMissing."""
-        if not path.exists():
-            raise SourceMissing(f"there is no {path}")
+        """Raises SourceMissing, PermissionError."""
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise SourceMissing(f"there is no {path}") from None
         self._path = path
         self._name = name
         self._dialect = dialect
