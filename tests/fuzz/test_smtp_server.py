@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthouse.mail.reply import AUTHENTICATED, RELAY_DENIED, queued_as
+from posthouse.mail.reply import AUTHENTICATED, RELAY_DENIED, URL_NOT_RESOLVED, queued_as
 from posthouse.protocol.smtp.data import PIECE
-from posthouse.protocol.smtp.events import Auth, Chunk, EndOfData, Mail, Rcpt, Reset, StartTls
+from posthouse.protocol.smtp.events import Auth, Chunk, EndOfData, FetchUrl, Mail, Rcpt, Reset, StartTls
 from posthouse.protocol.smtp.server import Limits, ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 
@@ -19,7 +19,8 @@ WORDS = st.sampled_from(
         b"MAIL FROM:<a@b.example> SIZE=999999", b"MAIL FROM:<a@b.example> BODY=8BITMIME SMTPUTF8 RET=HDRS",
         b"RCPT TO:<c@d.example>", b"RCPT TO:<refused@d.example>", b"RCPT TO:<@x,@y:c@d.example>",
         b"RCPT TO:<c@d.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+2Bd@e", b"DATA", b".", b"..", b"BDAT 5",
-        b"BDAT 0 LAST", b"BDAT 7 LAST", b"BDAT 99999", b"BDAT x", b"12345", b"RSET", b"NOOP", b"QUIT",
+        b"BDAT 0 LAST", b"BDAT 7 LAST", b"BDAT 99999", b"BDAT x", b"BURL imap://h/x",
+        b"BURL imap://h/x LAST", b"BURL imap://h/none", b"BURL x y z", b"12345", b"RSET", b"NOOP", b"QUIT",
         b"VRFY c",
         b"EXPN l", b"HELP", b"HELP MAIL", b"HELP STATUS", b"AUTH PLAIN", b"AUTH PLAIN AGEAYg==",
         b"AUTH LOGIN",
@@ -46,7 +47,7 @@ def converse(octets: bytes, cut: int, *, lmtp: bool = False) -> tuple[bytes, lis
     session = ServerSession(
         Capabilities(
             "mx.example", lmtp=lmtp, starttls=True, auth_mechanisms=("PLAIN", "LOGIN"), auth_without_tls=True,
-            message_size_limit=LIMIT,
+            burl=not lmtp, message_size_limit=LIMIT,
         ),
         Limits(recipients=3, errors=8, idle_commands=10),
     )  # fmt: skip
@@ -61,6 +62,13 @@ def converse(octets: bytes, cut: int, *, lmtp: bool = False) -> tuple[bytes, lis
             match event:
                 case EndOfData():
                     session.answer([queued_as("id")] * session.recipients if lmtp else queued_as("id"))
+                case FetchUrl("imap://h/x", last):
+                    session.letter.expect(7, last=last)
+                    kept = [session.letter.take(piece) for piece in (b"abc\r", b"\nde", b"")]
+                    events.extend(Chunk(piece) for piece in kept if piece)
+                    session.answer(None)
+                case FetchUrl():
+                    session.answer(URL_NOT_RESOLVED)
                 case Auth():
                     session.answer(AUTHENTICATED)
                 case Rcpt(recipient) if recipient.address.local == "refused":

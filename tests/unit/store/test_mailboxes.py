@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.mail.envelope import AccountId
-from posthouse.store import changes, mailboxes, removal, snapshot
+from posthouse.store import changes, mailboxes, removal, snapshot, urlkeys
 from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import (
     BadMailboxName,
@@ -228,6 +228,9 @@ def test_an_account_is_removed_to_the_last_row_and_no_other_is_touched(store: An
         store.deposit(account)
     store.deposit(other)
     mailboxes.create(store.tx, account, "a/b", NOW)
+    urlkeys.put(store.tx, account, account, 1, b"k")
+    urlkeys.put(store.tx, other, account, 1, b"k")
+    urlkeys.put(store.tx, other, other, 1, b"k")
     # when
     while removal.remove_all(store.tx, store.contents, account, 2):
         pass
@@ -235,6 +238,8 @@ def test_an_account_is_removed_to_the_last_row_and_no_other_is_touched(store: An
     for table in ("mailbox", "subscription", "email", "placement", "expunged"):
         assert store.number(f"SELECT count(*) FROM {table} WHERE account = ?", account) == 0
     assert store.number("SELECT count(*) FROM content") == 1
+    assert store.number("SELECT count(*) FROM url_key") == 1
+    assert urlkeys.find(store.tx, other, other, 1) == b"k"
     assert mailboxes.status(store.tx, other, "INBOX").messages == 1
 
 
