@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import Load, Sink, smtp_source
-from bench.peers import RECIPIENT, Peer, cost
+from bench.peers import RECIPIENT, Peer, alone, cost
 
 REUSED = Load("100 sessions, many messages each", 100, 10_000, reused=True)
 SINGLE = Load("20 sessions, one message per connection", 20, 5_000, reused=False)
@@ -32,13 +32,15 @@ def deliver(peer: Peer, load: Load, letter: Path | None = None) -> Figure:
     def arrived() -> bool:
         return peer.stored() >= before + load.messages
 
-    return _measure(peer, load, RECIPIENT, arrived, letter)
+    with alone(peer):
+        return _measure(peer, load, RECIPIENT, arrived, letter)
 
 
 def relay(peer: Peer, load: Load, sink: Sink, domain: str) -> Figure:
     """Accept and pass on, until the sink has counted the last message."""
     before = sink.count()
-    return _measure(peer, load, f"user@{domain}", lambda: sink.count() >= before + load.messages)
+    with alone(peer):
+        return _measure(peer, load, f"user@{domain}", lambda: sink.count() >= before + load.messages)
 
 
 def spread(peer: Peer, recipients: Sequence[str], messages: int) -> Figure:
@@ -54,9 +56,10 @@ def spread(peer: Peer, recipients: Sequence[str], messages: int) -> Figure:
 
 def floor(sink: Sink, load: Load) -> float:
     """Messages per second that smtp-source and smtp-sink alone exchange: the floor of this machine."""
-    started = time.perf_counter()
-    smtp_source(load, sink.port, RECIPIENT)
-    return load.messages / (time.perf_counter() - started)
+    with alone():
+        started = time.perf_counter()
+        smtp_source(load, sink.port, RECIPIENT)
+        return load.messages / (time.perf_counter() - started)
 
 
 def _measure(
