@@ -66,3 +66,22 @@ def test_a_wrong_configuration_is_told_with_its_line(
 
     assert main(["config", "show", "--config", str(file)]) == 78
     assert f'{file}:2: workerz: there is no such key; did you mean "workers"?' in capfd.readouterr().err
+
+
+def test_a_command_says_of_itself_what_it_does(capfd: pytest.CaptureFixture[str]) -> None:
+    from posthouse.cli.main import main
+
+    assert main(["check", "--help"]) == 0
+    assert "78 (EX_CONFIG)" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["send"], ["init"], ["import", "imap"], ["alias", "set"]])
+def test_help_shows_no_default_that_is_nothing(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    from posthouse.cli.main import main
+
+    assert main([*command, "--help"]) == 0
+    shown = capfd.readouterr().out
+    assert command[-1] in shown
+    assert [
+        noise for noise in ('default: ""', "default: False", "default: ()", "--empty-") if noise in shown
+    ] == []

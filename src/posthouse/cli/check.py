@@ -27,7 +27,7 @@ from posthouse.db.open import capacity
 from posthouse.machine import MachineClock
 from posthouse.net.dns import StubResolver
 
-app = App(name="check", help="Say what is wrong with this installation, and how to fix it.")
+app = App(name="check")
 
 _SIGNS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
@@ -36,7 +36,7 @@ _BLOBS_SECONDS = 10.0
 
 @app.default
 def check(*, config: ConfigOption = None, json: JsonOption = False) -> int:
-    """Look at the configuration, the machine, the certificate and DNS.
+    """Say what is wrong with configuration, machine, certificate, database, object store and DNS.
 
     The exit code is 0, or 78 (EX_CONFIG) where there is a problem; warnings do not count.
     """

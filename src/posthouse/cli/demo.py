@@ -11,9 +11,7 @@ from cyclopts import App, Parameter
 
 from posthouse.cli.problem import CommandProblem
 
-app = App(
-    name="demo", help="Two domains, two servers and their DNS on this machine, and a letter between them"
-)
+app = App(name="demo")
 
 
 @app.default

@@ -12,12 +12,12 @@ from posthouse.cli.listing import print_record
 from posthouse.cli.problem import CommandProblem
 from posthouse.mail import codes
 
-app = App(name="explain", help="Explain a reply or an enhanced status code")
+app = App(name="explain")
 
 
 @app.default
 def explain(
-    *reply: Annotated[str, Parameter(help='"550 5.7.1 Relaying denied", 5.7.1, 421, or only the text')],
+    *reply: Annotated[str, Parameter(help='"550 5.7.1 Relaying denied", 5.7.1, 421, or only the text.')],
     json: JsonOption = False,
 ) -> int:
     """Explain a reply of a mail server in plain words."""

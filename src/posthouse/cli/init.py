@@ -23,7 +23,7 @@ from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, default_toml, from_mapping
 from posthouse.config.kinds import read_hostname
 
-app = App(name="init", help="Make a new installation in a directory.")
+app = App(name="init")
 
 
 @app.default

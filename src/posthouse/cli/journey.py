@@ -15,7 +15,7 @@ from posthouse.db import Database, Reader
 from posthouse.journey import explain, record
 from posthouse.mail.ids import moment
 
-app = App(name="journey", help="What happened to a letter, hop by hop")
+app = App(name="journey")
 
 
 @app.default

@@ -91,8 +91,8 @@ def _unknown(noun: str) -> int:
     return os.EX_USAGE
 
 
-def program() -> App:
-    """All commands, as cyclopts knows them."""
+def program(noun: str = "") -> App:
+    """All commands, as cyclopts knows them. `noun`: the one that is used, which says itself what it does."""
     from cyclopts import App, Parameter
 
     from posthouse import __version__
@@ -104,9 +104,10 @@ def program() -> App:
         result_action="return_value",
         default_parameter=Parameter(negative_iterable=(), show_default=_shown_default),
     )
-    for noun, help in NOUNS:
-        if noun != "sendmail":
-            app.command(f"posthouse.cli.{module_of(noun)}:app", name=noun, help=help)
+    for name, help in NOUNS:
+        if name != "sendmail":
+            said = {} if name == noun else {"help": help}
+            app.command(f"posthouse.cli.{module_of(name)}:app", name=name, **said)
     app.command(_sendmail, name="sendmail", help=dict(NOUNS)["sendmail"])
     return app
 
@@ -115,7 +116,7 @@ def _run(given: list[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        result = program()(given, exit_on_error=False)
+        result = program(given[0] if given else "")(given, exit_on_error=False)
     except CycloptsError:
         return os.EX_USAGE  # cyclopts has said why
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from posthouse.cli.progress import ProgressDisplay
 from posthouse.config.units import parse_duration
 from posthouse.db.transfer import Mismatch, Report, SourceMoved, StillBusy, TransferProblem
 
-app = App(name="migrate-store", help="Move the mail to another database and object store.")
+app = App(name="migrate-store")
 
 FromOption = Annotated[
     str, Parameter(name="--from", help="The database the mail is in; the configured one unless given.")

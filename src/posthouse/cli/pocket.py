@@ -11,9 +11,7 @@ from cyclopts import App, Parameter
 
 from posthouse.cli.problem import CommandProblem
 
-app = App(
-    name="pocket", help="The pocket internet: DNS, certificates and other people's servers on this machine"
-)
+app = App(name="pocket")
 
 
 @app.default

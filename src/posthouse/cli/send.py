@@ -35,7 +35,7 @@ from posthouse.net.tls import ClientTls
 from posthouse.outbound.hop import NextHop, parse_next_hop
 from posthouse.protocol.sasl import Credentials
 
-app = App(name="send", help="Send a letter, and watch every line of the dialogue.")
+app = App(name="send")
 
 _SUBMISSION_PORT = 587
 _FLAG = Parameter(negative="")

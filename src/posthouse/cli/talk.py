@@ -22,7 +22,7 @@ from posthouse.cli.problem import CommandProblem
 from posthouse.net.tls import ClientTls
 from posthouse.outbound.hop import NextHop, parse_next_hop
 
-app = App(name="talk", help="Talk to a mail server by hand.")
+app = App(name="talk")
 
 _PORTS = {"none": 25, "starttls": 25, "implicit": 465}
 _LMTP_PORT = 24
