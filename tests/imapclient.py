@@ -92,9 +92,7 @@ class Told:
             assert expunges
             assert self.resyncs
             for uid in each(found[1]):
-                # Only what this client knows can vanish, or one of those that it was told of without UIDs.
-                assert uid in self.uids or uid > max(self.uids)
-                at = self.uids.index(uid if uid in self.uids else 0)
+                at = self._place_of(uid)
                 del self.uids[at], self.flags[at]
         elif found := re.search(r"UIDVALIDITY (\d+)", line):
             self.validity = int(found[1])
@@ -109,6 +107,20 @@ class Told:
                 self.flags[at] = frozenset(flags[1].split()) - {"\\Recent"}
             if modseq := re.search(r"MODSEQ \((\d+)\)", found[2]):
                 self.modseq = max(self.modseq, int(modseq[1]))
+
+    def _place_of(self, uid: int) -> int:
+        """Where a UID stands that vanishes: it is known, or one of those that were told of without UIDs."""
+        if uid in self.uids:
+            return self.uids.index(uid)
+        unknown = [
+            at
+            for at, known in enumerate(self.uids)
+            if not known
+            and max(self.uids[:at], default=0) < uid
+            and all(after > uid for after in self.uids[at + 1 :] if after)
+        ]
+        assert unknown, "what this client cannot know cannot vanish"
+        return unknown[0]
 
     async def select(self) -> None:
         self.uids, self.flags = [], []
