@@ -81,8 +81,15 @@ def deposit(
     """
     if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
         return NoMailbox()
-    # The usual case costs one wait for the database, or none where it was asked ahead.
-    taken, charged, *known = tx.ask(asking or ask_for(account, mailbox, size, limit, keys))
+    if tx.immediate:
+        charged = tx.all(*usage.charging(account, size, limit))
+        taken = tx.all(_TAKE_UID_AT, (*charged[0], account, mailbox)) if charged else []
+        thread = threads.join(tx, account, email_id, keys) if charged else 0
+    else:
+        # The usual case costs one wait for the database, or none where it was asked ahead.
+        taken, charged, *known = tx.ask(asking or ask_for(account, mailbox, size, limit, keys))
+        found: dict[int, int] = dict(chain.from_iterable(known))
+        thread = threads.join_known(tx, account, email_id, keys, found) if charged else 0
     if not charged:
         return OverQuota() if usage.exists(tx, account) else AccountGone()
     ((modseq,),) = charged
@@ -90,7 +97,6 @@ def deposit(
         mailbox = _other_mailbox(tx, account, mailbox, missing, arrived)
         taken = tx.all(_TAKE_UID_AT, (modseq, account, mailbox))
     ((mailbox_id, uid, uidvalidity),) = taken
-    thread = threads.join_known(tx, account, email_id, keys, dict(chain.from_iterable(known)))
     tx.run(
         "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure, thread)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -51,8 +51,8 @@ _ACCOUNTS = 1000
 _EMAILS = 5000
 _NOTED = 10_000
 """Accounts remembered to have changed; more are found by the sweep."""
-_BUSY = 20
-"""How much longer it rests while mail comes in, which leaves it a twentieth of one core."""
+_BUSY = 40
+"""How much longer it rests while mail comes in, which leaves it a fortieth of one core."""
 
 _INDEXED = metrics.counter("posthouse_search_indexed_total", "messages put into the full-text index")
 _BACKLOG = metrics.gauge("posthouse_search_backlog", "messages that the indexer has still to index")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _SOME = "SELECT hash, thread FROM thread_key WHERE account = ? AND"
 _ONE = f"{_SOME} hash = ?"
+_JOIN_ONE = (
+    "INSERT INTO thread_key (account, hash, thread) VALUES (?, ?, ?)"
+    " ON CONFLICT (account, hash) DO UPDATE SET thread = thread_key.thread RETURNING thread"
+)
 
 BATCH = 500
 """Emails or keys that one call of `complete` or `stale` looks at."""
@@ -31,13 +35,16 @@ BATCH = 500
 
 def join(tx: Tx, account: AccountId, email: int, keys: Sequence[int]) -> int:
     """The thread of a new email. To be called under the account's lock."""
+    if len(keys) == 1:  # a letter that answers none
+        ((thread,),) = tx.all(_JOIN_ONE, (account, keys[0], email))
+        return int(thread)
     known = [row for rows in tx.ask(questions(account, keys)) for row in rows]
     return join_known(tx, account, email, keys, dict(known))
 
 
 def questions(account: AccountId, keys: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
     """What to ask for the threads that keys are known to: rows of key and thread."""
-    if len(keys) == 1:  # a letter that answers none
+    if len(keys) == 1:
         return [(_ONE, (account, keys[0]))]
     return [(f"{_SOME} {condition}", (account, *some)) for condition, some in listed(keys, "hash")]
 
