@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from posthouse.net.sockets import read_listeners
+from tests.servers import until
 
 PROGRAM = Path(__file__).with_name("supervised.py")
 
@@ -81,13 +82,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     yield begin
     for supervised in started:
         supervised.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

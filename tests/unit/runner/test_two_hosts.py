@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from functools import partial
 
 import pytest
@@ -15,6 +14,7 @@ from posthouse.queue import entries, operations
 from posthouse.queue.operations import Selection
 from posthouse.store import content as contents
 from tests.databases import only_postgresql, postgres
+from tests.servers import until
 from tests.unit.runner.conftest import YES
 
 pytestmark = only_postgresql
@@ -43,12 +43,6 @@ def somebody_waits() -> bool:
     return bool(number)
 
 
-def until(condition) -> None:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.002)
-
-
 async def test_what_an_administrator_deletes_while_it_is_delivered_is_whole_or_gone(world, other):
     # Given a host in the middle of delivering a letter into a mailbox,
     begun = threading.Event()
@@ -57,7 +51,7 @@ async def test_what_an_administrator_deletes_while_it_is_delivered_is_whole_or_g
     def carry(letter, sender, recipients, content, tx, some):
         begun.set()
         # while the administrator deletes it on another host, which gets as far as it can,
-        until(lambda: deleted or somebody_waits())
+        until(lambda: deleted or somebody_waits(), what="the deletion, or its wait for a lock")
         tx.run(
             "INSERT INTO email (account, id, content, arrived, size, envelope, bodystructure, prefix)"
             " VALUES (1, 1, ?, 0, 1, ?, ?, ?)",

@@ -157,6 +157,7 @@ SearchKey: TypeAlias = (
 
 
 def leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """The keys that say something themselves, without what joins them."""
     match key:
         case And(keys):
             for part in keys:
