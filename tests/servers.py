@@ -341,6 +341,23 @@ def until(condition: Callable[[], T], *, seconds: float = PATIENCE, what: str = 
     return result
 
 
+async def eventually(
+    condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str = "what was waited for"
+) -> Any:
+    """Let the loop turn until `condition`, a function or coroutine function, gives something true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if asyncio.iscoroutine(result):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                result = await result
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come in {seconds} s")
+        await asyncio.sleep(0.002)
+
+
 def _alive(pid: int) -> bool:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -506,14 +523,7 @@ class InProcess:
         self, condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str = "what was waited for"
     ) -> Any:
         """Ask again until `condition`, a function or coroutine function, gives something true."""
-        async with asyncio.timeout(seconds):
-            while True:
-                result = condition()
-                if asyncio.iscoroutine(result):
-                    result = await result
-                if result:
-                    return result
-                await asyncio.sleep(0.002)
+        return await eventually(condition, seconds=seconds, what=what)
 
     async def idle(self) -> None:
         """Wait until no attempt is under way, and nothing is due."""

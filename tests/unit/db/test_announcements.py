@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import pytest_asyncio
 
 from posthouse.db import announcements, migrate, open_announcements
 from posthouse.db.limits import USUAL
 from tests.databases import postgres
+from tests.servers import eventually
 from tests.unit.db.conftest import only_postgresql
 
 pytestmark = only_postgresql
@@ -27,16 +26,8 @@ class Ear:
 
     async def start(self) -> Ear:
         self.announcements.start(self.heard.append)
-        await until(lambda: self.announcements.listening)
+        await eventually(lambda: self.announcements.listening)
         return self
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.002)
 
 
 @pytest_asyncio.fixture
@@ -59,7 +50,7 @@ async def test_all_others_hear_what_one_says_in_its_order(ears):
     said = [f"A{number:x}.1" for number in range(50)]
     for text in said:
         one.say(text)
-    await until(lambda: len(two.heard) == len(three.heard) == 50)
+    await eventually(lambda: len(two.heard) == len(three.heard) == 50)
     assert two.heard == three.heard == said
     assert one.heard == []
 
@@ -67,7 +58,7 @@ async def test_all_others_hear_what_one_says_in_its_order(ears):
 async def test_the_longest_announcement_arrives(ears):
     one, two = await ears(), await ears()
     one.say("x" * announcements.MOST)
-    await until(lambda: two.heard)
+    await eventually(lambda: two.heard)
     assert len(two.heard[0]) == announcements.MOST
 
 
@@ -77,7 +68,7 @@ async def test_another_mail_system_in_the_same_database_hears_nothing(ears, tmp_
     ours, theirs, also_ours = await ears(), await ears(elsewhere), await ears()
     ours.say("ours")
     theirs.say("theirs")
-    await until(lambda: also_ours.heard)
+    await eventually(lambda: also_ours.heard)
     assert also_ours.heard == ["ours"]
     assert theirs.heard == ours.heard == []
 
@@ -90,11 +81,11 @@ async def test_a_connection_that_broke_is_made_again(ears, psycopg_session, monk
     # Given that the server ends the connection of the one who listens,
     psycopg_session.all("SELECT pg_terminate_backend(CAST(? AS INTEGER))", (two.announcements._ours,))
     psycopg_session.settle()
-    await until(lambda: not two.announcements.listening)
-    await until(lambda: two.announcements.listening)
+    await eventually(lambda: not two.announcements.listening)
+    await eventually(lambda: two.announcements.listening)
     # when something is said, then it is heard.
     one.say("again")
-    await until(lambda: two.heard)
+    await eventually(lambda: two.heard)
     assert two.heard == ["again"]
 
 
@@ -122,7 +113,7 @@ async def test_a_server_that_has_no_listen_is_asked_once(database_url, monkeypat
     monkeypatch.setattr(postgres_announcements.PostgresAnnouncements, "_serve", refuse)
     made = open_announcements(database_url, USUAL)
     made.start(print)
-    await until(lambda: made._task.done())
+    await eventually(lambda: made._task.done())
     made.say("to nobody")
     await made.close()
     assert asked == [1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,6 +13,7 @@ from posthouse.outbound.send import Sent
 from posthouse.ports import Mx
 from posthouse.protocol.sasl import Credentials
 from posthouse.protocol.smtp.outgoing import Timeouts
+from tests.servers import eventually
 from tests.unit.outbound.conftest import TEXT, World, domain, host, job
 
 EHLO = b"250-mx\r\n250 PIPELINING\r\n"
@@ -27,13 +28,6 @@ def replies(sent: Sent) -> list[str]:
     return [
         f"{type(outcome).__name__} {outcome.reply.code} {outcome.reply.enhanced}" for outcome in sent.outcomes
     ]
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Let the loop turn until something is so."""
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 async def test_each_recipient_gets_its_own_outcome(world: World) -> None:
@@ -72,7 +66,7 @@ async def test_sessions_are_used_again_and_let_go_with_quit(world: World) -> Non
     assert step(first, "connect")["reused"] is False
     assert step(second, "connect")["reused"] is True
     assert house.posts[0].desk.letters == [TEXT, TEXT]
-    await until(lambda: outbound.pool.sessions == 0 and house.posts[0].session.closing)
+    await eventually(lambda: outbound.pool.sessions == 0 and house.posts[0].session.closing)
 
 
 async def test_no_more_connections_than_allowed(world: World) -> None:
@@ -89,7 +83,7 @@ async def test_a_cancelled_attempt_gives_its_place_back(world: World) -> None:
     port, heard = await world.script(b"220 hi\r\n", EHLO, b"")
     outbound = world.outbound(destination_concurrency_limit=1)
     attempts = [asyncio.create_task(outbound.send(host(port), job())) for _ in range(2)]
-    await until(lambda: len(heard) == 2)
+    await eventually(lambda: len(heard) == 2)
     # when
     for attempt in attempts:
         attempt.cancel()

@@ -17,6 +17,7 @@ from posthouse.store import announcing
 from posthouse.store.announcing import Announcer, pairs, texts
 from posthouse.store.notify import QUEUE, Notifier, tell
 from tests.databases import SQLITE_URL
+from tests.servers import eventually
 from tests.unit.store.test_notify import FakeDatabase, Heard
 
 ALICE, BOB = AccountId(2**62 + 1), AccountId(7)
@@ -40,14 +41,6 @@ class Wire:
 
     async def close(self) -> None:
         self.other = None
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ async def test_the_changes_of_some_milliseconds_are_one_announcement(hosts, monk
     heard = Heard()
     there.watch(BOB, heard)
     here.changed(ALICE, 1)
-    await until(lambda: wire.said)
+    await eventually(lambda: wire.said)
     for modseq in range(2, 100):
         here.changed(ALICE, modseq)
         await asyncio.sleep(0)
@@ -110,7 +103,7 @@ async def test_what_the_command_line_tells_its_host_is_passed_on_once(hosts, tmp
     second_worker.on(QUEUE, own)
     tell(tmp_path / "one", {ALICE: 4}, [QUEUE])
     wires = wire, second_worker._announcer._announcements
-    await until(lambda: len(own.calls) == 2 == sum(len(one.said) for one in wires))
+    await eventually(lambda: len(own.calls) == 2 == sum(len(one.said) for one in wires))
     await second_worker.close()
     assert sorted(text for one in wires for text in one.said) == [f"A{ALICE:x}.4", "Tqueue"]
 
@@ -122,7 +115,7 @@ async def test_what_is_heard_is_not_announced_again(hosts):
     here.changed(ALICE, 2)
     await heard.until((ALICE, 2))
     there.changed(BOB, 1)
-    await until(lambda: answer.said)
+    await eventually(lambda: answer.said)
     assert answer.said == [f"A{BOB:x}.1"]
 
 
