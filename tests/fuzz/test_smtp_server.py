@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from posthouse.mail.reply import AUTHENTICATED, RELAY_DENIED, URL_NOT_RESOLVED, queued_as
 from posthouse.protocol.smtp.data import PIECE
 from posthouse.protocol.smtp.events import Auth, Chunk, EndOfData, FetchUrl, Mail, Rcpt, Reset, StartTls
-from posthouse.protocol.smtp.server import Limits, ServerSession
+from posthouse.protocol.smtp.limits import Limits
+from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 
 LIMIT = 3000

@@ -26,7 +26,8 @@ from posthouse.protocol.smtp.events import (
     Reset,
     Vrfy,
 )
-from posthouse.protocol.smtp.server import Limits, ServerSession
+from posthouse.protocol.smtp.limits import Limits
+from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 
 FOLDER = Path(__file__).parent

@@ -19,7 +19,8 @@ from posthouse.mail.reply import TOO_MANY_CONNECTIONS
 from posthouse.net.limits import ConnectionLimits, Networks, share
 from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
-from posthouse.protocol.smtp.server import Limits, ServerSession
+from posthouse.protocol.smtp.limits import Limits
+from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 from posthouse.store.shared import Snapshots
 

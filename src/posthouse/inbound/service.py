@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from posthouse.mail.ids import LetterIds
     from posthouse.policy.policy import Policy
     from posthouse.ports import Clock
-    from posthouse.protocol.smtp.server import Limits
+    from posthouse.protocol.smtp.limits import Limits
     from posthouse.protocol.smtp.verbs import Capabilities
     from posthouse.routing import Router
     from posthouse.submission.submission import Submission

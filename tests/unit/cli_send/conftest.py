@@ -22,7 +22,8 @@ from posthouse.mail.reply import AUTHENTICATED, READY_FOR_TLS, Reply, queued_as
 from posthouse.net.listener import Listener
 from posthouse.pocket.dns import PocketDns
 from posthouse.protocol.smtp import events
-from posthouse.protocol.smtp.server import Limits, ServerSession
+from posthouse.protocol.smtp.limits import Limits
+from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 
 

@@ -13,13 +13,12 @@ errors the session ends with 421. It knows nothing of users, domains or policy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from posthouse.mail.envelope import Recipient, Sender
 from posthouse.mail.reply import (
     AUTH_INVALID,
-    AUTH_NEEDS_TLS,
     AUTH_REQUIRED,
     BAD_SEQUENCE,
     BARE_LINE_ENDING,
@@ -27,7 +26,6 @@ from posthouse.mail.reply import (
     CLOSING,
     COMMAND_UNRECOGNIZED,
     LINE_TOO_LONG,
-    LOCAL_ERROR,
     MESSAGE_TOO_BIG,
     NO_VALID_RECIPIENTS,
     NOT_IMPLEMENTED,
@@ -37,18 +35,16 @@ from posthouse.mail.reply import (
     RECIPIENT_OK,
     SENDER_OK,
     SHUTTING_DOWN,
-    START_MAIL_INPUT,
     TIMED_OUT,
     TLS_REQUIRED,
     TOO_MANY_ERRORS,
     TOO_MANY_RECIPIENTS,
     Reply,
 )
-from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
-from posthouse.protocol.sasl import Credentials, Keys, KeysWanted, SaslError
-from posthouse.protocol.smtp import verbs
-from posthouse.protocol.smtp.auth import AuthExchange, Step
-from posthouse.protocol.smtp.data import ChunkReader, DotReader
+from posthouse.protocol.lines import BareLineEnding, LineTooLong
+from posthouse.protocol.sasl import Keys, KeysWanted
+from posthouse.protocol.smtp import auth, verbs
+from posthouse.protocol.smtp.auth import AuthExchange
 from posthouse.protocol.smtp.events import (
     Auth,
     Chunk,
@@ -66,41 +62,21 @@ from posthouse.protocol.smtp.events import (
     StartTls,
     Vrfy,
 )
-from posthouse.protocol.smtp.grammar import AuthCommand, Bdat, Burl, Refused, parse_bdat
-from posthouse.protocol.smtp.incoming import IncomingLetter
+from posthouse.protocol.smtp.grammar import AuthCommand, Refused
+from posthouse.protocol.smtp.intake import Intake
+from posthouse.protocol.smtp.limits import Limits
 from posthouse.protocol.smtp.verbs import Capabilities, Verb
-
-_WIRE = {
-    reply: reply.encode()
-    for reply in (OK, SENDER_OK, RECIPIENT_OK, START_MAIL_INPUT, CLOSING, BAD_SEQUENCE, COMMAND_UNRECOGNIZED)
-}
 
 _OF_A_LETTER = ("RCPT", "DATA", "BDAT", "BURL")
 """Verbs that need an open transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one session may ask for. The message size limit is a capability: EHLO tells it."""
-
-    recipients: int = 1000
-    """Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100."""
-    errors: int = 20
-    """Refused commands after which the next is answered 421 (Postfix: smtpd_hard_error_limit)."""
-    idle_commands: int = 100
-    """NOOP, RSET, VRFY … between two letters, after which each is an error (smtpd_junk_command_limit)."""
-    timeout: float = 300.0
-    """Seconds to wait for the client (RFC 5321 §4.5.3.2.7)."""
-
-
-class ServerSession:
+class ServerSession(Intake):
     """One connection."""
 
     __slots__ = (
-        "_after", "_after_swallowing", "_buffer", "_burl", "_capabilities", "_chunk", "_draining", "_eof",
-        "_errors", "_exchange",  "_hello", "_idle_commands", "_limits", "_output",
-        "_outstanding", "_recipient_refused", "_state", "_verb", "_vouched", "authenticated", "closing",
-        "extended", "helo", "letter", "recipients", "smtputf8", "tls", "wants_tls",
+        "_draining", "_eof", "_exchange", "_hello", "_outstanding", "_verb", "_vouched", "authenticated",
+        "extended", "helo", "tls", "wants_tls",
     )  # fmt: skip
 
     unanswered: ClassVar[frozenset[type]] = frozenset({Chunk, Reset, Quit})
@@ -108,41 +84,20 @@ class ServerSession:
 
     def __init__(self, capabilities: Capabilities, limits: Limits | None = None, *, tls: str = "") -> None:
         """`tls` describes the TLS session where it began before SMTP did (RFC 8314), else it is empty."""
-        self._capabilities = capabilities
-        self._limits = limits or Limits()
-        self._buffer = LineBuffer()
-        self._output: list[bytes] = []
+        super().__init__(capabilities, limits or Limits())
         self._outstanding: Event | None = None
-        self._after: Event | None = Connected()
-        self._state = verbs.GREETED
         self._verb: Verb | None = None
-        self._errors = 0
-        self._idle_commands = 0
         self._hello = Helo("", extended=False)
-        self.letter = IncomingLetter(DotReader(), 0)
-        """The one that is coming in."""
-        self._chunk: Bdat | None = None
-        """The first BDAT of a letter, while the driver decides."""
-        self._burl: Burl | None = None
-        """The BURL in hand."""
-        self._after_swallowing: tuple[int, Event | None] = (verbs.READY, None)
-        self._recipient_refused = False
         self._exchange: AuthExchange | None = None
         self._draining = False
         self._eof = False
         self.wants_tls = False
         """220 to STARTTLS is in the output: write it, shake hands, call `tls_started`."""
-        self.closing = False
-        """Write the output and close."""
         self.tls = tls
         self.helo = ""
         """What the client called itself; empty before HELO."""
         self.extended = False
         self._vouched = self.authenticated = False
-        self.smtputf8 = False
-        """MAIL of the present transaction had SMTPUTF8."""
-        self.recipients = 0
-        """Accepted recipients of the present transaction."""
 
     # ── what the pump does ───────────────────────────────────────────────────────────────────────
 
@@ -180,15 +135,6 @@ class ServerSession:
     def receive_eof(self) -> None:
         """The client sends no more. What it has sent is still obeyed."""
         self._eof = True
-
-    def take_output(self) -> bytes:
-        """All octets to write now."""
-        output = self._output
-        if not output:
-            return b""
-        octets = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        return octets
 
     def tls_started(self, info: str) -> None:
         """TLS stands; `info` is like `TLSv1.3 TLS_AES_256_GCM_SHA384`. All that was known is forgotten."""
@@ -275,24 +221,6 @@ class ServerSession:
                 self._break_off_auth()
                 self._refuse(BARE_LINE_ENDING)
         return None
-
-    def _say(self, reply: Reply) -> None:
-        self._output.append(_WIRE.get(reply) or reply.encode())
-        if reply.code == 421:  # RFC 5321 §3.8: 421 means that we close
-            self.closing = True
-
-    def _refuse(self, reply: Reply) -> None:
-        """Say no, and count it, unless the trouble is ours (RFC 3463 §3.4: 4.3.x)."""
-        self._errors += not reply.enhanced.startswith("4.3.")
-        self._say(TOO_MANY_ERRORS if self._errors > self._limits.errors else reply)
-
-    def _settle(self, reply: Reply) -> bool:
-        """Say the driver's reply. Whether it was a yes."""
-        if reply.code < 400:
-            self._say(reply)
-            return True
-        self._refuse(reply)
-        return False
 
     def _say_goodbye_if_idle(self) -> None:
         if self._state & (verbs.REFUSED | verbs.GREETED | verbs.READY) and not self.closing:
@@ -444,108 +372,35 @@ class ServerSession:
     # ── AUTH (RFC 4954) ──────────────────────────────────────────────────────────────────────────
 
     def _authenticate(self, command: AuthCommand) -> Event | None:
-        capabilities = self._capabilities
-        if self.authenticated:
-            self._refuse(BAD_SEQUENCE.saying("You are authenticated already"))
-        elif not (self.tls or capabilities.auth_without_tls):
-            self._refuse(AUTH_NEEDS_TLS)
-        elif command.mechanism not in capabilities.auth_mechanisms:
-            self._refuse(PARAMETER_NOT_IMPLEMENTED.saying("Authentication mechanism not offered"))
-        else:
-            self._exchange = exchange = AuthExchange(command.mechanism)
-            return self._auth_step(exchange.begin, command.initial)
-        return None
+        objection = auth.objection(
+            command, self._capabilities, secure=bool(self.tls), authenticated=self.authenticated
+        )
+        if objection is not None:
+            self._refuse(objection)
+            return None
+        self._exchange = AuthExchange(command.mechanism)
+        return self._auth_outcome(self._exchange.begin(command.initial))
 
     def _continue_auth(self, line: bytes) -> Event | None:
-        exchange = self._exchange
-        return None if exchange is None else self._auth_step(exchange.respond, line)
+        return None if self._exchange is None else self._auth_outcome(self._exchange.respond(line))
 
-    def _auth_step(self, step: Callable[[Any], Step], text: bytes | None) -> Event | None:
-        try:
-            result = step(text)
-        except SaslError as error:
+    def _auth_outcome(self, outcome: auth.Outcome) -> Event | None:
+        if isinstance(outcome, Auth | Reply):
             self._break_off_auth()
-            self._refuse(Reply(501, "5.5.2", f"Cannot authenticate: {error}"))
-            return None
-        if not isinstance(result, Credentials):
+        else:
             self._state = verbs.AUTH
-            if isinstance(result, KeysWanted):
-                return result
-            self._output.append(result)
-            return None
-        exchange = self._exchange
-        self._break_off_auth()
-        return Auth(exchange.mechanism if exchange is not None else "", result)
+        if isinstance(outcome, bytes):
+            self._output.append(outcome)
+        elif isinstance(outcome, Reply):
+            self._refuse(outcome)
+        else:
+            return outcome
+        return None
 
     def _break_off_auth(self) -> None:
         self._exchange = None
         if self._state == verbs.AUTH:
             self._state = verbs.READY
-
-    # ── the letter ───────────────────────────────────────────────────────────────────────────────
-
-    def _read_letter(self) -> Event | None:
-        letter = self.letter
-        piece = letter.read(self._buffer)
-        if piece is None:
-            return None
-        if piece:
-            return Chunk(piece)
-        if letter.refusal is not None:
-            return self._refuse_letter(letter.refusal)
-        if letter.complete:
-            return EndOfData()
-        self._state = verbs.CHUNKS
-        self._say(OK.saying(f"{letter.received} octets received"))
-        return None
-
-    def _refuse_letter(self, refusal: Reply) -> Event | None:
-        if self._state == verbs.SWALLOW:
-            self._state, told = self._after_swallowing
-            self._refuse(refusal)
-            return told
-        for _ in range(self.recipients if self._capabilities.lmtp else 1):
-            self._say(refusal)
-        self._errors += 1
-        self._end_transaction()
-        return Reset(refusal)
-
-    def _end_transaction(self) -> None:
-        self._state = verbs.READY
-        self.recipients = 0
-        self.smtputf8 = False
-        self._recipient_refused = False
-
-    def _bdat(self, chunk: Bdat) -> Event | None:
-        """RFC 3030 §2: the octets follow the command at once, whatever we think of it."""
-        if self._state != verbs.CHUNKS:
-            self._chunk = chunk
-            return Data(chunked=True)
-        self.letter.expect(chunk.size, last=chunk.last)
-        self._state = verbs.CHUNK
-        return None
-
-    def _from_url(self, burl: Burl) -> Event | None:
-        """RFC 4468 §3.2: what a URL names stands in the place of a chunk."""
-        self._burl = burl
-        return FetchUrl(*burl) if self._state == verbs.CHUNKS else Data(chunked=True)
-
-    def _refuse_bdat(self, argument: bytes, objection: Reply) -> None:
-        """BDAT out of place."""
-        try:
-            size = parse_bdat(argument, False).size
-        except Refused as refused:
-            self._refuse(refused.reply)
-            self.closing = True  # how much follows nobody knows; to go on would obey the letter's own text
-            return
-        self._swallow(size, objection, then=self._state, told=None)
-
-    def _swallow(self, size: int, refusal: Reply, *, then: int, told: Event | None) -> None:
-        """Throw `size` octets away; only then say `refusal`, go to the state `then`, and tell the driver."""
-        self.letter = IncomingLetter(ChunkReader(), 0, refusal)
-        self.letter.expect(size, last=True)
-        self._after_swallowing = then, told
-        self._state = verbs.SWALLOW
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────
 
@@ -597,61 +452,6 @@ class ServerSession:
 
     def _answer_enquiry(self, decision: Reply | None) -> None:
         self._settle(decision or CANNOT_VERIFY)
-
-    def _answer_data(self, decision: Reply | None) -> None:
-        chunk, self._chunk = self._chunk, None
-        limit = self._capabilities.message_size_limit
-        if self._burl is not None:
-            if decision is None or decision.code < 400:
-                self.letter = IncomingLetter(ChunkReader(), limit)
-                self._after = FetchUrl(*self._burl)
-            else:
-                self._answer_url(decision)
-        elif decision is None or decision.code < 400:
-            if chunk is not None:
-                self.letter = IncomingLetter(ChunkReader(), limit)
-                self.letter.expect(chunk.size, last=chunk.last)
-                self._state = verbs.CHUNK
-            else:
-                self._say(decision or START_MAIL_INPUT)
-                self.letter = IncomingLetter(DotReader(), limit)
-                self._state = verbs.DATA
-        elif chunk is not None:
-            # The chunks that follow in the pipeline must meet no open transaction (RFC 3030 §2).
-            self._end_transaction()
-            self._swallow(chunk.size, decision, then=verbs.READY, told=Reset(decision))
-        else:
-            self._refuse(decision)
-
-    def _answer_url(self, decision: Reply | None) -> None:
-        burl, self._burl = self._burl, None
-        refusal = decision or self.letter.refusal
-        if refusal is not None:
-            # RFC 4468 §3.2: the transaction fails as a whole. The driver knows its own refusals.
-            self._refuse(refusal)
-            self._end_transaction()
-            self._after = Reset(None if refusal is decision else refusal)
-        elif burl is not None and burl.last:
-            self._after = EndOfData()
-        else:
-            self._state = verbs.CHUNKS
-            self._say(Reply(250, "2.5.0", f"{self.letter.received} octets, waiting for more"))
-
-    def _answer_end_of_data(self, decision: Reply | Sequence[Reply] | None) -> None:
-        if decision is None:
-            decision = LOCAL_ERROR  # nobody took responsibility
-        if isinstance(decision, Reply):
-            replies: Sequence[Reply] = (decision,) * (self.recipients if self._capabilities.lmtp else 1)
-        else:
-            replies = decision
-        for reply in replies:
-            self._say(reply)
-        if any(reply.code < 400 for reply in replies):
-            self._errors = 0
-            self._idle_commands = 0
-        else:
-            self._errors += not replies[0].enhanced.startswith("4.3.")
-        self._end_transaction()
 
 
 _ACTIONS: dict[str, Callable[[ServerSession, Any], Event | None]] = {
