@@ -300,10 +300,21 @@ async def test_pop3_knows_only_ones_own_mail(server: Server, bob: Client) -> Non
     for command in [verb.name + argument for verb in POP3_VERBS for argument in arguments]:
         answers = {
             name: await pop3_says(server, name, command)
-            for name in ("", f"/{THERE}", f"/{TWINS[0]}", f"/{BOX}", "/Nothing")
+            for name in ("", f"/{THERE}", *(f"/{twin}" for twin in TWINS), f"/{BOX}", "/Nothing")
         }
         for answer in answers.values():
             assert SECRET not in answer, command
             assert BOX not in answer, command
         # Bob's mailboxes are as little there as any other
         assert len({answer for name, answer in answers.items() if name}) == 1, command
+
+
+@only_sqlite
+@pytest.mark.parametrize("rights", ["l", "lips", "lkxa"])
+async def test_pop3_tells_no_mail_without_the_right_to_read(server: Server, bob: Client, rights: str) -> None:
+    await bob.do(f"SETACL {BOX} eve {rights}")
+    for command in ("STAT", "LIST", "UIDL", "RETR 1", "TOP 1 5"):
+        answer = await pop3_says(server, f"/{THERE}", command)
+        assert "[SYS/PERM] You have no permission" in answer
+        assert SECRET not in answer, command
+        assert "+OK Maildrop" not in answer, command

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import poplib
+from collections.abc import AsyncIterator
 
 import pytest
 
 from posthouse.access.pop3.lock import MaildropLock
 from posthouse.mail.envelope import AccountId
 from tests.unit.access.conftest import PREFIX, Server
+from tests.unit.access.test_sessions import Client
 
 DOTS = b"Subject: dots\r\n\r\n.\r\n..two\r\nlast\r\n.end without a line ending"
 
@@ -240,3 +242,111 @@ class TestOneSessionAtATime:
         await other.release()
         assert await third.take()
         await third.release()
+
+
+class TestMailboxesOfOthers:
+    """RFC 4314: a mailbox that is shared may be a maildrop, as far as the rights go."""
+
+    WORK = "/Other Users/bob@example.org/Work"
+
+    @pytest.fixture
+    async def bob(self, server: Server) -> AsyncIterator[Client]:
+        """Has two letters in Work."""
+        async with Client(server) as client:
+            await client.do("CREATE Work")
+            for _ in range(2):
+                await server.deliver(DOTS, "Work")
+            yield client
+
+    async def refusal(self, server: Server, *, login: str = "eve@example.org") -> str:
+        def attempt() -> str:
+            client = server.pop3(password="")
+            client.user(login + self.WORK)
+            with pytest.raises(poplib.error_proto) as refused:
+                client.pass_("secret")
+            client.quit()
+            return str(refused.value)
+
+        return await server.run(attempt)
+
+    async def test_who_may_read_retrieves_and_changes_nothing(self, server: Server, bob: Client) -> None:
+        await bob.do("SETACL Work eve@example.org lr")
+
+        def session() -> None:
+            client = server.pop3("eve@example.org" + self.WORK)
+            assert client.stat()[0] == 2
+            assert client.retr(1)[1][-1] == b".end without a line ending"
+            with pytest.raises(poplib.error_proto, match=r"\[SYS/PERM\] You have no permission to delete"):
+                client.dele(1)
+            assert client.quit().startswith(b"+OK")
+
+        await server.run(session)
+        assert await bob.do("STATUS Work (MESSAGES UNSEEN)") == [
+            '* STATUS "Work" (MESSAGES 2 UNSEEN 2)',
+            "OK STATUS completed",
+        ]
+
+    async def test_who_may_more_marks_and_removes_for_all(self, server: Server, bob: Client) -> None:
+        await bob.do("SETACL Work eve@example.org lrste")
+        await bob.do("SELECT Work")
+
+        def session() -> None:
+            client = server.pop3("eve@example.org" + self.WORK)
+            client.retr(1)
+            client.dele(2)
+            assert client.quit() == b"+OK Bye, 1 removed"
+
+        await server.run(session)
+        # then the owner's session, which has it selected, is told
+        assert set(await bob.do("NOOP")) == {
+            "* 2 EXPUNGE",
+            "* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent))",
+            "OK NOOP completed",
+        }
+
+    @pytest.mark.parametrize("rights", ["lrst", "lrse"])
+    async def test_to_remove_takes_both_rights(self, server: Server, bob: Client, rights: str) -> None:
+        await bob.do(f"SETACL Work eve@example.org {rights}")
+
+        def session() -> None:
+            client = server.pop3("eve@example.org" + self.WORK)
+            with pytest.raises(poplib.error_proto, match="no permission to delete"):
+                client.dele(1)
+            client.quit()
+
+        await server.run(session)
+
+    async def test_who_may_only_see_that_it_is_there_is_told_why(self, server: Server, bob: Client) -> None:
+        assert "There is no such mailbox" in await self.refusal(server)
+        await bob.do("SETACL Work eve@example.org l")
+        assert "[SYS/PERM] You have no permission" in await self.refusal(server)
+
+    async def test_anyone_is_the_owners_own_domain(self, server: Server, bob: Client) -> None:
+        await bob.do("SETACL Work anyone lr")
+        await server.run(lambda: server.pop3("eve@example.org" + self.WORK).quit())
+        assert "There is no such mailbox" in await self.refusal(server, login="mallory@example.org")
+
+    async def test_rights_taken_away_end_with_the_next_command(self, server: Server, bob: Client) -> None:
+        await bob.do("SETACL Work eve@example.org lrte")
+        client = await server.run(lambda: server.pop3("eve@example.org" + self.WORK))
+        await server.run(lambda: client.dele(2))
+        # when
+        await bob.do("DELETEACL Work eve@example.org")
+
+        # then nothing can be read, and what was marked before is not removed
+        def rest() -> None:
+            with pytest.raises(poplib.error_proto, match="may no longer read"):
+                client.retr(1)
+            with pytest.raises(poplib.error_proto, match="not removed"):
+                client.quit()
+            client.close()
+
+        await server.run(rest)
+        assert (await bob.do("STATUS Work (MESSAGES)"))[0] == '* STATUS "Work" (MESSAGES 2)'
+
+    async def test_one_lock_for_all_who_open_it(self, server: Server, bob: Client) -> None:
+        await bob.do("SETACL Work eve@example.org lr")
+        server.services = dataclasses.replace(server.services, pop3_lock_session=True)
+        owner = await server.run(lambda: server.pop3("bob@example.org/Work"))
+        assert "[IN-USE]" in await self.refusal(server)
+        await server.run(owner.quit)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags, urls
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
-from posthouse.access.imap.places import Place, flags_kept, place
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
+from posthouse.access.places import Place, flags_kept, place
 from posthouse.mail import conversation
 from posthouse.mail.content import INLINE_LIMIT
 from posthouse.mail.header import HeaderIndex

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from posthouse.access.imap.mailboxes import status_line
 from posthouse.access.imap.metadata import Annotated, annotated
 from posthouse.access.imap.permissions import myrights_line
-from posthouse.access.imap.places import Foreign, foreign
 from posthouse.access.imap.state import User, completed
+from posthouse.access.places import Foreign, foreign
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.patterns import matches
 from posthouse.protocol.imap.server import Result

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from posthouse.access.imap import places, resync
+from posthouse.access import places
+from posthouse.access.imap import resync
 from posthouse.access.imap.messages import owner
 from posthouse.access.imap.objects import mailbox_id
-from posthouse.access.imap.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
 from posthouse.access.imap.urlauth import URLMECH
+from posthouse.access.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.accounts import usage
 from posthouse.observe import log
 from posthouse.protocol.imap import commands

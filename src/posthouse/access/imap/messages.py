@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap import flags
-from posthouse.access.imap.places import Found, MayBeCreated, Missing, Place, flags_kept, look, place, require
 from posthouse.access.imap.selected import OwnChange, Runs, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
+from posthouse.access.places import Found, MayBeCreated, Missing, Place, flags_kept, look, place, require
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import How
 from posthouse.protocol.imap.sequence import write_sequence_set

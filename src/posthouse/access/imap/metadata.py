@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.access.imap.messages import owner
-from posthouse.access.imap.places import Found, NoPermission, Place, find_any, place, require
 from posthouse.access.imap.state import User, completed
+from posthouse.access.places import Found, NoPermission, Place, find_any, place, require
 from posthouse.accounts import account as accounts
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.events import Result

@@ -22,7 +22,7 @@ from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.rights import EVERY
 
 if TYPE_CHECKING:
-    from posthouse.access.imap.places import Foreign
+    from posthouse.access.places import Foreign
     from posthouse.mail.envelope import AccountId
     from posthouse.store.mailboxes import Listed, Mailbox
     from posthouse.store.rights import Rights

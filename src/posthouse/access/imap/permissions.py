@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.access.imap.messages import owner
-from posthouse.access.imap.places import Found, Place, find, find_any, place
 from posthouse.access.imap.state import User, completed
+from posthouse.access.places import Found, Place, find, find_any, place
 from posthouse.accounts import account as accounts
 from posthouse.accounts.account import State
 from posthouse.mail.address import AddressError, canonical, parse_address

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from posthouse.access.imap.places import find, foreign, place
 from posthouse.access.imap.state import User, completed
+from posthouse.access.places import find, foreign, place
 from posthouse.accounts import account as accounts
 from posthouse.accounts.usage import usage
 from posthouse.protocol.imap import commands

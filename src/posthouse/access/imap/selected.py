@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from posthouse.access.imap import flags, lines
 from posthouse.access.imap.contexts import Contexts
 from posthouse.access.imap.lines import Values
-from posthouse.access.imap.places import flags_kept, is_read_only
+from posthouse.access.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set

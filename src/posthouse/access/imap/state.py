@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from posthouse.access.imap import places
+from posthouse.access import places
 from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.sections import Structures
 from posthouse.access.imap.selected import Selected

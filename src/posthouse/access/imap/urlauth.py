@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap.messages import owner
-from posthouse.access.imap.places import find, place
 from posthouse.access.imap.sections import Pieces
 from posthouse.access.imap.state import GONE, LOST, RightsLost, User, completed
 from posthouse.access.imap.urls import named, of_this_server
+from posthouse.access.places import find, place
 from posthouse.accounts import account as accounts
 from posthouse.accounts.account import State
 from posthouse.db import DatabaseError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap.places import Place, find, place
 from posthouse.access.imap.sections import Pieces, cut_ranges
 from posthouse.access.imap.state import User
+from posthouse.access.places import Place, find, place
 from posthouse.mail import section
 from posthouse.protocol.imap.url import BadUrl, MessageUrl
 from posthouse.store import mailboxes, read

@@ -1,10 +1,13 @@
 """POP3 over the store: the maildrop is INBOX, or the mailbox that the login name chooses (RFC 1939).
 
 `alice@example.org` opens INBOX, `alice@example.org/Lists/Python` that mailbox: a domain has no slash, so
-what follows it is a name. The maildrop is what the mailbox held at login; messages that come later are
-of the next session. Octets are removed at QUIT only, and there in one transaction with \\Seen for what
-was retrieved, so that IMAP clients of the same account see what was read. A unique-id is made of
-UIDVALIDITY and UID, which never change for a message.
+what follows it is a name, as IMAP has it. `alice@example.org/Shared/info@example.org/INBOX` is a mailbox of
+others, which she must be allowed to read (RFC 4314): without the rights `t` and `e` DELE is refused there,
+and without `s` what she retrieves does not become \\Seen.
+
+The maildrop is what the mailbox held at login; messages that come later are of the next session. Octets are
+removed at QUIT only, and there in one transaction with \\Seen for what was retrieved, so that IMAP clients
+see what was read. A unique-id is made of UIDVALIDITY and UID, which never change for a message.
 
 With `pop3.lock_session` a maildrop has one session at a time, on whatever host: a lease that a session
 which is gone loses after some seconds. Without, several may be open at once (RFC 1939 §4 would have
@@ -13,9 +16,11 @@ one): messages never change under a session, and what another removed is told wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from posthouse.access import places
+from posthouse.access.places import NoPermission
 from posthouse.access.pop3.lock import MaildropLock
 from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
@@ -45,7 +50,7 @@ from posthouse.protocol.pop3.server import (
     ServerSession,
 )
 from posthouse.protocol.sasl import Keys, KeysWanted
-from posthouse.store import changes, mailboxes, read, snapshot
+from posthouse.store import changes, read, snapshot
 from posthouse.store.changes import Action
 from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import INBOX, BadMailboxName, MailboxError, MailboxNotFound
@@ -53,11 +58,41 @@ from posthouse.store.snapshot import Snapshot
 from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
-    from posthouse.db import Tx
+    from posthouse.db import Database, Reader, Tx
     from posthouse.net.pump import Pump
+    from posthouse.store.rights import Rights
 
 _log = log.get("access")
+T = TypeVar("T")
+
 _EXPUNGED = Refusal("The message has been removed by another session", "SYS/PERM")
+_LOST = Refusal("You may no longer read this mailbox", "SYS/PERM")
+_DELETE = "te"
+"""What QUIT needs to remove messages: it marks and expunges at once (RFC 4314 §4)."""
+
+
+class _User(NamedTuple):
+    """See `places.User`."""
+
+    account: AccountId
+    login: str
+    database: Database
+
+    async def read(self, fn: Callable[[Reader], T]) -> T:
+        return await self.database.read(fn, point=True)
+
+
+class _Opened(NamedTuple):
+    """The maildrop of a session."""
+
+    user: _User
+    account: AccountId
+    """Whose mailbox it is."""
+    view: Snapshot
+
+    def held(self, reader: Reader | Tx) -> Rights:
+        """What the user may do there now."""
+        return places.held(reader, self.user, self.account, self.view.mailbox.id)
 
 
 def pop3_session(services: Services, *, tls_available: bool) -> tuple[ServerSession, Pop3Session]:
@@ -75,8 +110,7 @@ class Pop3Session:
         )
         self._services = services
         self._client = ""
-        self._account = AccountId(0)
-        self._view: Snapshot | None = None
+        self._opened: _Opened | None = None
         self._retrieved: set[int] = set()
         self._lock: MaildropLock | None = None
 
@@ -122,10 +156,12 @@ class Pop3Session:
             outcome = await self._services.authenticate(login, event.password, self._client)
         if not isinstance(outcome, Authenticated):
             return _refusal(outcome)
-        self._account = account = AccountId(outcome.account)
+        user = _User(AccountId(outcome.account), outcome.login, self._services.database)
         try:
-            maildrop = await self._open(account, name)
-        except MailboxNotFound:  # deleted this moment
+            maildrop = await self._open(user, name)
+        except NoPermission as problem:
+            maildrop = Refusal(str(problem), "SYS/PERM")
+        except (BadMailboxName, MailboxNotFound):
             maildrop = NO_SUCH_MAILBOX
         except DatabaseError as problem:
             _log.warning("the database is away", reason=str(problem))
@@ -134,26 +170,29 @@ class Pop3Session:
             self._unlock()
         return maildrop
 
-    async def _open(self, account: AccountId, name: str) -> Maildrop | Refusal:
-        """Lock the maildrop, where that is asked for, then look what is in it. Raises DatabaseError."""
-        services = self._services
+    async def _open(self, user: _User, name: str) -> Maildrop | Refusal:
+        """Lock the maildrop, where that is asked for, then look what is in it.
+
+        Raises DatabaseError, BadMailboxName, MailboxNotFound, NoPermission.
+        """
+        services, at = self._services, await places.place(user, name)
         try:
-            name = mailboxes.canonical_name(name)
-        except BadMailboxName:
-            return NO_SUCH_MAILBOX
-        found = await services.database.read(lambda reader: mailboxes.find(reader, account, name), point=True)
-        if found is None:
-            return Maildrop((), ()) if name == INBOX else NO_SUCH_MAILBOX
-        mailbox = found.id
+            found = await user.read(lambda reader: places.find(reader, user, at, "r"))
+        except MailboxNotFound:
+            if at.full == INBOX:
+                return Maildrop((), ())
+            raise
+        account, mailbox = found.account, found.mailbox.id
         if services.pop3_lock_session:
             lock = MaildropLock(services.database, account, mailbox)
             if not await lock.take():
                 return IN_USE
             self._lock = lock
         view = await services.database.read(lambda reader: snapshot.take(reader, account, mailbox))
-        self._view = view
+        self._opened = _Opened(user, account, view)
         uidvalidity = view.mailbox.uidvalidity
-        return Maildrop(view.sizes, [f"{uidvalidity:x}.{uid}" for uid in view.uids])
+        unique_ids = [f"{uidvalidity:x}.{uid}" for uid in view.uids]
+        return Maildrop(view.sizes, unique_ids, found.rights.issuperset(_DELETE))
 
     def _unlock(self) -> None:
         lock, self._lock = self._lock, None
@@ -161,15 +200,19 @@ class Pop3Session:
             self._services.later(lock.release())
 
     async def _retrieve(self, event: Retrieve) -> Stream | Refusal:
-        view, services, account = self._view, self._services, self._account
-        assert view is not None
-        email = view.emails[event.number - 1]
+        opened, blobs = self._opened, self._services.blobs
+        assert opened is not None
+        email = opened.view.emails[event.number - 1]
+
+        def look(reader: Reader) -> read.Message | Refusal:
+            if "r" not in opened.held(reader):
+                return _LOST
+            return read.open_message(reader, blobs, opened.account, email) or _EXPUNGED
+
         try:
-            message = await services.database.read(
-                lambda reader: read.open_message(reader, services.blobs, account, email), point=True
-            )
-            if message is None:
-                return _EXPUNGED
+            message = await opened.user.read(look)
+            if isinstance(message, Refusal):
+                return message
             writer = ResponseWriter(event, message.size)
             data = message.data
             if data is None:
@@ -185,10 +228,11 @@ class Pop3Session:
         return stream
 
     async def _quit(self, event: Quit) -> Refusal | None:
-        view, account, contents = self._view, self._account, self._services.contents
+        opened, contents = self._opened, self._services.contents
         seen = sorted(self._retrieved.difference(event.deleted))
-        if view is None or not (seen or event.deleted):
+        if opened is None or not (seen or event.deleted):
             return None
+        _, account, view = opened
         unseen = [number for number in seen if not view.flags[number - 1] & Flag.SEEN]
         read_ranges = ranges_of(view.uids[number - 1] for number in unseen)
         gone_ranges = ranges_of(view.uids[number - 1] for number in event.deleted)
@@ -196,9 +240,11 @@ class Pop3Session:
 
         def update(tx: Tx) -> int:
             modseq = 0
-            if read_ranges:
+            held = opened.held(tx)
+            if read_ranges and "s" in held:
                 modseq = changes.store(tx, account, mailbox, read_ranges, Action.ADD, Flag.SEEN).modseq
             if gone_ranges:
+                places.require(held, _DELETE, view.mailbox.name)
                 gone = changes.expunge(tx, contents, account, mailbox, gone_ranges, deleted_only=False)
                 modseq = max(modseq, gone.modseq)
             return modseq

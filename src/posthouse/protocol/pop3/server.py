@@ -73,6 +73,8 @@ class Maildrop(NamedTuple):
 
     sizes: Sequence[int]
     unique_ids: Sequence[str]
+    may_delete: bool = True
+    """The client may remove messages; else DELE is refused."""
 
 
 class Refusal(NamedTuple):
@@ -85,6 +87,7 @@ class Refusal(NamedTuple):
 BAD_CREDENTIALS = Refusal("Login name or password is wrong", "AUTH")  # RFC 3206 §4
 TRY_LATER = Refusal("Temporary problem, try again later", "SYS/TEMP")  # RFC 3206 §4
 NO_SUCH_MAILBOX = Refusal("There is no such mailbox", "SYS/PERM")
+MAY_NOT_DELETE = Refusal("You have no permission to delete messages of this mailbox", "SYS/PERM")
 IN_USE = Refusal("Another session has the maildrop open", "IN-USE")  # RFC 2449 §8.1.2
 NOT_REMOVED = Refusal("Some deleted messages were not removed", "SYS/TEMP")  # RFC 1939 §6
 
@@ -186,6 +189,7 @@ class ServerSession:
         self._exchange: sasl.ServerMechanism | None = None
         self._sizes: Sequence[int] = ()
         self._unique_ids: Sequence[str] = ()
+        self._may_delete = False
         self._deleted: set[int] = set()
 
     # What the pump calls
@@ -397,7 +401,7 @@ class ServerSession:
         if not isinstance(decision, Maildrop):
             return self._refuse(decision or TRY_LATER)
         self.state = State.TRANSACTION
-        self._sizes, self._unique_ids = decision.sizes, decision.unique_ids
+        self._sizes, self._unique_ids, self._may_delete = decision
         count = len(self._sizes)
         self._ok(f"Maildrop has {count} message{'' if count == 1 else 's'} ({sum(self._sizes)} octets)")
 
@@ -454,6 +458,8 @@ class ServerSession:
             self._event = Retrieve(number, int(lines))
 
     def _on_dele(self, arguments: list[str]) -> None:
+        if not self._may_delete:
+            return self._refuse(MAY_NOT_DELETE)
         if number := self._number(arguments[0]):
             self._deleted.add(number)
             self._ok(f"Message {number} marked as deleted")
