@@ -1,11 +1,12 @@
 """A database file of its own, made from what stands in the main database and so made anew where need be.
 
-It lies beside the SQLite file. One that another version has made, or that is no database any more, is
-removed and begun afresh: nothing is lost but the time to fill it again.
+It lies beside the SQLite file. One that another version has made and that no step leads on from, or that is
+no database any more, is removed and begun afresh: nothing is lost but the time to fill it again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import apsw
@@ -20,15 +21,15 @@ _LEASE = "CREATE TABLE lease (name TEXT PRIMARY KEY, holder BIGINT NOT NULL, exp
 """For the checkpointer."""
 
 
-def open_rebuildable(path: Path, schema: str, version: int) -> SqliteDatabase:
+def open_rebuildable(path: Path, schema: str, version: int, steps: Mapping[int, str]) -> SqliteDatabase:
     """The file with this schema, whoever else opens it at the same time; bound to the running loop.
 
-    `version` grows with each change of `schema`.
+    `version` grows with each change of `schema`; `steps`: what makes a file of a version one of the next.
     """
     lock = LockFile(lock_path(path))
     try:
         lock.take()
-        if not _is_sound(path, version):
+        if _version(path, steps) != version:
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             connection = connect(path, create=True)
@@ -40,18 +41,24 @@ def open_rebuildable(path: Path, schema: str, version: int) -> SqliteDatabase:
     return SqliteDatabase(path, lock_path(path))
 
 
-def _is_sound(path: Path, version: int) -> bool:
+def _version(path: Path, steps: Mapping[int, str]) -> int | None:
+    """Of which version the file is, once it has taken its steps; None where it is none, or no database."""
     if not path.exists():
-        return False
+        return None
     try:
         connection = connect(path)
         try:
-            return bool(connection.pragma("user_version") == version)
+            version = int(connection.pragma("user_version"))
+            while version in steps:
+                script = f"BEGIN IMMEDIATE; {steps[version]}; PRAGMA user_version = {version + 1}; COMMIT"
+                connection.cursor().execute(script).fetchall()
+                version += 1
+            return version
         finally:
             connection.close(True)
     except (apsw.NotADBError, apsw.CorruptError):
-        return False
+        return None
     except DatabaseError as error:
         if isinstance(error.__cause__, apsw.NotADBError | apsw.CorruptError):
-            return False
+            return None
         raise

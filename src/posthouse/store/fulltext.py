@@ -5,6 +5,8 @@ question is for a substring, of one character or many, in any script. The index 
 messages of a mailbox below its *mark*, a UID, are in it; UIDs are given in the order of commits, so none
 below can come later. What lies beyond, or was too long to be indexed as a whole, the asker reads himself.
 
+Beside it, in the same database, lie the facts of messages (`factpages`), which have marks of their own.
+
 Where it lies is the one thing that differs between databases: `fulltext_sqlite`, `fulltext_postgres`. All
 of it can be made anew from the messages; `indexer` does that in the background.
 """
@@ -18,14 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from posthouse.db.limits import USUAL, Limits
 from posthouse.db.open import POSTGRESQL, open_database
+from posthouse.store import factpages
 from posthouse.store.uids import listed
 
 if TYPE_CHECKING:
     from posthouse.db import Database, Reader, Tx
     from posthouse.mail.envelope import AccountId
-
-TABLES = ("search_account", "search_mark", "search_document")
-"""In the main database on PostgreSQL: nothing that has to be copied or backed up."""
+    from posthouse.store.factpages import Columns, Page
 
 FORGET = 200
 """Messages that one transaction takes out of the index."""
@@ -218,10 +219,24 @@ class FullText:
         )
         for mailbox in self.marks(tx, account).keys() - set(mailboxes):
             tx.run("DELETE FROM search_mark WHERE account = ? AND mailbox = ?", (account, mailbox))
+        for mailbox in factpages.marks(tx, account).keys() - set(mailboxes):
+            factpages.forget_mailbox(tx, account, mailbox)
 
     def remove(self, tx: Tx, account: AccountId, emails: Sequence[int]) -> None:
         """Take messages out that are gone."""
         self._dialect.remove(tx, account, emails)
+
+    def put_facts(self, tx: Tx, account: AccountId, mailbox: int, page: Page, facts: Columns) -> bool:
+        """`factpages.put`, one at a time for an account."""
+        self._lock(tx, account)
+        return factpages.put(tx, account, mailbox, page, facts)
+
+    def shrink_facts(
+        self, tx: Tx, account: AccountId, mailbox: int, page: Page, there: Sequence[int]
+    ) -> bool:
+        """`factpages.shrink`, one at a time for an account."""
+        self._lock(tx, account)
+        return factpages.shrink(tx, account, mailbox, page, there)
 
     def forget(self, tx: Tx, account: AccountId) -> bool:
         """Take some of an account's messages out; with the last ones all that is known of it.
@@ -232,7 +247,7 @@ class FullText:
         tx.run("DELETE FROM search_mark WHERE account = ?", (account,))
         emails = self.emails_after(tx, account, -1, FORGET)
         self._dialect.remove(tx, account, emails)
-        if len(emails) == FORGET:
+        if factpages.forget(tx, account) or len(emails) == FORGET:
             return True
         tx.run("DELETE FROM search_account WHERE account = ?", (account,))
         return False

@@ -1,5 +1,7 @@
 """The indexer: puts new messages into the full-text index and takes out what is gone, in the background.
 
+So it does with their facts (`factpages`), which come first: they take little time, and spare much.
+
 One process at a time does it for all, by lease. It hears of changes as sessions do and waits a moment for
 more; once a minute it looks at every account that has changed since, whoever told of it. A mailbox's mark
 and the messages below it are written in one transaction, so it goes on where it, or another, has ended.
@@ -12,8 +14,11 @@ Whether it is far behind, or not running at all, makes searches slower and nothi
 from __future__ import annotations
 
 import asyncio
+from array import array
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,10 +26,12 @@ from posthouse.accounts import usage
 from posthouse.db.errors import DatabaseAway, DatabaseError
 from posthouse.db.leases import take
 from posthouse.mail.casefold import Folding, fold
+from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import Scanner, scan
 from posthouse.mail.text import body_text, header_text, read_body_text
 from posthouse.observe import log, metrics
-from posthouse.store import mailboxes, read
+from posthouse.store import factpages, facts, mailboxes, read
+from posthouse.store.factpages import Page
 from posthouse.store.fulltext import Document, FullText
 from posthouse.store.read import Message
 
@@ -47,6 +54,10 @@ _SLICE = 100
 """Messages of one transaction …"""
 _SLICE_OCTETS = 2_000_000
 """… unless they are large."""
+_FACTS = 500
+"""Messages whose facts are made at once …"""
+_FACTS_OCTETS = 8_000_000
+"""… and about how much of headers is read for them."""
 _ACCOUNTS = 1000
 _EMAILS = 5000
 _NOTED = 10_000
@@ -192,15 +203,21 @@ class Indexer:
         if there is None:
             return
         await self._prune(account)
+        for mailbox in there:
+            await self._shrink(account, mailbox)
         await self._write(partial(self._fulltext.look, account=account, modseq=modseq, mailboxes=there))
 
     async def _index(self, account: AccountId) -> list[int] | None:
         """Put in what is new; the mailboxes that there are. None: somebody else is doing it."""
         there = await self._database.read(lambda reader: mailboxes.uidnexts(reader, account))
         marks = await self._fulltext.database.read(lambda reader: self._fulltext.marks(reader, account))
-        if any(marks.get(mailbox, 0) > uidnext for mailbox, uidnext in there):
+        known = await self._fulltext.database.read(lambda reader: factpages.marks(reader, account))
+        if any(max(marks.get(mailbox, 0), known.get(mailbox, 0)) > uidnext for mailbox, uidnext in there):
             await self.forget(account)  # a restored backup, as in `sweep`
-            marks = {}
+            marks, known = {}, {}
+        for mailbox, uidnext in there:
+            if not await self._keep_facts(account, mailbox, known.get(mailbox, 1), uidnext):
+                return None
         backlog = sum(uidnext - max(1, marks.get(mailbox, 0)) for mailbox, uidnext in there)
         _BACKLOG.set(backlog)
         for mailbox, uidnext in there:
@@ -215,9 +232,26 @@ class Indexer:
                 backlog -= after - max(1, mark)
                 _BACKLOG.set(backlog)
                 mark = after
-                busy = _BUSY if self._heard > heard else 1
-                await asyncio.sleep((monotonic() - started) * busy)
+                await self._rest(started, heard)
         return [mailbox for mailbox, _ in there]
+
+    async def _keep_facts(self, account: AccountId, mailbox: int, mark: int, uidnext: int) -> bool:
+        """Keep the facts of what is new in a mailbox. False: somebody else is doing it."""
+        while mark < uidnext:
+            if not await self._is_mine():
+                return False
+            started, heard = monotonic(), self._heard
+            page, facts = await self._database.read(partial(_page, account, mailbox, mark, uidnext))
+            put = partial(self._fulltext.put_facts, account=account, mailbox=mailbox, page=page, facts=facts)
+            if not await self._write(put):
+                return False
+            mark = page.below
+            await self._rest(started, heard)
+        return True
+
+    async def _rest(self, started: float, heard: int) -> None:
+        busy = _BUSY if self._heard > heard else 1
+        await asyncio.sleep((monotonic() - started) * busy)
 
     async def _slice(self, account: AccountId, mailbox: int, mark: int, uidnext: int) -> int | None:
         """The next messages of a mailbox; its new mark. None: somebody else has done them."""
@@ -265,6 +299,24 @@ class Indexer:
         await asyncio.sleep(0)
         return [self._fulltext.document(account, email, head, body, partial=cut)]
 
+    async def _shrink(self, account: AccountId, mailbox: int) -> None:
+        """Take the facts of messages out that are gone from a mailbox, if there are any."""
+        fulltext, database = self._fulltext, self._database
+        pages = await fulltext.database.read(partial(factpages.pages, account=account, mailbox=mailbox))
+        whole = pages[-1:] and (pages[0].first, pages[-1].below)
+        count = partial(read.count_between, account=account, mailbox=mailbox)
+        held = sum(page.messages for page in pages)
+        if not whole or held == await database.read(partial(count, uids=whole)):
+            return
+        for page in pages:
+            uids = page.first, page.below
+            if page.messages == await database.read(partial(count, uids=uids)):
+                continue
+            there = await database.read(partial(read.emails, account=account, mailbox=mailbox, uids=uids))
+            await self._write(
+                partial(fulltext.shrink_facts, account=account, mailbox=mailbox, page=page, there=there)
+            )
+
     async def _prune(self, account: AccountId) -> None:
         """Take out messages that are gone, if there are any."""
         fulltext, database = self._fulltext, self._database
@@ -282,6 +334,21 @@ class Indexer:
 
     def _write(self, closure: Callable[[Tx], T]) -> Awaitable[T]:
         return self._fulltext.database.write([], closure, long=True)
+
+
+def _page(
+    account: AccountId, mailbox: int, mark: int, uidnext: int, reader: Reader
+) -> tuple[Page, factpages.Columns]:
+    """The facts of the next messages of a mailbox, from `mark` on."""
+    rows = [row for row in read.following(reader, account, mailbox, mark, _FACTS) if row[0] < uidnext]
+    below = uidnext if len(rows) < _FACTS else rows[-1][0] + 1
+    octets = list(accumulate(min(size, HEAD_LIMIT) for _, _, size in rows))
+    if octets and octets[-1] > _FACTS_OCTETS:
+        fitting = max(1, bisect_right(octets, _FACTS_OCTETS))
+        rows, below = rows[:fitting], rows[fitting - 1][0] + 1
+    uids, emails, sizes = [array("q", column) for column in zip(*rows, strict=True)] or [array("q")] * 3
+    made = facts.make(reader, account, mailbox, facts.FAMILIES, uids, sizes)
+    return Page(mark, below, len(rows)), factpages.columns_of(emails, made)
 
 
 async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:

@@ -144,6 +144,24 @@ def following(
     )
 
 
+def count_between(reader: Reader, account: AccountId, mailbox: int, uids: tuple[int, int]) -> int:
+    """How many messages a mailbox has with UIDs from the first of `uids` to the one before the second."""
+    row = reader.one(
+        "SELECT count(*) FROM placement WHERE account = ? AND mailbox = ? AND uid >= ? AND uid < ?",
+        (account, mailbox, *uids),
+    )
+    return 0 if row is None else int(row[0])
+
+
+def emails(reader: Reader, account: AccountId, mailbox: int, uids: tuple[int, int]) -> list[int]:
+    """The emails of these messages, by UID."""
+    rows = reader.all(
+        "SELECT email FROM placement WHERE account = ? AND mailbox = ? AND uid >= ? AND uid < ? ORDER BY uid",
+        (account, mailbox, *uids),
+    )
+    return [email for (email,) in rows]
+
+
 def existing(reader: Reader, account: AccountId, emails: Sequence[int]) -> set[int]:
     """Those of `emails` that the account still has."""
     found: set[int] = set()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.access.imap import facts, masks, search
-from posthouse.access.imap.facts import Knowledge, Texts
+from posthouse.access.imap import facts as kept_facts
+from posthouse.access.imap import masks, search
+from posthouse.access.imap.facts import Knowledge
+from posthouse.db import DatabaseAway
+from posthouse.store import facts
+from posthouse.store.fulltext import open_fulltext
+from posthouse.store.indexer import Indexer
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import Client
 from tests.unit.access.test_sort import LETTERS, SORTS, letter
@@ -57,7 +65,7 @@ KEYS = [
 @pytest.fixture
 def all_by_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few messages there are."""
-    monkeypatch.setattr(facts, "FEW", -1)
+    monkeypatch.setattr(kept_facts, "FEW", -1)
     monkeypatch.setattr(search, "FEW", -1)
 
 
@@ -123,8 +131,8 @@ async def test_facts_are_made_once_for_all_sessions(
 ) -> None:
     await fill(server)
     made: list[int] = []
-    make = facts._made
-    monkeypatch.setattr(facts, "_made", lambda *args: made.append(len(args[-1])) or make(*args))
+    make = facts.make
+    monkeypatch.setattr(facts, "make", lambda *args: made.append(len(args[-1])) or make(*args))
     async with Client(server) as one, Client(server) as other:
         for client in (one, other, one):
             await client.do("SELECT INBOX")
@@ -133,6 +141,76 @@ async def test_facts_are_made_once_for_all_sessions(
         await one.do("NOOP")
         await one.do("SEARCH SUBJECT pears")
     assert made == [len(LETTERS) + len(ODD), 1]
+
+
+COLD = [
+    *KEYS[:25],
+    "UID 1:3 FROM x",
+    "LARGER 150 FROM x",
+]
+ORDERS = [f"SORT ({by}) UTF-8 ALL" for by in ("ARRIVAL", "CC", "DATE", "FROM", "SUBJECT", "TO", "DISPLAYTO")]
+THREADS = [f"THREAD {algorithm} UTF-8 ALL" for algorithm in ("REFERENCES", "ORDEREDSUBJECT")]
+
+
+async def cold_answers(server: Server) -> list[list[str]]:
+    """Each of a server that has just been started, whose memory is empty."""
+    said = []
+    for command in [*(f"SEARCH {key}" for key in COLD), *ORDERS, *THREADS]:
+        object.__setattr__(server.services, "knowledge", Knowledge())
+        async with Client(server) as client:
+            await client.do("ENABLE UTF8=ACCEPT")
+            await client.do("SELECT INBOX")
+            lines = await client.do(command)
+            assert lines[-1].partition(" ")[0] == "OK", lines
+            said.append([line.strip() for line in lines[:-1]])
+    return said
+
+
+async def test_what_is_asked_first_of_a_started_server_reads_no_header(
+    server: Server, all_by_facts: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    # given messages whose facts the indexer keeps, and what is found by reading each
+    await fill(server)
+    by_reading = await cold_answers(server)
+    fulltext = open_fulltext(database_url, tmp_path)
+    services = dataclasses.replace(server.services, fulltext=fulltext)
+    server.services = services
+    indexer = Indexer(services.database, fulltext, services.blobs, services.notifier, text_limit=0)
+    await indexer.sweep()
+    made: list[int] = []
+    make = facts.make
+    monkeypatch.setattr(facts, "make", lambda *args: made.append(len(args[-1])) or make(*args))
+    try:
+        # then the same is found, and nothing is made of headers
+        assert await cold_answers(server) == by_reading
+        assert made == []
+        # and of messages that came since, each is looked at, and no other
+        await server.deliver(ODD[0])
+        await server.deliver(letter(*LETTERS[0]))
+        found = await cold_answers(server)
+        assert set(made) == {2}
+        object.__setattr__(server.services, "fulltext", None)
+        assert await cold_answers(server) == found
+    finally:
+        await fulltext.close()
+
+
+async def test_facts_that_cannot_be_read_are_made(
+    server: Server, all_by_facts: None, tmp_path: Path, database_url: str
+) -> None:
+    await fill(server)
+    by_reading = await cold_answers(server)
+    fulltext = open_fulltext(database_url, tmp_path)
+    server.services = dataclasses.replace(server.services, fulltext=fulltext)
+
+    async def away(*arguments: object) -> None:
+        raise DatabaseAway("no disk")
+
+    fulltext.database.read = away  # type: ignore[assignment, method-assign]
+    try:
+        assert await cold_answers(server) == by_reading
+    finally:
+        await fulltext.close()
 
 
 async def test_what_is_kept_is_bounded(server: Server, all_by_facts: None) -> None:
@@ -145,19 +223,6 @@ async def test_what_is_kept_is_bounded(server: Server, all_by_facts: None) -> No
             assert (await client.do(f"SORT ({by}) UTF-8 ALL"))[-1].startswith("OK")
     assert 0 < small._octets <= 600
     assert small._octets == sum(kept.octets for kept in small._kept.values())
-
-
-octets = st.lists(st.sampled_from([b"", b"a", b"ab", b"aba", b"bab", b"\0ab"]), max_size=12)
-
-
-@given(octets, octets, st.sampled_from([b"a", b"ab", b"ba", b"aba", b"bb", b"abab"]))
-def test_texts_are_searched_one_by_one(some: list[bytes], more: list[bytes], sought: bytes) -> None:
-    texts = Texts(some).extended(Texts(more))
-    assert list(texts) == [*some, *more]
-    assert texts.containing(sought) == bytes(sought in text for text in [*some, *more])
-    assert texts.filled() == bytes(bool(text) for text in [*some, *more])
-    kept = bytes(index % 2 for index in range(len(texts)))
-    assert list(texts.only(kept)) == [*some, *more][1::2]
 
 
 masks_of_ten = st.lists(st.integers(0, 1), min_size=10, max_size=10).map(bytes)

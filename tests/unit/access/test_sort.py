@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from posthouse.access.imap import sort
-from posthouse.mail.casefold import fold
-from posthouse.mail.header import HeaderIndex
-from posthouse.mail.imapform import envelope
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import Client
 
@@ -130,23 +124,6 @@ async def test_in_reply_to_counts_where_there_are_no_references(server: Server) 
     async with Client(server) as client:
         await client.do("SELECT INBOX")
         assert (await client.do("THREAD REFERENCES UTF-8 ALL"))[0] == "* THREAD (1 2)"
-
-
-text = st.text('ab"\\\\ <>@.,\x80', max_size=8)
-
-
-@given(text, text, text, text)
-def test_what_is_compared_is_the_same_however_the_envelope_is_written(
-    subject: str, sender: str, to: str, id: str
-) -> None:
-    fields = f"Subject: {subject}\r\nFrom: {sender}\r\nTo: {to}\r\nMessage-ID: {id}\r\n\r\n"
-    written = envelope(HeaderIndex(fields.encode("latin-1")))
-    parsed = sort._parsed(written)
-    assert sort._text(written, 1) == (parsed[1] or b"")
-    assert sort._text(written, 9) == (parsed[9] or b"")
-    for field in (2, 5):
-        local = (parsed[field][0][2] or b"") if parsed[field] else b""
-        assert sort._address(field)(written, 0.0) == fold(local.decode("utf-8", "replace")).encode()
 
 
 async def test_envelopes_with_literals_and_quotes_are_understood(server: Server) -> None:

@@ -15,6 +15,8 @@ from posthouse.db.blobs import FileBlobs
 from posthouse.mail.casefold import fold
 from posthouse.mail.content import INLINE_LIMIT, end_of_head
 from posthouse.mail.envelope import AccountId
+from posthouse.mail.header import HeaderIndex
+from posthouse.mail.imapform import envelope
 from posthouse.store import changes, content, mailboxes, snapshot
 from posthouse.store.deposit import Deposited, deposit
 from posthouse.store.fulltext import Found, FullText, Hits, Sought, Where, open_fulltext
@@ -58,8 +60,8 @@ class World:
         def put(tx: Tx) -> None:
             body = None if blob else data[head:]
             content.put(tx, id, data[:head], body, size=len(data), blob=blob)
-            size = len(prefix) + len(data)
-            done = deposit(tx, account, mailbox, id, id, prefix, 1.0, size, b"()", b"()", 0)
+            size, made = len(prefix) + len(data), envelope(HeaderIndex(data[:head]))
+            done = deposit(tx, account, mailbox, id, id, prefix, 1.0, size, made, b"()", 0)
             assert isinstance(done, Deposited)
 
         await self.database.write([account], put)
@@ -177,14 +179,14 @@ async def test_the_indexer_goes_on_where_another_has_ended(world: World) -> None
     class Ends(Exception):
         pass
 
-    # given one that fails in its second transaction
+    # given one that fails in its third transaction: that of the facts was the first
     indexer = world.indexer
     write, times = world.fulltext.database.write, 0
 
     def failing(*arguments: object, **named: object) -> object:
         nonlocal times
         times += 1
-        if times == 2:
+        if times == 3:
             raise Ends
         return write(*arguments, **named)  # type: ignore[arg-type]
 

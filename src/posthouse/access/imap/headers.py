@@ -1,45 +1,14 @@
-"""What SEARCH compares of headers and dates, as facts that are kept: see `facts`."""
+"""What SEARCH compares of headers and dates, by the facts that are kept: see `facts`."""
 
 from __future__ import annotations
 
 import datetime
-from email.utils import parsedate
-from functools import lru_cache
-from math import nan
 
 from posthouse.access.imap import masks
-from posthouse.access.imap.facts import Facts, Family
 from posthouse.mail.casefold import fold
-from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.protocol.imap import searching
 from posthouse.protocol.imap.searching import Day, SearchKey
-from posthouse.store.read import Column
-
-FIELDS = ("from", "to", "cc", "bcc", "subject")
-"""Fields that have search keys of their own."""
-_NO_DAY = 0
-
-
-def _facts(prefix: bytes, head: bytes) -> tuple[object, ...]:
-    header = HeaderIndex(prefix + head)
-    day = sent_day(header)
-    texts = [b"".join(map(_folded, header.all(name))) for name in FIELDS]
-    return (_NO_DAY if day is None else day.toordinal(), *texts)
-
-
-@lru_cache(maxsize=4096)
-def _folded(value: bytes) -> bytes:
-    """A field as it is compared; what stands before it is in no text that is sought."""
-    return b"\0" + fold(field_value_text(value)).encode("utf-8", "replace")
-
-
-HEADER = Family(
-    "header", (Column.PREFIX, Column.HEAD), "i" + "t" * len(FIELDS), _facts, (_NO_DAY, *[b""] * len(FIELDS))
-)
-"""The day in the Date field, and the text of each of `FIELDS`."""
-
-ARRIVED = Family("arrived", (Column.ARRIVED,), "d", lambda arrived: (arrived,), (nan,))
-"""The internal date."""
+from posthouse.store.facts import ARRIVED, FIELDS, HEADER, NO_DAY, Facts, Family
 
 
 def family_of(key: SearchKey) -> Family | None:
@@ -61,7 +30,7 @@ def mask(key: SearchKey, facts: Facts, now: float) -> bytes:
             return masks.where(lambda arrived: compare(day_of(arrived), how, date), facts[0])
         case searching.SentDate(how, date):
             wanted = date.toordinal()
-            return masks.where_distinct(lambda day: day != _NO_DAY and compare(day, how, wanted), facts[0])
+            return masks.where_distinct(lambda day: day != NO_DAY and compare(day, how, wanted), facts[0])
         case searching.InHeader(name, text):
             column = facts[1 + FIELDS.index(name)]
             sought = fold(text).encode("utf-8", "replace")
@@ -75,16 +44,6 @@ def day_of(moment: float) -> datetime.date | None:
     try:
         return datetime.datetime.fromtimestamp(moment, datetime.UTC).date()
     except (ValueError, OverflowError):
-        return None
-
-
-def sent_day(header: HeaderIndex) -> datetime.date | None:
-    """The day in the Date field, as written there: its zone does not count (RFC 3501 §6.4.4)."""
-    value = header.first("Date")
-    parsed = None if value is None else parsedate(value.decode("latin-1"))
-    try:
-        return None if parsed is None else datetime.date(*parsed[:3])
-    except ValueError:
         return None
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import flags, headers, masks, results
 from posthouse.access.imap.contexts import Choose
-from posthouse.access.imap.facts import FEW, Facts
+from posthouse.access.imap.facts import FEW
 from posthouse.access.imap.filters import spelled_out
-from posthouse.access.imap.headers import compare, day_of, sent_day
+from posthouse.access.imap.headers import compare, day_of
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
 from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
@@ -36,6 +36,7 @@ from posthouse.protocol.imap.sequence import SAVED, SequenceSet
 from posthouse.protocol.imap.server import Result
 from posthouse.store import read
 from posthouse.store.content import from_row
+from posthouse.store.facts import Facts, sent_day
 from posthouse.store.read import Column, Message
 from posthouse.store.uids import Ranges, ranges_of
 
@@ -221,7 +222,7 @@ class Search:
         key = searching.loose(key)
         await self._prepare(key)
         selected, count = self._selected, len(self._selected.view)
-        if not self._in_memory(key):
+        if not await self._at_hand(key):
             answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
             if answered is not None:
                 known = await self._those_of(masks.of_indexes(answered.known, count), answered.key)
@@ -239,21 +240,27 @@ class Search:
             await know_threads(self._user, self._selected.account)
             self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
 
-    def _in_memory(self, key: SearchKey) -> bool:
-        """Whether what decides a key is at hand."""
+    async def _at_hand(self, key: SearchKey) -> bool:
+        """Whether what decides a key is in memory, or comes there without a header being read."""
+        leaves = [leaf for leaf in searching.leaves(key) if need(leaf) is not Need.VIEW]
+        families = [headers.family_of(leaf) for leaf in leaves]
+        if None in families:
+            return False
+        if not families or self._by_view(key).count(1) <= FEW:
+            return True
         knowledge = self._user.services.knowledge
-        return all(
-            need(leaf) is Need.VIEW
-            or ((family := headers.family_of(leaf)) is not None and knowledge.has(self._selected, family))
-            for leaf in searching.leaves(key)
-        )
+        return await knowledge.recall(self._user, self._selected, {one for one in families if one})
+
+    def _by_view(self, key: SearchKey) -> bytes:
+        """A mask of the messages for which those parts of a key hold that the view decides."""
+        keys = key.keys if isinstance(key, searching.And) else (key,)
+        masked = (self._mask(part) for part in keys if need(part) is Need.VIEW)
+        return reduce(masks.both, masked, masks.every(len(self._selected.view)))
 
     async def _those_of(self, found: bytes, key: SearchKey) -> list[int]:
         """Indexes of those of the messages `found`, a mask, for which `key` holds, ascending."""
         keys = key.keys if isinstance(key, searching.And) else (key,)
-        for part in keys:
-            if need(part) is Need.VIEW:
-                found = masks.both(found, self._mask(part))
+        found = masks.both(found, self._by_view(key))
         rest = [part for part in keys if need(part) is not Need.VIEW]
         await self._learn(rest, found.count(1))
         for part in [part for part in rest if self._decided(part)]:
@@ -271,7 +278,7 @@ class Search:
         knowledge, selected = self._user.services.knowledge, self._selected
         for family in {headers.family_of(leaf) for key in keys for leaf in searching.leaves(key)}:
             if family is not None and (candidates > FEW or knowledge.has(selected, family)):
-                self._facts[family.name] = await knowledge.of(self._user, selected, family)
+                (self._facts[family.name],) = await knowledge.of(self._user, selected, family)
 
     def _decided(self, key: SearchKey) -> bool:
         """Whether the view and the facts at hand decide a key."""

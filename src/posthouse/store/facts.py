@@ -1,0 +1,222 @@
+"""Facts of messages: what SEARCH, SORT and THREAD compare, made from the ENVELOPE and the header.
+
+A message never changes, and neither do its facts. They come in families, made of the same columns of the
+store: whoever wants facts of many messages reads these once (`make`). `factpages` keeps them for good.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import parsedate
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from posthouse.mail import imapread
+from posthouse.mail.casefold import fold
+from posthouse.mail.content import HEAD_LIMIT
+from posthouse.mail.dates import parse_date
+from posthouse.mail.header import HeaderIndex, field_value_text
+from posthouse.mail.subjects import base_subject
+from posthouse.store import columns, read
+from posthouse.store.read import Column
+from posthouse.store.uids import ranges_of
+
+if TYPE_CHECKING:
+    from posthouse.db import Reader
+    from posthouse.mail.envelope import AccountId
+
+Facts: TypeAlias = "tuple[Any, ...]"
+"""Of a family: for each kind a column, see `columns`."""
+
+FIELDS = ("from", "to", "cc", "bcc", "subject")
+"""Fields that have search keys of their own."""
+ADDRESSES = ("from", "to", "cc")
+"""Fields by whose addresses one sorts."""
+NO_DAY = 0
+"""Stands for the ordinal of a day that is not known."""
+
+_BATCH = 1000
+_BATCH_OCTETS = 8_000_000
+"""Of headers held at once."""
+_MOST_REFERENCES = 200
+_ID = re.compile(rb"<[^<>\s]++>")
+
+
+class Family(NamedTuple):
+    """Facts that are made of the same columns of the store, and kept together."""
+
+    name: str
+    columns: tuple[Column, ...]
+    kinds: str
+    """One letter for each fact, see `columns`."""
+    make: Callable[..., tuple[Any, ...]]
+    """The facts of one message, of the values of `columns`."""
+    none: tuple[Any, ...]
+    """Those of a message that has gone."""
+
+
+def make(
+    reader: Reader,
+    account: AccountId,
+    mailbox: int,
+    families: Sequence[Family],
+    uids: Sequence[int],
+    sizes: Sequence[int],
+) -> list[Facts]:
+    """The facts of some messages, by ascending UID, for each family; read from the store.
+
+    `sizes`: of the messages, octets, by which it is bounded what is held at once.
+    """
+    wanted = tuple(dict.fromkeys(column for family in families for column in family.columns))
+    places = [[1 + wanted.index(column) for column in family.columns] for family in families]
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for some in _batches(uids, sizes):
+        for row in read.fetch(reader, account, mailbox, ranges_of(some), (Column.UID, *wanted)):
+            found[row[0]] = [
+                family.make(*[row[at] for at in where])
+                for family, where in zip(families, places, strict=True)
+            ]
+    nothing = [family.none for family in families]
+    rows = [found.get(uid, nothing) for uid in uids]
+    return [
+        columns.columns(family.kinds, [row[number] for row in rows]) for number, family in enumerate(families)
+    ]
+
+
+def _batches(uids: Sequence[int], sizes: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The messages in batches whose headers are held at once."""
+    start = octets = 0
+    for at, size in enumerate(sizes):
+        octets += min(size, HEAD_LIMIT)
+        if at - start == _BATCH or octets > _BATCH_OCTETS:
+            if at > start:
+                yield uids[start:at]
+            start, octets = at, min(size, HEAD_LIMIT)
+    if start < len(uids):
+        yield uids[start:]
+
+
+# Dates
+
+
+def _sent(envelope: bytes, arrived: float) -> tuple[float]:
+    """The moment it was sent; where the Date field names none, that of its arrival (RFC 5256 §2.2)."""
+    value = imapread.text(envelope, imapread.DATE)
+    sent = parse_date(value.decode("latin-1")) if value else None
+    return (arrived if sent is None else sent,)
+
+
+def sent_day(header: HeaderIndex) -> datetime.date | None:
+    """The day in the Date field, as written there: its zone does not count (RFC 3501 §6.4.4)."""
+    value = header.first("Date")
+    parsed = None if value is None else parsedate(value.decode("latin-1"))
+    try:
+        return None if parsed is None else datetime.date(*parsed[:3])
+    except ValueError:
+        return None
+
+
+# The header
+
+
+def _header(prefix: bytes, head: bytes) -> tuple[object, ...]:
+    header = HeaderIndex(prefix + head)
+    day = sent_day(header)
+    texts = [b"".join(map(_field, header.all(name))) for name in FIELDS]
+    return (NO_DAY if day is None else day.toordinal(), *texts)
+
+
+@lru_cache(maxsize=4096)
+def _field(value: bytes) -> bytes:
+    """A field as it is compared; what stands before it is in no text that is sought."""
+    return b"\0" + _octets(fold(field_value_text(value)))
+
+
+def _octets(text: str) -> bytes:
+    """A text as it is kept: UTF-8 has the order of its characters."""
+    return text.encode("utf-8", "replace")
+
+
+def _subject(envelope: bytes) -> tuple[bytes, bool]:
+    return _base(imapread.text(envelope, imapread.SUBJECT))
+
+
+@lru_cache(maxsize=4096)
+def _base(subject: bytes) -> tuple[bytes, bool]:
+    base = base_subject(field_value_text(subject))
+    return _octets(base.text), base.reply
+
+
+# Addresses
+
+
+def _addresses(envelope: bytes) -> tuple[bytes, ...]:
+    places = imapread.FROM, imapread.TO, imapread.CC
+    local = [_octets(fold(imapread.first_local(envelope, at).decode("utf-8", "replace"))) for at in places]
+    return (*local, _display(envelope, imapread.FROM), _display(envelope, imapread.TO))
+
+
+def _display(envelope: bytes, field: int) -> bytes:
+    """The first address as it is shown to a reader (RFC 5957 §3)."""
+    address = imapread.first_address(envelope, field)
+    if address is None:
+        return b""
+    name, mailbox, host = (address[part] for part in (imapread.NAME, imapread.MAILBOX, imapread.HOST))
+    if not name:
+        # a group has no domain, and its name where others have the local part
+        name = b"@".join([part for part in (mailbox, host) if isinstance(part, bytes)])
+    return _shown(name)
+
+
+@lru_cache(maxsize=4096)
+def _shown(name: bytes) -> bytes:
+    return _octets(fold(field_value_text(name)))
+
+
+# Threads
+
+
+def _ids(envelope: bytes, head: bytes) -> tuple[bytes, bytes]:
+    own = _ID.search(imapread.text(envelope, imapread.MESSAGE_ID))
+    return b"" if own is None else own[0], b" ".join(_references(envelope, head))
+
+
+def _references(envelope: bytes, head: bytes) -> Sequence[bytes]:
+    """RFC 5256 §3 (1): the ids in References, or the first in In-Reply-To."""
+    start = (b"\n" + head).lower().find(b"\nreferences:")
+    if start >= 0 and (found := _found_ids(HeaderIndex(head[start:]).first("References") or b"")):
+        return found
+    return _found_ids(imapread.text(envelope, imapread.IN_REPLY_TO))[:1]
+
+
+def _found_ids(value: bytes) -> list[bytes]:
+    return _ID.findall(value)[-_MOST_REFERENCES:]
+
+
+def _family(name: str, needs: tuple[Column, ...], kinds: str, make: Callable[..., tuple[Any, ...]]) -> Family:
+    of_nothing = {Column.ENVELOPE: imapread.NOTHING, Column.ARRIVED: -inf}
+    return Family(name, needs, kinds, make, make(*[of_nothing.get(column, b"") for column in needs]))
+
+
+ARRIVED = _family("arrived", (Column.ARRIVED,), "d", lambda arrived: (arrived,))
+"""The internal date."""
+SENT = _family("sent", (Column.ENVELOPE, Column.ARRIVED), "d", _sent)
+"""When it was sent."""
+HEADER = _family("header", (Column.PREFIX, Column.HEAD), "i" + "t" * len(FIELDS), _header)
+"""The day in the Date field, and the text of each of `FIELDS`."""
+SUBJECT = _family("subject", (Column.ENVELOPE,), "tb", _subject)
+"""Base subject, and whether that is of a reply."""
+ADDRESS = _family("address", (Column.ENVELOPE,), "t" * (len(ADDRESSES) + 2), _addresses)
+"""The local part of the first address in each of `ADDRESSES` (RFC 5256 §3); how From and To are shown."""
+REFERENCES = _family("references", (Column.ENVELOPE, Column.HEAD), "tt", _ids)
+"""Message-ID, and the ids that it refers to, parted by spaces."""
+
+FAMILIES = (ARRIVED, SENT, HEADER, SUBJECT, ADDRESS, REFERENCES)
+"""All there are.
+
+What they say lies in pages (`factpages`). Whoever changes it has those made anew: by another
+`fulltext_sqlite.VERSION`, and by a migration that empties search_facts.
+"""
