@@ -22,7 +22,7 @@ from posthouse.store.rights import ANYONE, EVERY, NONE, Entry, Rights
 
 if TYPE_CHECKING:
     from posthouse.accounts.account import Account
-    from posthouse.db import Reader, Tx
+    from posthouse.db import Database, Reader, Tx
     from posthouse.mail.envelope import AccountId
 
 T = TypeVar("T")
@@ -42,6 +42,17 @@ class User(Protocol):
 
     async def read(self, fn: Callable[[Reader], T]) -> T:
         """What `fn` finds; for what takes well under a millisecond."""
+
+
+class Visitor(NamedTuple):
+    """A user, where there is nothing more to know of."""
+
+    account: AccountId
+    login: str
+    database: Database
+
+    async def read(self, fn: Callable[[Reader], T]) -> T:
+        return await self.database.read(fn, point=True)
 
 
 class NoPermission(MailboxError):
@@ -179,8 +190,7 @@ def _same_domain(one: str, other: str) -> bool:
 def may_create(tx: Tx, user: User, at: Place) -> AccountId:
     """Whose mailbox it will be. Raises NoPermission without `k` on the nearest parent (RFC 4314 §4)."""
     if at.account == user.account:
-        if at.name.partition(SEPARATOR)[0] in (OTHERS, SHARED):
-            raise NoPermission(f"Names that begin with {OTHERS} and {SHARED} are other users' mailboxes")
+        require_own(at.name)
         return user.account
     for parent in reversed(mailboxes.parents(at.name)) if at.account is not None else ():
         found = look(tx, user, at._replace(name=parent))
@@ -189,6 +199,12 @@ def may_create(tx: Tx, user: User, at: Place) -> AccountId:
                 return found.account
             break
     raise NoPermission(f"You have no permission to make {at.full}")
+
+
+def require_own(name: str) -> None:
+    """Refuse a name that no mailbox of one's own can have. Raises NoPermission."""
+    if name.partition(SEPARATOR)[0] in (OTHERS, SHARED):
+        raise NoPermission(f"Names that begin with {OTHERS} and {SHARED} are other users' mailboxes")
 
 
 def foreign(reader: Reader, user: User) -> Iterator[Foreign]:

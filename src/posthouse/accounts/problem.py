@@ -32,11 +32,15 @@ class NotAllowed(DirectoryProblem):
     """The value is malformed, or the change would break something."""
 
 
-def no_such(kind: str, name: str, known: Iterable[str]) -> NoSuchEntry:
-    """The problem that there is no `kind` called `name`, with the nearest of the `known` names as a hint."""
+def no_such(kind: str, name: str, known: Iterable[str], *, of: str = "") -> NoSuchEntry:
+    """The problem that there is no `kind` called `name`, with the nearest of the `known` names as a hint.
+
+    `of`: whose it would be.
+    """
     near = [other for other in get_close_matches(name, known, n=3, cutoff=0.6) if _alike(name, other)]
     hint = f"Did you mean {' or '.join(near)}?" if near else ""
-    return NoSuchEntry(f"There is no {kind} {name}.", hint)
+    whose = f" of {of}" if of else ""
+    return NoSuchEntry(f"There is no {kind} {name}{whose}.", hint)
 
 
 def _alike(name: str, other: str) -> bool:

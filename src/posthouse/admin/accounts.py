@@ -135,21 +135,26 @@ async def remove(database: Database, address: str, clock: Clock) -> list[str]:
 
 async def clear_away(database: Database, clock: Clock) -> None:
     """Delete what is left of all retired accounts."""
+    kept = contents(clock)
+    for account in await database.read(accounts.retired):
+        left = True
+        while left:
+            left = await database.write([account], partial(_clear, kept, account), long=True)
+
+
+def contents(clock: Clock) -> Contents:
+    """The content of letters, for removals; bodies in the blob store are left to the housekeeping."""
 
     def remember(tx: Tx, names: Sequence[str]) -> None:
         for name in names:
             discard(tx, name, clock.now())
 
-    contents = Contents(in_queue, remember)
-    for account in await database.read(accounts.retired):
-        left = True
-        while left:
-            left = await database.write([account], partial(_clear, contents, account), long=True)
+    return Contents(in_queue, remember)
 
 
-def _clear(contents: Contents, account: AccountId, tx: Tx) -> bool:
+def _clear(kept: Contents, account: AccountId, tx: Tx) -> bool:
     """One batch; whether something is left."""
-    if remove_all(tx, contents, account, BATCH):
+    if remove_all(tx, kept, account, BATCH):
         return True
     accounts.forget(tx, account)
     return False

@@ -267,6 +267,32 @@ def test_mailboxes_are_shared_and_unshared(shell: Shell) -> None:
     assert shell.json("account", "show", "info@example.org")["shared"] is False
 
 
+def test_mailboxes_are_made_renamed_and_deleted(shell: Shell) -> None:
+    whom = "postmaster@example.org"
+    made = shell.run("mailbox", "create", whom, "Lists/Python", "--subscribe").stdout
+    assert made == f"Made Lists, Lists/Python of {whom}.\n"
+    shell.run("mailbox", "create", whom, "Sent", code=os.EX_CANTCREAT)
+    shell.run("mailbox", "rename", whom, "Lists", "Groups")
+    shell.run("mailbox", "set", whom, "Junk", "--special-use", "none")
+    shell.run("mailbox", "set", whom, "Groups", "--special-use", "junk")
+    shell.run("mailbox", "unsubscribe", whom, "Trash")
+    boxes = {box.pop("mailbox"): box for box in shell.json("mailbox", "list", whom)}
+    assert boxes["Groups/Python"] == {
+        "messages": 0,
+        "unseen": 0,
+        "size": 0,
+        "special": "",
+        "subscribed": True,
+        "shared with": 0,
+    }
+    assert (boxes["Groups"]["special"], boxes["Trash"]["subscribed"]) == ("\\Junk", False)
+    shell.run("mailbox", "subscribe", whom, "Trash")
+    gone = shell.run("mailbox", "delete", whom, "Groups", "--below").stdout
+    assert gone == f"Deleted Groups, Groups/Python of {whom}, with 0 messages.\n"
+    shell.run("mailbox", "delete", whom, "Groups", code=os.EX_NOUSER)
+    shell.run("mailbox", "delete", whom, "INBOX", code=os.EX_DATAERR)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -16,11 +16,11 @@ one): messages never change under a session, and what another removed is told wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from posthouse.access import places
-from posthouse.access.places import NoPermission
+from posthouse.access.places import NoPermission, Visitor
 from posthouse.access.pop3.lock import MaildropLock
 from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
@@ -58,7 +58,7 @@ from posthouse.store.snapshot import Snapshot
 from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
-    from posthouse.db import Database, Reader, Tx
+    from posthouse.db import Reader, Tx
     from posthouse.net.pump import Pump
     from posthouse.store.rights import Rights
 
@@ -71,21 +71,10 @@ _DELETE = "te"
 """What QUIT needs to remove messages: it marks and expunges at once (RFC 4314 §4)."""
 
 
-class _User(NamedTuple):
-    """See `places.User`."""
-
-    account: AccountId
-    login: str
-    database: Database
-
-    async def read(self, fn: Callable[[Reader], T]) -> T:
-        return await self.database.read(fn, point=True)
-
-
 class _Opened(NamedTuple):
     """The maildrop of a session."""
 
-    user: _User
+    user: Visitor
     account: AccountId
     """Whose mailbox it is."""
     view: Snapshot
@@ -156,7 +145,7 @@ class Pop3Session:
             outcome = await self._services.authenticate(login, event.password, self._client)
         if not isinstance(outcome, Authenticated):
             return _refusal(outcome)
-        user = _User(AccountId(outcome.account), outcome.login, self._services.database)
+        user = Visitor(AccountId(outcome.account), outcome.login, self._services.database)
         try:
             maildrop = await self._open(user, name)
         except NoPermission as problem:
@@ -170,7 +159,7 @@ class Pop3Session:
             self._unlock()
         return maildrop
 
-    async def _open(self, user: _User, name: str) -> Maildrop | Refusal:
+    async def _open(self, user: Visitor, name: str) -> Maildrop | Refusal:
         """Lock the maildrop, where that is asked for, then look what is in it.
 
         Raises DatabaseError, BadMailboxName, MailboxNotFound, NoPermission.
