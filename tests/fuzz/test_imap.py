@@ -12,7 +12,7 @@ from posthouse.protocol.imap import commands, utf7, verbs
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.notifying import UnknownEvent
 from posthouse.protocol.imap.patterns import matches
-from posthouse.protocol.imap.searching import UnknownCharset
+from posthouse.protocol.imap.searching import FilterCharset, UnknownCharset
 from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, write_sequence_set
 from posthouse.protocol.imap.server import Connected, Literal, Result, ServerSession
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, mailbox_octets, quoted
@@ -33,7 +33,9 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"PREVIEW", b"(PREVIEW (LAZY))", b"DEFLATE",
     b"IN (mailboxes (a b) subtree INBOX personal)", b"IN (", b"selected-delayed", b"UIDONLY",
     b"zh-Hans", b'"*"',
-    b"FUZZY", b"FILTER", b"RETURN (RELEVANCY)", b"RETURN (UPDATE CONTEXT)", b"SET STATUS", b"NONE",
+    b"FUZZY", b"FILTER", b"RETURN (RELEVANCY)", b"RETURN (UPDATE CONTEXT)", b"RETURN (UPDATE (UID FLAGS))",
+    b"RETURN (UPDATE(ENVELOPE) SAVE)", b"CATENATE (UTF8 (~{3+}\r\nabc) URL /x;UID=1)", b'"a\xffb"', b";UID=3",
+    b"(PREVIEW (LAZY LAZY))", b"SET STATUS", b"NONE",
     b"(selected (MessageNew (UID ENVELOPE) MessageExpunge))",
     b"(personal (MailboxName FlagChange))", b"(subtree (a b) NONE)", b"(inboxes (AnnotationChange))",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
@@ -124,7 +126,7 @@ def test_arguments_parse_or_are_a_syntax_problem(arguments: bytes, verb: verbs.V
     try:
         verb.read(parser, verb.uid)
         parser.end()
-    except (SyntaxProblem, UnknownCharset, UnknownEvent):
+    except (SyntaxProblem, FilterCharset, UnknownCharset, UnknownEvent):
         return
 
 

@@ -280,7 +280,7 @@ def rename(tx: Tx, account: AccountId, old: str, new: str, now: float) -> list[M
         raise MailboxExists(f"Mailbox {new} exists already")
     if old == INBOX:
         made = create(tx, account, new, now)
-        _move_everything(tx, account, made[-1], now)
+        _move_everything(tx, account, made[-1], now)  # the annotations stay, and go with them (RFC 5464 §4.1)
         return made[:-1]
     if new.startswith(old + SEPARATOR):
         raise BadMailboxName("A mailbox cannot become its own child")
@@ -312,6 +312,7 @@ def _move_everything(tx: Tx, account: AccountId, target: Mailbox, now: float) ->
     inbox = find(tx, account, INBOX)
     assert inbox is not None
     modseq = usage.advance(tx, account)
+    metadata.copy(tx, account, inbox.id, target.id)
     tx.run(
         "UPDATE placement SET mailbox = ?, modseq = ?, saved = ? WHERE account = ? AND mailbox = ?",
         (target.id, modseq, int(now), account, inbox.id),

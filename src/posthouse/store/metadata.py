@@ -70,11 +70,12 @@ def get(reader: Tx | Reader, where: Where, entries: Iterable[str], depth: int | 
                 " ORDER BY entry",
                 where.key(scope),
             )
-            found |= {entry: bytes(value) for entry, value in rows if _is_wanted(entry, names, depth)}
+            found |= {entry: bytes(value) for entry, value in rows if is_wanted(entry, names, depth)}
     return found
 
 
-def _is_wanted(entry: str, names: Iterable[str], depth: int | None) -> bool:
+def is_wanted(entry: str, names: Iterable[str], depth: int | None) -> bool:
+    """Whether an entry is one of `names`, or so far below as `get` has it."""
     for name in names:
         if entry == name:
             return True
@@ -114,6 +115,15 @@ def _has_room(tx: Tx, account: int, mailbox: int, reader: int) -> None:
 
 
 _KEY = "account = ? AND mailbox = ? AND reader = ?"
+
+
+def copy(tx: Tx, account: AccountId, mailbox: int, to: int) -> None:
+    """Give another mailbox of the account the same entries; it has none."""
+    tx.run(
+        "INSERT INTO metadata (account, mailbox, reader, entry, value)"
+        " SELECT account, ?, reader, entry, value FROM metadata WHERE account = ? AND mailbox = ?",
+        (to, account, mailbox),
+    )
 
 
 def forget(tx: Tx, account: AccountId, mailbox: int) -> None:

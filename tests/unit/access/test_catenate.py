@@ -56,7 +56,7 @@ async def test_a_large_message_is_copied_piece_by_piece(server: Server) -> None:
     async with Client(server) as client:
         await client.do("SELECT INBOX")
         # a URL without a mailbox is of the selected one
-        parts = f"{text('X-New: y' + chr(13) + chr(10))} URL /;UID=1 URL /;UID=1/;SECTION=TEXT"
+        parts = f"{text('X-New: y' + chr(13) + chr(10))} URL /;UID=1 URL ;UID=1/;SECTION=TEXT"
         assert (await client.do(f"APPEND Drafts CATENATE ({parts})"))[-1].startswith("OK ")
         size = 10 + len(PREFIX) + len(LARGE) + 200_000
         assert (await client.do("STATUS Drafts (SIZE)"))[0].endswith(f"(SIZE {size})")

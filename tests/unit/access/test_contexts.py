@@ -75,8 +75,10 @@ async def test_a_sort_says_the_places(server: Server, client: Client) -> None:
 
 
 async def test_what_cannot_be_kept_is_said(client: Client) -> None:
-    lines = await client.do("UID SEARCH RETURN (UPDATE) 1:2")
-    assert f'* NO [NOUPDATE "{client.tag}"] Numbers do not stay' in lines
+    lines = await client.do("UID SEARCH RETURN (UPDATE) $")
+    assert f'* NO [NOUPDATE "{client.tag}"] What $ stands for does not stay' in lines
+    lines = await client.do("UID SEARCH RETURN (UPDATE (BODY.PEEK[])) ALL")
+    assert f'* NO [NOUPDATE "{client.tag}"] Whole messages are not sent unasked' in lines
     for _ in range(20):
         assert len(await client.do("UID SEARCH RETURN (UPDATE) FLAGGED")) == 2
     lines = await client.do("UID SEARCH RETURN (UPDATE) FLAGGED")
@@ -84,3 +86,48 @@ async def test_what_cannot_be_kept_is_said(client: Client) -> None:
     # the mailbox is left, and all is forgotten
     await client.do("SELECT INBOX")
     assert updates(await client.do("UID STORE 1 +FLAGS (\\Flagged)")) == []
+
+
+async def test_numbers_in_a_search_mean_the_messages_of_its_moment(server: Server, client: Client) -> None:
+    # RFC 5267 §4.3
+    assert updates(await client.do("UID SEARCH RETURN (UPDATE) 1:3 FLAGGED")) == ["UID ALL 2:3"]
+    await server.deliver(letter("new"), flags=4)
+    await client.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    await client.do("EXPUNGE")
+    # what has the number 3 now is another message
+    assert updates(await client.do("STORE 3 -FLAGS.SILENT (\\Flagged)")) == []
+    assert updates(await client.do("STORE 2 -FLAGS.SILENT (\\Flagged)")) == ["UID REMOVEFROM (0 3)"]
+
+
+async def test_a_tag_stands_for_one_search(client: Client) -> None:
+    client.send("b01 UID SEARCH RETURN (UPDATE COUNT) FLAGGED")
+    while not (await client.line()).startswith("b01 OK"):
+        pass
+    for command in ("SEARCH RETURN (UPDATE) ALL", "SORT RETURN (UPDATE) (SUBJECT) UTF-8 ALL"):
+        client.send(f"b01 {command}")
+        assert (await client.line()).startswith("b01 BAD ")
+    await client.do('CANCELUPDATE "b01"')
+    client.send("b01 SEARCH RETURN (UPDATE) ALL")
+    assert (await client.line()).startswith("* ESEARCH")
+
+
+async def test_of_new_messages_what_was_asked_for_is_told(server: Server, client: Client) -> None:
+    # RFC 5465 §7: EXISTS, then FETCH, then ADDTO
+    await client.do("ENABLE IMAP4rev2")
+    command = "SEARCH RETURN (COUNT UPDATE (UID BODY[HEADER.FIELDS (SUBJECT)])) SUBJECT boss"
+    await client.do(command)
+    tag = client.tag
+    await server.deliver(letter("boss"))
+    await server.deliver(letter("else"))
+    assert (await client.do("NOOP"))[:-1] == [
+        "* 5 EXISTS",
+        "* 4 FETCH (UID 4 BODY[HEADER.FIELDS (SUBJECT)] {17}",
+        "Subject: boss",
+        "",
+        ")",
+        f'* ESEARCH (TAG "{tag}") ADDTO (0 4)',
+    ]
+    # nothing is seen by that, and of what only has other flags nothing is fetched
+    assert (await client.do("SEARCH RETURN (COUNT) SEEN"))[0].endswith("COUNT 0")
+    await client.do("SEARCH RETURN (UPDATE (UID)) SEEN")
+    assert not any("FETCH (UID 4)" in line for line in await client.do("STORE 4 +FLAGS.SILENT (\\Seen)"))

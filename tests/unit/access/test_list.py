@@ -73,3 +73,17 @@ async def test_lsub_names_the_parent_of_what_percent_hides(server: Server) -> No
         await client.do("SUBSCRIBE fruit/apple")
         assert await client.do('LSUB "" "f%"') == ['* LSUB (\\Noselect) "/" "fruit"', "OK LSUB completed"]
         assert await client.do('LSUB "" "f*"') == ['* LSUB () "/" "fruit/apple"', "OK LSUB completed"]
+
+
+async def test_a_parent_says_which_options_its_children_meet(server: Server) -> None:
+    # RFC 5258 §3.5
+    async with Client(server) as client:
+        await client.do("DELETE Archive")
+        await client.do("CREATE fruit/old (USE (\\Archive))")
+        await client.do("SUBSCRIBE fruit/old")
+        for options, criteria in (
+            ("SPECIAL-USE", '"SPECIAL-USE"'),
+            ("SUBSCRIBED SPECIAL-USE", '"SPECIAL-USE" "SUBSCRIBED"'),
+        ):
+            lines = await client.do(f'LIST ({options} RECURSIVEMATCH REMOTE) "" "f%"')
+            assert lines[0] == f'* LIST (\\HasChildren) "/" "fruit" ("CHILDINFO" ({criteria}))'

@@ -148,7 +148,7 @@ async def test_special_names_are_made_found_and_deleted(client: Client, wire: st
 
 @pytest.mark.parametrize(
     "wire",
-    ['""', '"/"', '"a//b"', '"/a"', '"&"', '"&APw"', '"&AGE-"', '"Entw\xfcrfe"', '"tab\tbed"', '"&AAc-"'],
+    ['""', '"/"', '"a//b"', '"/a"', '"&"', '"&APw"', '"&AGE-"', '"tab\tbed"', '"&AAc-"'],
 )
 async def test_names_that_cannot_be_are_refused(client: Client, wire: str) -> None:
     assert (await client.do(f"CREATE {wire}"))[-1].startswith(("NO [CANNOT]", "BAD "))

@@ -88,6 +88,11 @@ async def test_entries_go_with_their_mailbox_wherever_it_goes(bob: Client) -> No
     await bob.do('SETMETADATA one (/private/comment "x")')
     await bob.do("RENAME one two")
     assert (await bob.do("GETMETADATA two /private/comment"))[0] == '* METADATA "two" (/private/comment "x")'
+    # RFC 5464 §4.1: INBOX keeps what goes with its messages
+    await bob.do('SETMETADATA INBOX (/private/comment "y")')
+    await bob.do("RENAME INBOX old")
+    for name in ("INBOX", "old"):
+        assert (await bob.do(f"GETMETADATA {name} /private/comment"))[0].endswith(' (/private/comment "y")')
     await bob.do("DELETE two")
     await bob.do("CREATE two")
     assert (await bob.do("GETMETADATA two /private/comment"))[0].endswith("NIL)")
@@ -97,14 +102,18 @@ async def test_the_server_has_entries_that_administrators_set(
     bob: Client, eve: Client, server: Server
 ) -> None:
     await server.database.write([], lambda tx: tx.run("UPDATE account SET admin = 1 WHERE id = 1"))
-    assert (await bob.do('SETMETADATA "" (/shared/admin "mailto:postmaster@example.org")'))[-1].startswith(
-        "OK"
-    )
+    assert (await bob.do('SETMETADATA "" (/shared/comment "ours")'))[-1].startswith("OK")
     assert (await eve.do('SETMETADATA "" (/shared/comment "hers")'))[-1].startswith("NO [NOPERM]")
     assert (await eve.do('SETMETADATA "" (/private/comment "hers")'))[-1].startswith("OK")
-    assert (await eve.do('GETMETADATA "" (/shared/admin /private/comment)'))[0] == (
-        '* METADATA "" (/shared/admin "mailto:postmaster@example.org" /private/comment "hers")'
+    assert (await eve.do('GETMETADATA "" (/shared/comment /private/comment)'))[0] == (
+        '* METADATA "" (/shared/comment "ours" /private/comment "hers")'
     )
+    # RFC 5464 §3.2.1.1: how to reach whoever runs the server is told, and set by no client
+    assert (await bob.do('SETMETADATA "" (/shared/admin "mailto:me")'))[-1].startswith("NO [NOPERM]")
+    assert (await eve.do('GETMETADATA "" /shared/admin'))[0] == (
+        '* METADATA "" (/shared/admin "mailto:postmaster@example.org")'
+    )
+    assert "/shared/admin " in (await eve.do('GETMETADATA (DEPTH 1) "" /shared'))[0]
     assert (await bob.do('GETMETADATA "" /private/comment'))[0] == '* METADATA "" (/private/comment NIL)'
 
 

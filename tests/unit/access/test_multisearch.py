@@ -42,7 +42,9 @@ async def test_the_sources_say_where_to_search(client: Client) -> None:
         "Listen",
         "INBOX",
     ]
-    assert await found(client, " IN (selected)") == []
+    # RFC 7377 §2.2: there must be a selected mailbox where one is meant
+    for sources in ("", " IN (selected)", " IN (selected inboxes)", " IN (inboxes) RETURN (UPDATE)"):
+        assert (await client.do(f"ESEARCH{sources} ALL"))[-1] == "BAD ESEARCH: select a mailbox first"
     await client.do("SUBSCRIBE Listen")
     assert "Listen" in await found(client, " IN (subscribed)")
     assert "Lists" not in await found(client, " IN (subscribed)")
@@ -59,3 +61,24 @@ async def test_what_is_found_is_told_by_uid(client: Client) -> None:
     )
     lines = await client.do("ESEARCH IN (mailboxes Lists) RETURN (PARTIAL -1:-1) ALL")
     assert lines[0].endswith(" UID PARTIAL (-1:-1 2)")
+
+
+async def test_the_results_in_the_selected_mailbox_may_be_kept(server: Server, client: Client) -> None:
+    await client.do("SELECT Lists")
+    # numbers are those of each mailbox
+    assert sorted(await found(client, " IN (personal)", "2 ")) == [
+        "Listen", "Lists", "Lists/one", "Lists/one/deep",
+    ]  # fmt: skip
+    await client.do("ESEARCH RETURN (SAVE) SUBJECT wanted")
+    assert await client.do("FETCH $ UID") == ["* 2 FETCH (UID 2)", "OK FETCH completed"]
+    assert (await client.do("ESEARCH RETURN (COUNT) $"))[0].endswith(" UID COUNT 1")
+    # RFC 7377 §2.2: UPDATE is about the selected mailbox alone
+    lines = await client.do("ESEARCH IN (personal) RETURN (UPDATE COUNT) SUBJECT wanted")
+    assert len(lines) == 6
+    tag = client.tag
+    await server.deliver(WANTED, "Listen")
+    await server.deliver(WANTED, "Lists")
+    said = [line for line in await client.do("NOOP") if line.startswith("* ESEARCH")]
+    assert len(said) == 1
+    assert said[0].startswith(f'* ESEARCH (TAG "{tag}" MAILBOX "Lists" UIDVALIDITY ')
+    assert said[0].endswith(") UID ADDTO (0 3)")

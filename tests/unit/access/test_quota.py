@@ -34,4 +34,4 @@ async def test_without_a_quota_there_is_no_limit_to_tell(server: Server) -> None
     async with Client(server) as client:
         assert (await client.do('GETQUOTA ""'))[0] == '* QUOTA "" ()'
         assert (await client.do('GETQUOTA "other"'))[-1].startswith("NO [NONEXISTENT]")
-        assert (await client.do("GETQUOTAROOT nowhere"))[-1].startswith("NO [NONEXISTENT]")
+        assert (await client.do("GETQUOTAROOT nowhere"))[0] == '* QUOTAROOT "nowhere" ""'

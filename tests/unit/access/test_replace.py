@@ -46,7 +46,7 @@ async def test_what_cannot_be_replaced_stays(server: Server) -> None:
         await other.do("SELECT INBOX")
         for command, answer in (
             ("REPLACE 2 INBOX", "BAD "),
-            ("UID REPLACE 7 INBOX", "BAD "),
+            ("UID REPLACE 7 INBOX", "NO [NONEXISTENT] "),
             ("REPLACE 1 Nowhere", "NO [TRYCREATE]"),
         ):
             assert (await client.do(f"{command} {literal(DRAFT)}"))[-1].startswith(answer), command

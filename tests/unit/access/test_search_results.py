@@ -126,7 +126,7 @@ async def test_a_search_by_age(server: Server) -> None:
 
 
 async def test_a_page_of_messages_is_fetched(client: Client) -> None:
-    # RFC 9394 §3.3: places among the messages that are there and, with CHANGEDSINCE, have changed
+    # RFC 9394 §3.3: places among the messages that are there
     assert await client.do("UID FETCH 1:* (UID) (PARTIAL 2:3)") == [
         "* 2 FETCH (UID 3)",
         "* 3 FETCH (UID 4)",
@@ -136,6 +136,27 @@ async def test_a_page_of_messages_is_fetched(client: Client) -> None:
     assert lines == ["* 4 FETCH (UID 6)", "OK FETCH completed"]
     first = (await client.do("STATUS INBOX (HIGHESTMODSEQ)"))[0].split()[-1].rstrip(")")
     await client.do("UID STORE 3,6 +FLAGS.SILENT (\\Seen)")
-    lines = await client.do(f"UID FETCH 1:* (UID) (PARTIAL 2:9 CHANGEDSINCE {first})")
+    # RFC 9394 §3.4: and of that part, those that have changed
+    lines = await client.do(f"UID FETCH 1:* (UID) (PARTIAL -1:-2 CHANGEDSINCE {first})")
     assert [line.split()[1] for line in lines[:-1]] == ["4"]
+    lines = await client.do(f"UID FETCH 1:* (UID) (CHANGEDSINCE {first} PARTIAL 1:1)")
+    assert [line.split()[1] for line in lines[:-1]] == []
     assert await client.do("UID FETCH 1:* (UID) (PARTIAL 9:12)") == ["OK FETCH completed"]
+
+
+async def test_a_search_beyond_the_last_message_finds_what_there_is(client: Client) -> None:
+    # RFC 7377 §2: a window that moves along the mailbox may pass its end
+    assert (await client.do("SEARCH 3:9"))[0] == "* SEARCH 3 4"
+    assert (await client.do("SEARCH 101:200"))[0] == "* SEARCH"
+    assert (await client.do("UID SEARCH NOT 2:200"))[0] == "* SEARCH 2"
+    assert (await client.do("FETCH 101 UID"))[-1].startswith("BAD ")
+
+
+async def test_a_search_that_fails_saves_nothing(client: Client) -> None:
+    await client.do("SEARCH RETURN (SAVE) ALL")
+    assert (await client.do("SEARCH RETURN (SAVE) CHARSET KLINGON ALL"))[-1].startswith("NO [BADCHARSET ")
+    assert await client.do("FETCH $ UID") == ["OK FETCH completed"]
+    # without SAVE nothing changes
+    await client.do("SEARCH RETURN (SAVE) ALL")
+    assert (await client.do("SEARCH CHARSET KLINGON ALL"))[-1].startswith("NO [BADCHARSET ")
+    assert len(await client.do("FETCH $ UID")) == 5

@@ -142,3 +142,13 @@ def test_the_table_is_whole() -> None:
     assert len(verbs.BY_NAME) == len(verbs.VERBS)
     assert all(verb.rfc.startswith("RFC ") for verb in verbs.VERBS)
     assert len(set(verbs.CAPABILITIES)) == len(verbs.CAPABILITIES)
+
+
+def test_beyond_ascii_a_quoted_string_is_utf8() -> None:
+    # RFC 6855 §3, whatever charset a search says it is in
+    core = logged_in()
+    core.receive(b'a ID ("name" "\xfcber")\r\nb ID ("name" "\xc3\xbcber")\r\n')
+    core.next_event()
+    bad, *_, ok = core.take_output().split(b"\r\n")[:-1]
+    assert bad.startswith(b"a BAD A quoted string is in UTF-8")
+    assert ok == b"b OK ID completed"

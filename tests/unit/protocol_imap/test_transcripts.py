@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.server import Result, ServerSession
 from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
@@ -26,12 +27,14 @@ def announced() -> dict[str, str]:
 
 
 def events() -> dict[str, str]:
-    """Sets of events, whose order is that of a set."""
+    """Sets of events and return options, whose order is that of a set."""
     new = frozenset({Event.NEW, Event.EXPUNGE})
     return {
         "$ALL": repr(new | {Event.FLAGS}),
         "$NAMES": repr(frozenset({Event.NAME, Event.SUBSCRIPTION})),
         "$NEW": repr(new),
+        "$UPDATED": repr(frozenset({Return.COUNT, Return.UPDATE})),
+        "$CONTEXT": repr(frozenset({Return.ALL, Return.CONTEXT})),
     }
 
 

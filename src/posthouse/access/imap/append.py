@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags, urls
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
-from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.access.places import Place, flags_kept, place
 from posthouse.mail import conversation
@@ -35,6 +34,7 @@ _TOO_BIG = Result("NO", "The message is too large", "TOOBIG")
 _NUL = Result("BAD", "NUL is not allowed in a literal")
 _EMPTY = Result("NO", "There is nothing in the message", "CANNOT")
 _TOO_MANY = Result("NO", "Too much for one command", "LIMIT")
+_NOTHING_TO_REPLACE = Result("NO", "There is no message to replace", "NONEXISTENT")  # RFC 8508 §3.2
 _HEAD_TOO_LONG = Result("NO", "The header section is too long", "TOOBIG")
 _NO_SPACE = Result("NO", "There is no space to store the message now", "UNAVAILABLE")
 
@@ -83,6 +83,8 @@ class Appending:
             if not self._user.open.rights.issuperset("te"):
                 return NO_EXPUNGE  # RFC 8508 §3.6
             self._replaced = self._to_replace(self._command.replaces, self._command.uid)
+            if self._replaced is None:
+                return _NOTHING_TO_REPLACE
         self._target = target = await place(self._user, self._mailbox)
         await self._user.read(lambda reader: target_of(reader, self._user, target))
         self._intake = Intake(self._user.services.spool_directory)
@@ -109,13 +111,11 @@ class Appending:
         keyword_text(flags.split(self._command.flags)[1])
         return None
 
-    def _to_replace(self, number: SequenceSet, uid: bool) -> Replaced:
-        """The message that REPLACE names. Raises NoSuchMessage."""
+    def _to_replace(self, number: SequenceSet, uid: bool) -> Replaced | None:
+        """The message that REPLACE names; None: no message has this UID. Raises NoSuchMessage."""
         selected = self._user.open
         ranges = selected.uid_ranges(selected.runs(number, uid=uid))
-        if not ranges:
-            raise NoSuchMessage
-        return Replaced(selected.mailbox, ranges[0][0])
+        return Replaced(selected.mailbox, ranges[0][0]) if ranges else None
 
     def text(self, command: commands.CatenateText) -> Result | None:
         """None: a part may come."""

@@ -20,25 +20,44 @@ if TYPE_CHECKING:
     from posthouse.access.imap.selected import Selected
     from posthouse.access.imap.state import User
 
+Kept: TypeAlias = commands.Search | commands.Sort | commands.MultiSearch
+
 Choose: TypeAlias = Callable[[Sequence[int]], Awaitable[list[int]]]
 """Takes indexes into the view: gives those that belong to the results, or all of them in order."""
 
+Show: TypeAlias = Callable[[Sequence[int]], Awaitable[bytes]]
+"""Takes indexes into the view: gives what the client wants to be told of new messages."""
+
 _MOST = 20
 """Of one session."""
+TAG_REUSE = Result("BAD", "The tag is that of a search that is kept up to date")  # RFC 5267 §4.3
+
+
+def refused(tag: bytes, why: str) -> bytes:
+    """NOUPDATE (RFC 5267 §4.3.1): the search is answered, and no more is told of it."""
+    return b"* NO [NOUPDATE %b] %b\r\n" % (quoted(tag), why.encode())
 
 
 class Context:
     """One command and what it has found, by UID and in its order."""
 
-    __slots__ = ("_command", "_found", "_holds", "_order")
+    __slots__ = ("_command", "_found", "_holds", "_order", "_show", "_where")
 
     def __init__(
-        self, command: commands.Search | commands.Sort, found: list[int], holds: Choose, order: Choose | None
+        self,
+        command: Kept,
+        found: list[int],
+        holds: Choose,
+        order: Choose | None,
+        show: Show | None,
+        where: bytes,
     ) -> None:
         self._command = command
         self._found = found
         self._holds = holds
         self._order = order
+        self._show = show
+        self._where = where
 
     def without(self, selected: Selected, gone: Sequence[tuple[int, int]]) -> bytes:
         """What is said of UIDs that are about to be expunged; the view still has them."""
@@ -50,14 +69,21 @@ class Context:
 
         return self._remove(selected, {uid for uid in self._found if is_gone(uid)})
 
-    async def follow(self, selected: Selected, uids: Sequence[int]) -> bytes:
-        """What is said of messages that are new, or have other flags."""
+    async def follow(self, selected: Selected, uids: Sequence[int], first_new: int) -> bytes:
+        """What is said of messages that are new, those from UID `first_new` on, or have other flags."""
         known = set(self._found)
         indexes = sorted({at for uid in uids if (at := selected.view.index(uid)) is not None})
         fit = {selected.view.uids[index] for index in await self._holds(indexes)}
         looked_at = {selected.view.uids[index] for index in indexes}
         said = self._remove(selected, (looked_at & known) - fit)
-        return said + await self._add(selected, fit - known)
+        added = fit - known
+        if self._show is not None:
+            # RFC 5465 §7: before ADDTO, and not of those that only have other flags
+            new = [
+                index for index in indexes if first_new <= (uid := selected.view.uids[index]) and uid in added
+            ]
+            said += await self._show(new) if new else b""
+        return said + await self._add(selected, added)
 
     def _remove(self, selected: Selected, uids: set[int]) -> bytes:
         if not uids:
@@ -93,7 +119,8 @@ class Context:
             numbers = uids if command.uid else [bisect_left(view.uids, uid) + 1 for uid in uids]
             lists.append(b"%d %b" % (place, write_sequence_set(numbers)))
         by_uid = b" UID" if command.uid else b""
-        return b"* ESEARCH (TAG %b)%b %b (%b)\r\n" % (quoted(command.tag), by_uid, what, b" ".join(lists))
+        correlator = quoted(command.tag) + self._where
+        return b"* ESEARCH (TAG %b)%b %b (%b)\r\n" % (correlator, by_uid, what, b" ".join(lists))
 
 
 class Contexts:
@@ -104,21 +131,32 @@ class Contexts:
     def __init__(self) -> None:
         self._all: dict[bytes, Context] = {}
 
-    def begin(
-        self, command: commands.Search | commands.Sort, found: list[int], holds: Choose, order: Choose | None
-    ) -> bytes:
-        """Keep what a command has found, by UID; what is said where that cannot be (RFC 5267 §4.3.4).
+    def has(self, tag: bytes) -> bool:
+        """Whether the results of a command with this tag are kept up to date."""
+        return tag in self._all
 
-        `holds` says which messages belong to it, `order` how they are sorted.
+    def begin(
+        self,
+        command: Kept,
+        found: list[int],
+        holds: Choose,
+        order: Choose | None,
+        show: Show,
+        where: bytes = b"",
+    ) -> bytes:
+        """Keep what a command has found, by UID; what is said where that cannot be (RFC 5267 §4.3.1).
+
+        `holds` says which messages belong to it, `order` how they are sorted; `show` tells of new ones, where
+        the command asks for that; `where` is what an ESEARCH says of its mailbox.
         """
-        if searching.uses_numbers_or_saved(command.key):
-            why = b"Numbers do not stay"
-        elif len(self._all) >= _MOST and command.tag not in self._all:
-            why = b"Too many contexts"
-        else:
-            self._all[command.tag] = Context(command, found, holds, order)
-            return b""
-        return b"* NO [NOUPDATE %b] %b\r\n" % (quoted(command.tag), why)
+        if searching.uses_saved(command.key):
+            return refused(command.tag, "What $ stands for does not stay")
+        if len(self._all) >= _MOST:
+            return refused(command.tag, "Too many contexts")
+        self._all[command.tag] = Context(
+            command, found, holds, order, show if command.update else None, where
+        )
+        return b""
 
     def cancel(self, tag: bytes) -> None:
         """CANCELUPDATE."""
@@ -127,8 +165,8 @@ class Contexts:
     def without(self, selected: Selected, gone: Sequence[tuple[int, int]]) -> bytes:
         return b"".join([context.without(selected, gone) for context in self._all.values()])
 
-    async def follow(self, selected: Selected, uids: Sequence[int]) -> bytes:
-        return b"".join([await context.follow(selected, uids) for context in self._all.values()])
+    async def follow(self, selected: Selected, uids: Sequence[int], first_new: int) -> bytes:
+        return b"".join([await context.follow(selected, uids, first_new) for context in self._all.values()])
 
 
 async def cancel_update(user: User, command: commands.CancelUpdate) -> Result:

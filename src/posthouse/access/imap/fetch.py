@@ -135,15 +135,15 @@ async def _lines(
         changed_rights = await user.look_at_rights()
         if changed_rights:
             yield changed_rights
-        if command.changed_since is not None:
-            if command.vanished:
-                uids = _uids_named(selected, command)
-                yield await resync.vanished(user, selected, command.changed_since, uids)
-            changed = resync.changed_since(selected, runs, command.changed_since)
-            runs = [(first, last + 1) for first, last in ranges_of(changed)]
+        if command.changed_since is not None and command.vanished:
+            uids = _uids_named(selected, command)
+            yield await resync.vanished(user, selected, command.changed_since, uids)
         if command.partial is not None:
             wanted_part = part(indexes_of(runs), command.partial)
             runs = [(first, last + 1) for first, last in ranges_of(wanted_part)]
+        if command.changed_since is not None:  # RFC 9394 §3.4: what has changed of that part
+            changed = resync.changed_since(selected, runs, command.changed_since)
+            runs = [(first, last + 1) for first, last in ranges_of(changed)]
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)
         marking = _mark_seen(user, selected, runs) if wanted.seen and _may_mark(selected) else None
@@ -176,6 +176,28 @@ async def _lines(
         stream.then = TRY_LATER
     except MailboxNotFound:
         stream.then = GONE
+
+
+def is_ready(items: Sequence[FetchItem]) -> bool:
+    """Whether items take no reading of bodies."""
+    return all(map(_is_plain, items))
+
+
+async def lines_of(
+    user: User, selected: Selected, indexes: Sequence[int], items: tuple[FetchItem, ...]
+) -> bytes:
+    """The lines of messages of which somebody is told unasked; the items are ready. \\Seen is not set."""
+    wanted = plan(items, uid=not user.enabled.uidonly)
+    if Column.THREAD in wanted.columns:
+        await know_threads(user, selected.account)
+    said = []
+    for batch in batches(indexes, selected.view.sizes, _BATCH_HEADS, wanted.sections):
+        rows, there = [], batch
+        if wanted.columns:
+            rows = await user.read_much(_query(selected, _ranges(selected, batch), wanted.columns))
+            there = _still_there(selected, rows)
+        said.append(selected.join(there, _columns(selected, wanted, there, rows)))
+    return b"".join(said)
 
 
 def _uids_named(selected: Selected, command: commands.Fetch) -> Ranges:

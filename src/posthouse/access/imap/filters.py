@@ -41,12 +41,12 @@ async def spelled_out(user: User, command: T) -> T:
         names = searching.filters(command.key)
         if not names:
             return command
-        meaning = {name: await _meaning(user, name) for name in names}
+        meaning = {name: await _meaning(user, name, command) for name in names}
         command = command._replace(key=searching.with_filters(command.key, meaning))
     raise UndefinedFilter(min(names), "names too many others")
 
 
-async def _meaning(user: User, name: str) -> SearchKey:
+async def _meaning(user: User, name: str, command: T) -> SearchKey:
     entries = [_ENTRY % (scope, name.lower()) for scope in (PRIVATE, SHARED)]
     where = Where(SERVER, 0, user.account)
     found = await user.read(lambda reader: metadata.get(reader, where, entries, 0))
@@ -57,6 +57,8 @@ async def _meaning(user: User, name: str) -> SearchKey:
         key = stored_search(value)
     except (SyntaxProblem, UnknownCharset) as problem:
         raise UndefinedFilter(name, f"is no search: {problem}") from None
-    if searching.uses_numbers_or_saved(key):
+    if user.enabled.uidonly and searching.numbered(key):
         raise UndefinedFilter(name, "names messages by number")
+    if searching.uses_saved(key) and isinstance(command, commands.MultiSearch):
+        raise UndefinedFilter(name, "names messages of the selected mailbox")
     return key

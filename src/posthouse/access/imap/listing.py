@@ -13,7 +13,7 @@ from posthouse.access.places import Foreign, foreign
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.patterns import matches
 from posthouse.protocol.imap.server import Result
-from posthouse.protocol.imap.syntax import mailbox_octets
+from posthouse.protocol.imap.syntax import mailbox_octets, quoted
 from posthouse.store import mailboxes
 from posthouse.store.mailboxes import Listed, parents
 from posthouse.store.metadata import Where
@@ -37,6 +37,11 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         shown = [other for name, other in others.items() if name in chosen]
         statuses = await user.read_much(lambda reader: _statuses(reader, user, shown))
     below = _with_chosen_below(listed, patterns, command.selection)
+    # RFC 5258 §3.5: the options that something below meets
+    criteria = b" ".join(
+        quoted(name.encode()) for name in sorted(command.selection - {"RECURSIVEMATCH", "REMOTE"})
+    )
+    childinfo = b' ("CHILDINFO" (%b))' % criteria
     notes: dict[str, Annotated] = {}
     if command.metadata is not None:
         wanted, some = command.metadata, [entry for entry in listed if entry.name in chosen]
@@ -45,7 +50,8 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
     for entry in listed:
         if entry.name not in chosen and entry.name not in below:
             continue
-        lines.append(_line(user, "LIST", entry, _attributes(user, entry, command), entry.name in below))
+        more = childinfo if entry.name in below else b""
+        lines.append(list_line(user, "LIST", entry, _attributes(user, entry, command), more))
         if entry.name in statuses and entry.name in chosen:
             lines.append(status_line(user, entry.name, statuses[entry.name], command.status))
         if "MYRIGHTS" in command.wanted and entry.mailbox is not None:  # RFC 8440 §3
@@ -133,8 +139,8 @@ def _attributes(user: User, entry: Listed, command: commands.List) -> list[str]:
     return attributes
 
 
-def _line(user: User, name: str, entry: Listed, attributes: Iterable[str], childinfo: bool = False) -> bytes:
-    more = b' ("CHILDINFO" ("SUBSCRIBED"))' if childinfo else b""
+def list_line(user: User, name: str, entry: Listed, attributes: Iterable[str], more: bytes = b"") -> bytes:
+    """An untagged LIST or LSUB (`name`); `more`: extended data items, each with a space before it."""
     return b'* %b (%b) "/" %b%b\r\n' % (
         name.encode(),
         " ".join(attributes).encode(),
@@ -159,5 +165,5 @@ async def list_subscribed(user: User, command: commands.Lsub) -> Result:
     for name in sorted(found):
         if matches(pattern, name):
             entry = by_name.get(name) or Listed(name, None, False, True)
-            lines.append(_line(user, "LSUB", entry, ["\\Noselect"] if found[name] else []))
+            lines.append(list_line(user, "LSUB", entry, ["\\Noselect"] if found[name] else []))
     return completed("LSUB", untagged=b"".join(lines) + await user.news(expunges=True))

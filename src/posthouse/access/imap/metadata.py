@@ -7,6 +7,7 @@ administrators. `/private/specialuse` is what the mailbox is for (RFC 6154 §4).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,9 @@ from posthouse.accounts import account as accounts
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.events import Result
 from posthouse.protocol.imap.metadata import Wanted
-from posthouse.protocol.imap.syntax import mailbox_octets, quoted
+from posthouse.protocol.imap.search_arguments import stored_search
+from posthouse.protocol.imap.searching import FilterCharset, UnknownCharset
+from posthouse.protocol.imap.syntax import SyntaxProblem, mailbox_octets, quoted
 from posthouse.store import mailboxes, metadata
 from posthouse.store.mailboxes import Mailbox, MailboxError, SpecialUse
 from posthouse.store.metadata import PRIVATE, SERVER, SHARED, TooManyEntries, ValueTooLarge, Where
@@ -32,6 +35,9 @@ _TOO_LARGE = Result(
     f"METADATA MAXSIZE {metadata.VALUE_LIMIT}",
 )
 _TOO_MANY = Result("NO", "There is no room for more entries", "METADATA TOOMANY")
+_ADMIN = "/shared/admin"
+"""How to reach the administrator, as a URI (RFC 5464 §3.2.1.1)."""
+_FILTER = re.compile("/(?:shared|private)/filters/values/[^/]+")
 _SPECIAL_USE = "/private/specialuse"
 
 
@@ -39,6 +45,10 @@ class BadUse(MailboxError):
     """No mailbox is kept for that."""
 
     code = "USEATTR"
+
+
+class NoSearch(MailboxError):
+    """A filter would not be one."""
 
 
 class Annotated(NamedTuple):
@@ -86,6 +96,8 @@ def annotated(
         entry for entry in wanted.entries if entry not in (SHARED, PRIVATE)
     )
     values |= metadata.get(reader, where, wanted.entries, wanted.depth)
+    if mailbox is None and metadata.is_wanted(_ADMIN, wanted.entries, wanted.depth):
+        values[_ADMIN] = b"mailto:postmaster@" + user.login.rpartition("@")[2].encode()
     if _SPECIAL_USE in values and mailbox is not None and mailbox.special and where.account == user.account:
         values[_SPECIAL_USE] = mailbox.special.encode()
     longest = 0
@@ -127,6 +139,11 @@ async def set_metadata(user: User, command: commands.SetMetadata) -> Result:
 
 
 def _set_of_server(tx: Tx, user: User, values: Mapping[str, bytes | None]) -> int:
+    if _ADMIN in values:
+        raise NoPermission(f"{_ADMIN} is not set here")  # RFC 5464 §3.2.1.1: always read-only
+    for entry, value in values.items():
+        if value is not None and _FILTER.fullmatch(entry):
+            _must_be_search(value)
     if _any_shared(values):
         account = accounts.by_id(tx, user.account)
         if account is None or not account.admin:
@@ -145,6 +162,14 @@ def _set(tx: Tx, user: User, at: Place, values: dict[str, bytes | None]) -> int:
         use = _use(values.pop(_SPECIAL_USE))
         mailboxes.set_special_use(tx, there.account, there.mailbox.name, use)
     return metadata.put(tx, Where(there.account, there.mailbox.id, user.account), values)
+
+
+def _must_be_search(value: bytes) -> None:
+    """RFC 5466 §3.2: a filter is a full search. Raises NoSearch."""
+    try:
+        stored_search(value)
+    except (SyntaxProblem, UnknownCharset, FilterCharset) as problem:
+        raise NoSearch(f"That is no search: {problem}") from None
 
 
 def _any_shared(entries: Iterable[str]) -> bool:

@@ -26,7 +26,7 @@ _NO_ROOT = Result("NO", "There is no such quota root", "NONEXISTENT")
 
 
 async def get_quota(user: User, command: commands.GetQuota) -> Result:
-    """GETQUOTA (RFC 9208 §4.2.1)."""
+    """GETQUOTA (RFC 9208 §4.1.1)."""
     account = await user.read(lambda reader: _account(reader, user, command.root))
     if account is None:
         return _NO_ROOT
@@ -43,12 +43,14 @@ def _account(reader: Reader, user: User, root: str) -> AccountId | None:
 
 
 async def get_quota_root(user: User, command: commands.GetQuotaRoot) -> Result:
-    """GETQUOTAROOT (RFC 9208 §4.2.2), of a mailbox that there is."""
+    """GETQUOTAROOT (RFC 9208 §4.1.2): of one's own mailboxes, there or not, and others that there are."""
     at = await place(user, command.mailbox)
-    found = await user.read(lambda reader: find(reader, user, at, "r"))
-    root = quoted((await _root(user, found.account)).encode())
+    account = user.account
+    if at.account != account:
+        account = (await user.read(lambda reader: find(reader, user, at, "r"))).account
+    root = quoted((await _root(user, account)).encode())
     said = b"* QUOTAROOT %b %b\r\n" % (mailbox_octets(at.full, user.enabled), root)
-    return completed("GETQUOTAROOT", untagged=said + await _quota(user, found.account))
+    return completed("GETQUOTAROOT", untagged=said + await _quota(user, account))
 
 
 async def _root(user: User, account: AccountId) -> str:

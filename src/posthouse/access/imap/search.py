@@ -16,8 +16,8 @@ from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.imap import flags, headers, masks, results
-from posthouse.access.imap.contexts import Choose
+from posthouse.access.imap import contexts, fetch, flags, headers, masks, results
+from posthouse.access.imap.contexts import TAG_REUSE, Choose
 from posthouse.access.imap.facts import FEW
 from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.headers import compare, day_of
@@ -31,6 +31,8 @@ from posthouse.mail.mime import scan
 from posthouse.mail.text import body_text, header_text, read_body_text, surely_lacks
 from posthouse.protocol.imap import commands, searching
 from posthouse.protocol.imap.commands import Return
+from posthouse.protocol.imap.events import UNKNOWN_CHARSET
+from posthouse.protocol.imap.fetching import Section
 from posthouse.protocol.imap.searching import SearchKey
 from posthouse.protocol.imap.sequence import SAVED, SequenceSet
 from posthouse.protocol.imap.server import Result
@@ -119,8 +121,20 @@ async def search(user: User, command: commands.Search) -> Result:
     """SEARCH and UID SEARCH."""
     if command.returns is None and user.enabled.rev2:
         command = command._replace(returns=frozenset({Return.ALL}))  # RFC 9051 §6.4.4
+    if isinstance(command.key, searching.UnknownStrings):
+        user.open.saved = ()
+        return UNKNOWN_CHARSET
+    if tag_in_use(user, command):
+        return TAG_REUSE
     command = await spelled_out(user, command)
     return await answer(user, command, await found(user, command), "SEARCH")
+
+
+def tag_in_use(user: User, command: commands.Search | commands.Sort | commands.MultiSearch) -> bool:
+    """Whether the results of a command cannot be kept up to date, for others with its tag are."""
+    if command.returns is None or Return.UPDATE not in command.returns or user.selected is None:
+        return False
+    return user.selected.contexts.has(command.tag)
 
 
 async def found(user: User, command: Searching) -> list[int]:
@@ -156,13 +170,42 @@ async def answer(
     modseq = modseq_of(selected, indexes, command)
     said = results.response(name, command, numbers, modseq, scores=scores)
     if command.returns is not None and Return.UPDATE in command.returns:
-        said += selected.contexts.begin(
-            command,
-            [uids[index] for index in indexes],
-            lambda some: Search(user, selected, ()).among(some, command.key),
-            order,
-        )
+        said += keep_up_to_date(user, selected, command, indexes, order)
     return completed(name, untagged=said + await news(user, command))
+
+
+def keep_up_to_date(
+    user: User,
+    selected: Selected,
+    command: commands.Search | commands.Sort | commands.MultiSearch,
+    indexes: list[int],
+    order: Choose | None = None,
+    where: bytes = b"",
+) -> bytes:
+    """RETURN (UPDATE) (RFC 5267 §4.3): from now on tell how the results change; what is said at once."""
+    key = searching.changed(command.key, lambda leaf: _of_now(selected, leaf))
+    items = tuple(item._replace(peek=True) if isinstance(item, Section) else item for item in command.update)
+    if not fetch.is_ready(items):
+        return contexts.refused(command.tag, "Whole messages are not sent unasked")
+    return selected.contexts.begin(
+        command._replace(key=key),
+        [selected.view.uids[index] for index in indexes],
+        lambda some: Search(user, selected, ()).among(some, key),
+        order,
+        lambda some: fetch.lines_of(user, selected, some, items),
+        where,
+    )
+
+
+def _of_now(selected: Selected, leaf: SearchKey) -> SearchKey:
+    """RFC 5267 §4.3: sequence numbers mean the messages that have them now."""
+    match leaf:
+        case searching.Fuzzy(key):
+            return searching.Fuzzy(searching.changed(key, lambda inner: _of_now(selected, inner)))
+        case searching.Numbers(numbers) if numbers != SAVED:
+            ranges = selected.uid_ranges(selected.runs_within(numbers))
+            return searching.Uids(SequenceSet(tuple(ranges))) if ranges else searching.Not(searching.All())
+    return leaf
 
 
 async def news(user: User, command: Searching) -> bytes:
@@ -437,7 +480,9 @@ class Search:
     def _runs(self, numbers: SequenceSet, *, uid: bool) -> Runs:
         if numbers == SAVED:
             return indexes_of_uids(self._selected.view, self._saved)
-        return self._selected.runs(numbers, uid=uid)
+        if uid:
+            return self._selected.runs(numbers, uid=True)
+        return self._selected.runs_within(numbers)
 
 
 def need(key: SearchKey) -> Need:

@@ -191,6 +191,14 @@ class Selected:
             raise NoSuchMessage
         return [(first - 1, last) for first, last in resolved]
 
+    def runs_within(self, numbers: SequenceSet) -> Runs:
+        """The messages of a set of sequence numbers, of which there may be fewer (RFC 7377 §2: no error)."""
+        count = len(self.view)
+        if not count:
+            return []
+        found = [(first - 1, min(last, count)) for first, last in numbers.resolve(count)]
+        return [(first, end) for first, end in found if first < end]
+
     def uid_ranges(self, runs: Runs) -> Ranges:
         """The UIDs of some messages, as the store takes them."""
         uids = self.view.uids
@@ -213,9 +221,8 @@ class Selected:
                 delta = self._difference(fresh)
             said = self._apply(user, delta, expunges, own)
             if delta.changed or delta.new:
-                said += await self.contexts.follow(
-                    self, [entry.uid for entry in (*delta.changed, *delta.new)]
-                )
+                uids = [entry.uid for entry in (*delta.changed, *delta.new)]
+                said += await self.contexts.follow(self, uids, since.uidnext)
             claims = not self.read_only and not self._enabled.rev2
             if delta.new and claims and delta.mailbox.uidnext > delta.recent:
                 # If this is lost, the messages are \Recent once more to somebody else.
@@ -249,7 +256,7 @@ class Selected:
         lines: list[bytes] = []
         if self._enabled.condstore:
             self._say_modseqs(lines, changed if silent else ())
-        return b"".join(lines) + await self.contexts.follow(self, changed)
+        return b"".join(lines) + await self.contexts.follow(self, changed, before.uidnext)
 
     def _apply(self, user: User, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
         lines: list[bytes] = []

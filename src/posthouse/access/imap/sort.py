@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from posthouse.access.imap import search, threads
+from posthouse.access.imap.contexts import TAG_REUSE
 from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.selected import Selected
 from posthouse.access.imap.state import User, completed
@@ -37,6 +38,8 @@ _FACTS = {
 async def sort(user: User, command: commands.Sort) -> Result:
     """SORT and UID SORT, and with RETURN as RFC 5267 §3 has it."""
     selected = user.open
+    if search.tag_in_use(user, command):
+        return TAG_REUSE
     command = await spelled_out(user, command)
     found = await search.found(user, command)
 

@@ -6,7 +6,8 @@ the end of the command. `Appending.read` takes one stretch and says in events wh
     APPEND Drafts (\\Seen) {310}              Append, and the literal is the message
      (\\Draft) "17-Jul-1996 …" ~{42}          AppendNext, and the literal is another one (RFC 3502, RFC 3516)
      UTF8 (~{42} )                           the same; needs UTF8=ACCEPT (RFC 6855 §4)
-     CATENATE (URL "…" TEXT {42} URL "…")    Append or AppendNext, then its parts in order (RFC 4469)
+     CATENATE (URL "…" TEXT {42} URL "…")    Append or AppendNext, then its parts in order (RFC 4469);
+                                            a part may be UTF8 (~{42} ) too
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class _Place(Enum):
     AFTER_MESSAGE = auto()
     AFTER_UTF8 = auto()
     AFTER_PART = auto()
+    AFTER_UTF8_PART = auto()
 
 
 class Appending:
@@ -64,10 +66,10 @@ class Appending:
             assert isinstance(command, Append)
             return self._message(command, parser, literal)
         parser = Parser(octets, 0, self._enabled)
-        if self._place is _Place.AFTER_PART:
-            return self._parts_from(parser, literal)
-        if self._place is _Place.AFTER_UTF8:
+        if self._place in (_Place.AFTER_UTF8, _Place.AFTER_UTF8_PART):
             parser.expect(b")")
+        if self._place in (_Place.AFTER_PART, _Place.AFTER_UTF8_PART):
+            return self._parts_from(parser, literal)
         return self._after_message(parser, literal)
 
     def _after_message(self, parser: Parser, literal: LiteralHeader | None) -> list[Event]:
@@ -90,16 +92,22 @@ class Appending:
         if form not in ("CATENATE", "UTF8"):
             raise SyntaxProblem("Expected a message, as a literal")
         parser.space()
-        parser.expect(b"(")
         if form == "CATENATE":
+            parser.expect(b"(")
             self._parts = 0
             return [command._replace(catenate=True), *self._parts_from(parser, literal)]
+        utf8 = self._utf8_literal(parser, literal)
+        self._place = _Place.AFTER_UTF8
+        return [command._replace(size=utf8.size, binary=True)]
+
+    def _utf8_literal(self, parser: Parser, literal: LiteralHeader | None) -> LiteralHeader:
+        """What stands behind UTF8: `(` and a literal8 (RFC 6855 §4)."""
         if not self._enabled.utf8_accept:
-            raise SyntaxProblem("Say ENABLE UTF8=ACCEPT first")  # RFC 6855 §4
+            raise SyntaxProblem("Say ENABLE UTF8=ACCEPT first")
+        parser.expect(b"(")
         if literal is None or not literal.binary or not parser.at_end():
             raise SyntaxProblem("Expected the message, as a literal8")
-        self._place = _Place.AFTER_UTF8
-        return [command._replace(size=literal.size, binary=True)]
+        return literal
 
     def _parts_from(self, parser: Parser, literal: LiteralHeader | None) -> list[Event]:
         """Parts up to one that is a literal, or to the end of the message and what stands behind it."""
@@ -117,6 +125,10 @@ class Appending:
                 if parser.at_end():
                     raise LiteralExpected
                 events.append(CatenateUrl(parser.astring().decode("utf-8", "replace")))
+            elif kind == "UTF8":  # RFC 6855 §4
+                utf8 = self._utf8_literal(parser, literal)
+                self._place, self._parts = _Place.AFTER_UTF8_PART, parts
+                return [*events, CatenateText(utf8.size, binary=True)]
             elif kind != "TEXT" or literal is None or not parser.at_end():
                 raise SyntaxProblem("Expected TEXT and a literal, or URL")
             else:

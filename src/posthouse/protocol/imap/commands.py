@@ -204,13 +204,13 @@ class MyRights(NamedTuple):
 
 
 class GetQuota(NamedTuple):
-    """GETQUOTA (RFC 9208 §4.2.1)."""
+    """GETQUOTA (RFC 9208 §4.1.1)."""
 
     root: str
 
 
 class GetQuotaRoot(NamedTuple):
-    """GETQUOTAROOT (RFC 9208 §4.2.2)."""
+    """GETQUOTAROOT (RFC 9208 §4.1.2)."""
 
     mailbox: str
 
@@ -317,6 +317,8 @@ class Search(NamedTuple):
     """What ESEARCH refers to."""
     partial: tuple[int, int] | None = None
     """Which of the findings PARTIAL returns: places from 1 on, or from -1 back."""
+    update: tuple[FetchItem, ...] = ()
+    """What UPDATE wants to be told of messages that come (RFC 5465 §7)."""
 
 
 class CancelUpdate(NamedTuple):
@@ -342,6 +344,7 @@ class MultiSearch(NamedTuple):
     returns: frozenset[Return]
     tag: bytes
     partial: tuple[int, int] | None = None
+    update: tuple[FetchItem, ...] = ()
 
     @property
     def uid(self) -> bool:
@@ -357,6 +360,7 @@ class Sort(NamedTuple):
     returns: frozenset[Return] | None
     tag: bytes
     partial: tuple[int, int] | None = None
+    update: tuple[FetchItem, ...] = ()
 
 
 class Thread(NamedTuple):
@@ -448,7 +452,7 @@ def uses_numbers(command: Command) -> bool:
     match command:
         case Fetch() | Store() | Copy() | Move():
             return not command.uid
-        case Search() | Sort() | Thread():
+        case Search() | Sort() | Thread() | MultiSearch():
             return not command.uid or numbered(command.key)
         case Append():
             return command.replaces is not None and not command.uid

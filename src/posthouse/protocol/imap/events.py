@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.commands import Command
+from posthouse.protocol.imap.searching import CHARSETS
 from posthouse.protocol.sasl import KeysWanted, Proof
 
 
@@ -55,4 +56,5 @@ class Result(NamedTuple):
 
 
 BAD_CREDENTIALS = Result("NO", "Login name or password is wrong", "AUTHENTICATIONFAILED")  # RFC 5530 §3
+UNKNOWN_CHARSET = Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})")
 TRY_LATER = Result("NO", "Temporary problem, try again later", "UNAVAILABLE")

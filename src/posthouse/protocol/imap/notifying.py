@@ -23,7 +23,6 @@ class Event(Enum):
 
 
 _EVENTS = {event.value.upper(): event for event in Event}
-_OTHERS = frozenset({"ANNOTATIONCHANGE", "MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE"})
 _SELECTED = (Among.SELECTED, Among.SELECTED_DELAYED)
 _OF_MESSAGES = frozenset({Event.NEW, Event.EXPUNGE, Event.FLAGS})
 
@@ -77,8 +76,6 @@ def _events(parser: Parser, source: Source) -> Group:
         nonlocal items, unknown
         name = parser.word()
         found = _EVENTS.get(name)
-        if found is None and name not in _OTHERS:
-            raise SyntaxProblem(f"Unknown event {name}")
         unknown = unknown or found is None
         if found is Event.NEW and parser.next_is(b" ("):
             parser.space()

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from posthouse.protocol.imap.commands import CancelUpdate, Command, MultiSearch, Return, Search, Sort, Thread
 from posthouse.protocol.imap.enabled import Enabled
-from posthouse.protocol.imap.searching import Keys, SearchKey, filters, is_fuzzy, uses_numbers_or_saved
+from posthouse.protocol.imap.fetching import FetchItem, parse_fetch_list
+from posthouse.protocol.imap.searching import (
+    Keys,
+    SearchKey,
+    UnknownCharset,
+    UnknownStrings,
+    filters,
+    is_fuzzy,
+    uses_saved,
+)
 from posthouse.protocol.imap.sorting import By, parse_algorithm, parse_criteria
 from posthouse.protocol.imap.sources import Among, Source, parse_source
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 
 
+class Options(NamedTuple):
+    """`RETURN (…)`."""
+
+    returns: frozenset[Return] | None = None
+    """None: it is not there."""
+    partial: tuple[int, int] | None = None
+    """The range of PARTIAL."""
+    update: tuple[FetchItem, ...] = ()
+    """What UPDATE asks for of messages that come (RFC 5465 §7)."""
+
+
 def search(parser: Parser, uid: bool) -> Command:
     parser.space()
-    returns, partial = _returns(parser)
-    return _checked(Search(_keys(parser), uid, returns, read_tag(parser.data), partial))
+    options = _returns(parser)
+    tag = read_tag(parser.data)
+    try:
+        key = _keys(parser)
+    except UnknownCharset:
+        if options.returns is None or Return.SAVE not in options.returns:
+            raise
+        parser.position = len(parser.data)
+        key = UnknownStrings()  # RFC 5182 §2.1: it fails, and `$` stands for nothing
+    return _checked(Search(key, uid, options.returns, tag, options.partial, options.update))
 
 
 def multi_search(parser: Parser, uid: bool) -> Command:
@@ -25,14 +55,16 @@ def multi_search(parser: Parser, uid: bool) -> Command:
         parser.space()
     if any(source.among is Among.SELECTED_DELAYED for source in sources):
         raise SyntaxProblem("selected-delayed is for NOTIFY alone")  # RFC 7377 §2.2
-    returns, partial = _returns(parser)
-    returns = returns or frozenset({Return.ALL})
-    if returns - _WITHOUT_MAILBOX:
-        raise SyntaxProblem("SAVE, UPDATE and CONTEXT are for the selected mailbox")  # RFC 7377 §2.1
+    options = _returns(parser)
+    returns = options.returns or frozenset({Return.ALL})
+    only_selected = all(source.among is Among.SELECTED for source in sources)
+    if Return.SAVE in returns and not only_selected:
+        raise SyntaxProblem("SAVE is for the selected mailbox alone")  # RFC 7377 §2.2
     key = _keys(parser)
-    if uses_numbers_or_saved(key):
-        raise SyntaxProblem("Numbers mean nothing in many mailboxes: say UID")  # RFC 7377 §2.1
-    return _checked(MultiSearch(sources, key, returns, read_tag(parser.data), partial))
+    if uses_saved(key) and not only_selected:
+        raise SyntaxProblem("$ stands for messages of the selected mailbox alone")
+    tag = read_tag(parser.data)
+    return _checked(MultiSearch(sources, key, returns, tag, options.partial, options.update))
 
 
 def _checked(command: Search | Sort | MultiSearch) -> Command:
@@ -50,13 +82,8 @@ def stored_search(octets: bytes) -> SearchKey:
     return _keys(Parser(octets, 0, enabled))
 
 
-_WITHOUT_MAILBOX = frozenset(
-    {Return.MIN, Return.MAX, Return.COUNT, Return.ALL, Return.PARTIAL, Return.RELEVANCY}
-)
-
-
 def _keys(parser: Parser) -> SearchKey:
-    charset = "UTF-8" if parser.enabled.utf8 else "US-ASCII"
+    charset = "UTF-8" if parser.enabled.utf8 else ""
     if parser.data[parser.position : parser.position + 8].upper() == b"CHARSET ":
         if parser.enabled.utf8_accept:
             raise SyntaxProblem("CHARSET is not allowed any more: all is UTF-8")  # RFC 6855 §3
@@ -76,10 +103,11 @@ def cancel_update(parser: Parser, uid: bool) -> Command:
 
 def sort(parser: Parser, uid: bool) -> Command:
     parser.space()
-    returns, partial = _returns(parser)
+    options = _returns(parser)
     criteria = parse_criteria(parser)
     parser.space()
-    return _checked(Sort(criteria, _in_charset(parser), uid, returns, read_tag(parser.data), partial))
+    key, tag = _in_charset(parser), read_tag(parser.data)
+    return _checked(Sort(criteria, key, uid, options.returns, tag, options.partial, options.update))
 
 
 def thread(parser: Parser, uid: bool) -> Command:
@@ -95,18 +123,16 @@ def _in_charset(parser: Parser) -> SearchKey:
     return Keys(parser, charset).all_of()
 
 
-def _returns(parser: Parser) -> tuple[frozenset[Return] | None, tuple[int, int] | None]:
-    """`RETURN (MIN COUNT)` and the space behind it; an empty list asks for ALL (RFC 4731 §3.1).
-
-    Beside the options, the range of PARTIAL.
-    """
+def _returns(parser: Parser) -> Options:
+    """`RETURN (MIN COUNT)` and the space behind it; an empty list asks for ALL (RFC 4731 §3.1)."""
     if parser.data[parser.position : parser.position + 7].upper() != b"RETURN ":
-        return None, None
+        return Options()
     parser.position += 7
     partial: tuple[int, int] | None = None
+    update: tuple[FetchItem, ...] = ()
 
     def option() -> Return:
-        nonlocal partial
+        nonlocal partial, update
         name = parser.word()
         if name not in Return.__members__:
             raise SyntaxProblem(f"Unknown return option {name}")
@@ -115,6 +141,9 @@ def _returns(parser: Parser) -> tuple[frozenset[Return] | None, tuple[int, int] 
                 raise SyntaxProblem("PARTIAL may be there once")  # RFC 9394 §3.1
             parser.space()
             partial = parser.partial_range()
+        if name == "UPDATE" and (parser.next_is(b" (") or parser.next_is(b"(")):
+            parser.skip(b" ")  # RFC 5465 has it in its example, and not in its grammar
+            update = parse_fetch_list(parser)
         return Return[name]
 
     options = frozenset(parser.listed(option))
@@ -123,4 +152,4 @@ def _returns(parser: Parser) -> tuple[frozenset[Return] | None, tuple[int, int] 
     if options >= {Return.ALL, Return.PARTIAL}:
         raise SyntaxProblem("Either ALL or PARTIAL")  # RFC 9394 §3.1
     parser.space()
-    return options, partial
+    return Options(options, partial, update)

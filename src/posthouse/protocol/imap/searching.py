@@ -25,6 +25,10 @@ class UnknownCharset(ValueError):
     """Answered with NO [BADCHARSET …] (RFC 3501 §6.4.4)."""
 
 
+class FilterCharset(ValueError):
+    """Answered with BAD [BADCHARSET …]: what FILTER stands for is in UTF-8 (RFC 5466 §3.1)."""
+
+
 class Day(Enum):
     """How the day of a message is compared."""
 
@@ -144,6 +148,10 @@ class Filter(NamedTuple):
     name: str
 
 
+class UnknownStrings(NamedTuple):
+    """In place of keys whose charset is unknown, where the search must fail later than that."""
+
+
 class Among(NamedTuple):
     """Messages by their emails, as the full-text index has found them. No client asks for it."""
 
@@ -152,7 +160,7 @@ class Among(NamedTuple):
 
 SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SavedDate | Age | SentDate | Larger
-    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Fuzzy | Filter | Among
+    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Fuzzy | Filter | Among | UnknownStrings
 )  # fmt: skip
 
 
@@ -239,10 +247,12 @@ def numbered(key: SearchKey) -> bool:
     return any(isinstance(leaf, Numbers) and leaf.numbers != SAVED for leaf in leaves(key))
 
 
-def uses_numbers_or_saved(key: SearchKey) -> bool:
-    """Whether what is sought depends on the selected mailbox."""
+def uses_saved(key: SearchKey) -> bool:
+    """Whether messages are named by `$`."""
     return any(
-        isinstance(leaf, Numbers) or (isinstance(leaf, Uids) and leaf.uids == SAVED) for leaf in leaves(key)
+        (isinstance(leaf, Numbers) and leaf.numbers == SAVED)
+        or (isinstance(leaf, Uids) and leaf.uids == SAVED)
+        for leaf in leaves(key)
     )
 
 
@@ -277,25 +287,39 @@ _FIXED: dict[str, SearchKey] = {
 }
 
 
-class Keys:
-    """Parses the keys of one SEARCH; `charset` holds for all its strings."""
+_NOT_IN_CHARSET = "A string is not in the charset of the search"
 
-    __slots__ = ("_codec", "_count", "_parser")
+
+class Keys:
+    """Parses the keys of one SEARCH. `charset` holds for all its strings.
+
+    Where it is empty they are in US-ASCII, or with FILTER in UTF-8 (RFC 5466 §3.1).
+    """
+
+    __slots__ = ("_beyond_ascii", "_charset", "_codec", "_count", "_parser")
 
     def __init__(self, parser: Parser, charset: str) -> None:
-        if charset.upper() not in CHARSETS:
+        self._charset = charset.upper()
+        if charset and self._charset not in CHARSETS:
             raise UnknownCharset(charset)
-        self._codec = codecs.lookup(charset).name
+        self._codec = codecs.lookup(charset or "UTF-8").name
+        self._beyond_ascii = False
         self._parser = parser
         self._count = 0
 
     def all_of(self) -> SearchKey:
-        """All keys up to the end of the command, every one of which must hold."""
+        """All keys up to the end of the command, every one of which must hold. Raises FilterCharset too."""
         keys = [self._key(0)]
         while not self._parser.at_end():
             self._parser.space()
             keys.append(self._key(0))
-        return keys[0] if len(keys) == 1 else And(tuple(keys))
+        key = keys[0] if len(keys) == 1 else And(tuple(keys))
+        with_filter = bool(filters(key))
+        if with_filter and self._charset not in ("", "US-ASCII", "UTF-8"):
+            raise FilterCharset
+        if self._beyond_ascii and not self._charset and not with_filter:
+            raise SyntaxProblem(_NOT_IN_CHARSET)
+        return key
 
     def _key(self, depth: int) -> SearchKey:
         self._count += 1
@@ -316,10 +340,12 @@ class Keys:
         return read(self, depth)
 
     def _text(self) -> str:
+        octets = self._parser.astring()
+        self._beyond_ascii = self._beyond_ascii or not octets.isascii()
         try:
-            return self._parser.astring().decode(self._codec)
+            return octets.decode(self._codec)
         except UnicodeDecodeError:
-            raise SyntaxProblem("A string is not in the charset of the search") from None
+            raise SyntaxProblem(_NOT_IN_CHARSET) from None
 
     def _filter_name(self) -> str:
         name = self._parser.atom().decode("ascii")

@@ -32,6 +32,7 @@ from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.events import (
     BAD_CREDENTIALS,
     TRY_LATER,
+    UNKNOWN_CHARSET,
     AppendAbort,
     AppendEnd,
     Connected,
@@ -44,7 +45,7 @@ from posthouse.protocol.imap.events import (
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
 from posthouse.protocol.imap.language import DEFAULT, translated
 from posthouse.protocol.imap.notifying import UnknownEvent
-from posthouse.protocol.imap.searching import CHARSETS, UnknownCharset
+from posthouse.protocol.imap.searching import FilterCharset, UnknownCharset
 from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 from posthouse.protocol.imap.verbs import Head, State, read_head
@@ -59,6 +60,9 @@ _UIDS_ONLY = Result("BAD", "Messages are named by UID alone", "UIDREQUIRED")  # 
 _BAD_EVENT = Result(
     "NO", "There is no such event here", f"BADEVENT ({' '.join(event.value for event in notifying.Event)})"
 )  # RFC 5465 §5
+_FILTER_CHARSET = Result(
+    "BAD", "A search by FILTER is in UTF-8", "BADCHARSET (US-ASCII UTF-8)"
+)  # RFC 5466 §3.1
 _APPENDING = ("APPEND", "REPLACE")
 _APPEND_EVENTS = (commands.Append, commands.AppendNext, commands.CatenateText, commands.CatenateUrl)
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
@@ -372,7 +376,9 @@ class ServerSession:
         except UnknownEvent:
             return self._finish(_BAD_EVENT)
         except UnknownCharset:
-            return self._finish(Result("NO", "Unknown charset", f"BADCHARSET ({' '.join(CHARSETS)})"))
+            return self._finish(UNKNOWN_CHARSET)
+        except FilterCharset:
+            return self._finish(_FILTER_CHARSET)
         if self.enabled.uidonly and commands.uses_numbers(command):
             return self._finish(_UIDS_ONLY)
         if commands.turns_on_condstore(command):

@@ -135,6 +135,8 @@ class Parser:
         if self.next_is(b"{"):
             return self._literal()
         value = self._match(_QUOTED, "a string").group(1)
+        if not value.isascii():
+            _must_be_utf8(value)
         return _ESCAPE.sub(rb"\1", value) if b"\\" in value else value
 
     def nstring8(self) -> bytes | None:
@@ -183,8 +185,11 @@ class Parser:
         return self._decoded(octets)
 
     def _decoded(self, octets: bytes) -> str:
+        """RFC 6855 §3: a name with 8-bit octets is in UTF-8, whether that has been enabled or not."""
         try:
-            return octets.decode("utf-8") if self.enabled.utf8 else utf7.decode(octets)
+            return (
+                octets.decode("utf-8") if self.enabled.utf8 or not octets.isascii() else utf7.decode(octets)
+            )
         except ValueError:
             form = "UTF-8" if self.enabled.utf8 else "modified UTF-7"
             raise SyntaxProblem(f"The mailbox name is not in {form}") from None
@@ -276,6 +281,14 @@ def read_tag(octets: bytes) -> bytes:
         return tag if parser.next_is(b" ") or parser.at_end() else b"*"
     except SyntaxProblem:
         return b"*"
+
+
+def _must_be_utf8(octets: bytes) -> None:
+    """RFC 6855 §3: what a quoted string may hold beyond ASCII."""
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SyntaxProblem("A quoted string is in UTF-8; what is not comes as a literal") from None
 
 
 def _month(name: bytes) -> int:

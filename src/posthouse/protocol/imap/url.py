@@ -2,7 +2,7 @@
 
     imap://bob@mail.example.org/Drafts;UIDVALIDITY=7/;UID=20/;SECTION=1.2/;PARTIAL=0.1024
     /INBOX;UIDVALIDITY=7/;UID=20          relative to the server
-    /;UID=20                              … and without a mailbox, to the selected one
+    /;UID=20 or ;UID=20                   … and without a mailbox, to the selected one
 
 A URL that lets others have what it names says at its end until when, and who, and is signed (RFC 4467):
 
@@ -127,7 +127,7 @@ def parse_url(text: str) -> MessageUrl:
     user, host, position = "", "", 0
     if server is not None:
         user, host, position = _decoded(server[1] or ""), server[2].lower(), server.end()
-    if not text.startswith("/", position):
+    if not text.startswith("/", position) and not (position == 0 and text[:5].upper() == ";UID="):
         raise BadUrl("no path")
     first = _PARAMETER.search(text, position)
     if first is None:
