@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from posthouse.accounts.alias import Kind
-from posthouse.journey import record
+from posthouse.journey import catalogue, record
 from posthouse.mail.ids import LetterIds, parse_id
 from tests.notifications import told
 from tests.servers import InProcess, ServeProcess
@@ -245,7 +245,9 @@ async def test_a_refusal_at_the_end_of_data_has_a_journey(tmp_path: Path) -> Non
             await client.envelope("x@east.test", ["full@north.test"])
             await client.content(CONTENT)
         found = await world.until(
-            lambda: world.read(lambda reader: record.find(reader, "x@east.test")), seconds=5, what="a journey"
+            lambda: world.read(lambda reader: catalogue.find(reader, "x@east.test")),
+            seconds=5,
+            what="a journey",
         )
         journey = await world.read(lambda reader: record.load(reader, found[0]))
         assert journey is not None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -23,7 +23,6 @@ from posthouse.acceptance.fates import Copy, Forms, asking_for, carry_out, forms
 from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.db.errors import DatabaseError, DiskFull, UniqueViolation, reply_to
-from posthouse.db.interface import Ahead
 from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.dsn import RecipientReport, wants
@@ -230,18 +229,14 @@ class Acceptance:
         leased = self._room()
         accounts = plan.accounts
         asking: dict[int, Asking] = {}
-        ahead = None
         if forms is not None and not self._database.immediate:
-            asking = asking_for(plan.fates, letter.content.size, forms, self._quota)
-            # Of two letters of one conversation the second must find the thread of the first.
-            about = {(account, key) for account in accounts for key in forms.keys}
-            ahead = Ahead(list(asking.values()), about)
+            asking = asking_for(plan.fates, letter.content.size, self._quota)
         copy = Copy(letter.id, letter.content.size, letter.arrived, forms, self._ids.new, asking)
         return self._database.write(
             accounts,
             lambda tx: self._transaction(tx, letter, plan, copy, blob, digest, leased),
             long=len(plan.fates) > MANY,
-            ahead=ahead,
+            ahead=list(asking.values()),
         )
 
     def _answered(
@@ -320,7 +315,6 @@ class Acceptance:
         if child is not None:
             steps.append(record.dsn_sent(now, child))
         record.add(tx, letter.id, 0, steps)
-        record.add_keys(tx, letter.id, _keys(letter, plan))
 
     def new_letter_id(self) -> LetterId:
         """Of a letter whose id somebody else has."""
@@ -425,19 +419,3 @@ def _told_by_reply(plan: Plan, replies: Sequence[Reply]) -> set[int]:
     """Fates of recipients whose LMTP client gets a negative reply."""
     failed = (lot for lot in plan.lots if all(replies[index].code >= 400 for index in lot))
     return {index for lot in failed for index in lot}
-
-
-def _keys(letter: Letter, plan: Plan) -> Iterable[str]:
-    """What a journey is found by: sender, recipients as given and as they became, Message-ID."""
-    if letter.sender.address is not None:
-        yield str(letter.sender.address)
-    for step in letter.steps:
-        if step[0] == record.RECIPIENT:
-            yield step[2]
-    for fate in plan.fates:
-        yield str(fate.recipient.address)
-        if type(fate) is Store:
-            yield fate.address
-    message_id = letter.header.first("Message-ID")
-    if message_id:
-        yield message_id.decode("utf-8", "replace")

@@ -101,7 +101,6 @@ class Bounces:
         queue.insert(tx, queued, [entry], due=now, holder=0)
         if self._keep_journeys:
             record.add(tx, id, 0, [record.written(now, origin.id, [str(to)])])
-            record.add_keys(tx, id, [str(to)])
         return id
 
 

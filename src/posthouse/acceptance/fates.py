@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.acceptance.letter import Discard, Fate, Queue, Store
 from posthouse.journey import record
-from posthouse.mail import conversation, imapform
+from posthouse.mail import imapform
 from posthouse.mail.envelope import AccountId, Recipient
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Part
@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 
 
 class Forms(NamedTuple):
-    """What FETCH will return of a letter, and where it belongs, made ready outside the transaction."""
+    """What FETCH will return of a letter, made ready outside the transaction."""
 
     envelope: bytes
     bodystructure: bytes
-    keys: tuple[int, ...]
-    """Of its conversation (`mail.conversation`)."""
 
 
 def forms_of(header: HeaderIndex, structure: Part) -> Forms:
-    return Forms(imapform.envelope(header), imapform.bodystructure(structure), conversation.keys(header))
+    return Forms(imapform.envelope(header), imapform.bodystructure(structure))
 
 
 class Copy(NamedTuple):
@@ -64,10 +62,10 @@ class Done(NamedTuple):
     entries: list[NewEntry]
 
 
-def asking_for(fates: Sequence[Fate], size: int, forms: Forms, quota: int) -> dict[int, Asking]:
+def asking_for(fates: Sequence[Fate], size: int, quota: int) -> dict[int, Asking]:
     """What `carry_out` will ask of the database for copies of a letter of `size` octets."""
     return {
-        fate.number: ask_for(fate.account, fate.mailbox, len(fate.prefix) + size, quota, forms.keys)
+        fate.number: ask_for(fate.account, fate.mailbox, len(fate.prefix) + size, quota)
         for fate in fates
         if type(fate) is Store
     }
@@ -109,7 +107,6 @@ def _store(tx: Tx, fate: Store, copy: Copy, now: float, quota: int, done: Done) 
         copy.forms.envelope,
         copy.forms.bodystructure,
         quota,
-        keys=copy.forms.keys,
         asking=copy.asking.get(fate.number),
     )
     if type(result) is Deposited:

@@ -1,7 +1,8 @@
 """Housekeeping: what is done round by round, by one process for all, and waits for nobody.
 
-Journeys older than their retention go, objects that no row names are deleted, what a crash or an
-impatient administrator left half removed is removed for good, and threads without messages are forgotten.
+New journeys are entered into the catalogue and old ones go, objects that no row names are deleted, what a
+crash or an impatient administrator left half removed is removed for good, and threads without messages are
+forgotten.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from posthouse.admin.accounts import clear_away
 from posthouse.db.blobs import collect_remembered, collect_unnamed
 from posthouse.db.leases import take
-from posthouse.journey import record
+from posthouse.journey import catalogue
 from posthouse.store import content, removal, threads
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ async def keep_house(
     """One round; False where another process does it. `journey_retention`: seconds. Raises DatabaseError."""
     if not await database.write([], partial(_is_mine, database.holder)):
         return False
+    await catalogue.enter(database)
     before = clock.now() - journey_retention
-    while await database.write([], partial(record.expire, before=before), long=True):
+    while await database.write([], partial(catalogue.expire, before=before), long=True):
         pass
     await clear_away(database, clock)
     for account in await database.read(removal.unswept):

@@ -12,7 +12,7 @@ from posthouse.cli.listing import print_listing, print_record
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config
 from posthouse.db import Database, Reader
-from posthouse.journey import explain, record
+from posthouse.journey import catalogue, explain, record
 from posthouse.mail.ids import moment
 
 app = App(name="journey")
@@ -38,7 +38,7 @@ def journey(
     number = _number(what)
 
     def look(reader: Reader) -> list[record.Journey]:
-        loaded = (record.load(reader, id) for id in record.find(reader, what, limit))
+        loaded = (record.load(reader, id) for id in catalogue.find(reader, what, limit))
         return [journey for journey in loaded if journey is not None]
 
     async def work(_: Config, database: Database) -> list[record.Journey]:

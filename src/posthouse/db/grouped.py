@@ -51,7 +51,7 @@ class GroupedDatabase:
         closure: Callable[[Tx], T],
         *,
         long: bool = False,
-        ahead: Ahead | None = None,
+        ahead: Ahead = (),
     ) -> asyncio.Future[T]:
         return self._group.submit(closure, long, keys, ahead)
 

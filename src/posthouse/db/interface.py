@@ -6,23 +6,16 @@ Behind it stands SQLite or PostgreSQL. What differs between them is said here: n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[object]
 Question: TypeAlias = tuple[str, Parameters]
-
-
-class Ahead(NamedTuple):
-    """What a closure will ask first of all, so that it can be asked together with what others ask."""
-
-    questions: Sequence[Sequence[Question]]
-    """Each is to be asked by `Tx.ask` with the very same list."""
-    about: Collection[object]
-    """Closures that are about the same are not asked together: what one writes, the next has to find."""
+Ahead: TypeAlias = Sequence[Sequence[Question]]
+"""What a closure will ask first of all, each by `Tx.ask` with the very same list."""
 
 
 class Reader(Protocol):
@@ -97,13 +90,15 @@ class Database(Protocol):
         closure: Callable[[Tx], T],
         *,
         long: bool = False,
-        ahead: Ahead | None = None,
+        ahead: Ahead = (),
     ) -> asyncio.Future[T]:
         """Run `closure` in a transaction; the future has its value once that is durable.
 
         keys: the accounts whose rows it touches; they are locked before it runs. The closure is plain code
         without await, may run more than once, and has no effect but through its transaction. It runs in
-        the loop's thread or in another, so one that takes more than a few milliseconds says `long`. An
+        the loop's thread or in another, so one that takes more than a few milliseconds says `long`. What
+        it says it will ask `ahead` is asked together with what others ask, and finds nothing but what those
+        have written that ask ahead. An
         exception of the closure undoes its own work alone and is the future's. Fails with DatabaseAway,
         DiskFull, Overloaded.
         """

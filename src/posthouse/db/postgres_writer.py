@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from itertools import groupby, islice
 from time import monotonic
 from typing import Any, Final
 
@@ -92,23 +92,6 @@ class WriterSession(PostgresSession):
     def _explain(self, state: str, text: str) -> DatabaseError:
         # After a failover the server that we are connected to may have become a standby.
         return ConnectionLost(text) if state == READ_ONLY else super()._explain(state, text)
-
-
-def _asked_together(batch: list[Waiting]) -> Iterator[list[Waiting]]:
-    """Runs of closures of which none writes what another asks ahead; those that ask nothing stand alone."""
-    together: list[Waiting] = []
-    about: set[object] = set()
-    for waiting in batch:
-        if together and (waiting.ahead is None or not about.isdisjoint(waiting.ahead.about)):
-            yield together
-            together, about = [], set()
-        if waiting.ahead is None:
-            yield [waiting]
-        else:
-            together.append(waiting)
-            about.update(waiting.ahead.about)
-    if together:
-        yield together
 
 
 class PostgresEngine:
@@ -186,8 +169,10 @@ class PostgresEngine:
             session.settle()
             return [self._apart(tx, waiting) for waiting in batch]
         try:
-            for together in _asked_together(batch):
-                session.look_ahead([list_ for one in together if one.ahead for list_ in one.ahead.questions])
+            # What a closure that asks nothing ahead writes, those behind it must find.
+            for _, run in groupby(batch, lambda waiting: bool(waiting.ahead)):
+                together = list(run)
+                session.look_ahead([questions for one in together for questions in one.ahead])
                 answers.extend(waiting.closure(tx) for waiting in together)
         except Exception as error:  # told when it fails again, alone
             if isinstance(session.failed, Conflict | DatabaseAway):

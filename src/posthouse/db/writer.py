@@ -48,7 +48,7 @@ class Waiting(NamedTuple):
     future: asyncio.Future[Any] | None
     keys: Sequence[int] = ()
     """The accounts it touches."""
-    ahead: Ahead | None = None
+    ahead: Ahead = ()
 
 
 class Failure(NamedTuple):
@@ -126,7 +126,7 @@ class GroupCommit:
     # What the database offers
 
     def submit(
-        self, closure: Closure, long: bool = False, keys: Sequence[int] = (), ahead: Ahead | None = None
+        self, closure: Closure, long: bool = False, keys: Sequence[int] = (), ahead: Ahead = ()
     ) -> asyncio.Future[Any]:
         """The closure's value, once durable."""
         future: asyncio.Future[Any] = self._loop.create_future()

@@ -5,21 +5,16 @@ memory while a letter is accepted or tried, and are written by the transaction t
 0 of a journey with the letter, later parts with each attempt. They hold no subject, no content and no
 secret: passwords and AUTH lines are struck out here, whoever hands them in.
 
-A journey is found by its id, and by the addresses and the Message-ID whose hashes are kept beside it.
+A journey is found by its id, and by what its first steps name (`journey.catalogue`).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from hashlib import blake2b
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
-
-from posthouse.mail.address import AddressError, canonical, parse_address
-from posthouse.mail.ids import first_of, moment, parse_id
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
@@ -33,11 +28,7 @@ DIALOGUE_LIMIT = 400
 LINE_LIMIT = 1000
 """Characters of a line or reply that are kept."""
 
-FIND_LIMIT = 100
-"""Journeys that one search finds."""
-
 _COMPRESS_FROM = 600
-_HOURS_AT_ONCE = 240
 
 CONNECTED, HELO, TLS, AUTHENTICATED, SENDER, RECIPIENT, REFUSED, CONTENT, DECISION = range(9)
 STORED, QUEUED, BOUNCED, DISCARDED, WRITTEN, DSN_SENT = range(9, 15)
@@ -244,36 +235,8 @@ def decode(stored: bytes) -> list[Step]:
 def add(tx: Tx, id: int, part: int, steps: Sequence[Step]) -> None:
     """Write a part of a journey. `part` is 0 at acceptance, later a new id, so that parts sort by time."""
     tx.run("INSERT INTO journey (id, part, steps) VALUES (?, ?, ?)", (id, part, encode(steps)))
-
-
-def add_keys(tx: Tx, id: int, values: Iterable[str]) -> None:
-    """Let the journey be found by these addresses and Message-IDs."""
-    hour = _hour(moment(id))
-    keys = {key_of(value) for value in values}
-    tx.many(
-        "INSERT INTO journey_key (hour, hash, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        [(hour, key, id) for key in keys],
-    )
-
-
-def _hour(epoch: float) -> int:
-    return int(epoch // 3600)
-
-
-def key_of(value: str) -> int:
-    """A hash of 63 bits of an address or a Message-ID (angle brackets optional), without regard to case."""
-    return _hash(value[:LINE_LIMIT])
-
-
-@lru_cache(maxsize=8192)
-def _hash(value: str) -> int:
-    value = value.strip().removeprefix("<").removesuffix(">").lower()
-    if not value.isascii():
-        try:
-            value = canonical(parse_address(value))
-        except AddressError:
-            pass  # a Message-ID, or what a stranger wrote: as it is
-    return int.from_bytes(blake2b(value.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
+    if part == 0:
+        tx.run("INSERT INTO journey_new (id) VALUES (?)", (id,))
 
 
 class Journey(NamedTuple):
@@ -289,57 +252,3 @@ def load(reader: Reader, id: int) -> Journey | None:
     if not rows:
         return None
     return Journey(id, [step for (stored,) in rows for step in decode(bytes(stored))])
-
-
-def find(reader: Reader, text: str, limit: int = FIND_LIMIT) -> list[int]:
-    """Ids of the journeys that `text` names, newest first, at most `limit`.
-
-    `text` is an id, an id with a recipient's number (`ID/2`), an address, a Message-ID, or the IP
-    address of a client that was refused.
-    """
-    text = text.strip()
-    try:
-        id = parse_id(text.partition("/")[0])
-    except ValueError:
-        pass
-    else:
-        if reader.one("SELECT 1 FROM journey WHERE id = ? LIMIT 1", (id,)) is not None:
-            return [id]
-    first = reader.one("SELECT hour FROM journey_key ORDER BY hour LIMIT 1")
-    last = reader.one("SELECT hour FROM journey_key ORDER BY hour DESC LIMIT 1")
-    if first is None or last is None:
-        return []
-    return _search(reader, key_of(text), first[0], last[0], limit)
-
-
-def _search(reader: Reader, key: int, oldest: int, newest: int, limit: int) -> list[int]:
-    """Newest first. The table is ordered by hour, so that hours are named rather than passed through."""
-    found: list[int] = []
-    for last in range(newest, oldest - 1, -_HOURS_AT_ONCE):
-        hours = range(last, max(oldest - 1, last - _HOURS_AT_ONCE), -1)
-        places = ", ".join("?" * len(hours))
-        rows = reader.all(
-            f"SELECT id FROM journey_key WHERE hour IN ({places}) AND hash = ? ORDER BY id DESC LIMIT ?",
-            (*hours, key, limit - len(found)),
-        )
-        found += [id for (id,) in rows]
-        if len(found) >= limit:
-            break
-    return found
-
-
-def expire(tx: Tx, before: float, limit: int = 500) -> int:
-    """Delete journeys of letters accepted before `before`, seconds since 1970 UTC, about `limit` rows.
-
-    Returns how many rows went; call again until none do.
-    """
-    gone = tx.count(
-        "DELETE FROM journey WHERE id IN (SELECT id FROM journey WHERE id < ? ORDER BY id LIMIT ?)",
-        (first_of(before), limit),
-    )
-    gone += tx.count(
-        "DELETE FROM journey_key WHERE (hour, hash, id) IN"
-        " (SELECT hour, hash, id FROM journey_key WHERE hour < ? ORDER BY hour, hash, id LIMIT ?)",
-        (_hour(before), limit),
-    )
-    return gone

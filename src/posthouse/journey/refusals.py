@@ -78,16 +78,15 @@ class Refusals:
         journeys = [self._journey(address, list(reasons.values())) for address, reasons in clients.items()]
 
         def write(tx: Tx) -> None:
-            for id, steps, keys in journeys:
+            for id, steps in journeys:
                 record.add(tx, id, 0, steps)
-                record.add_keys(tx, id, keys)
 
         if self._write_later(write):
             return True
         _DROPPED.add(sum(refusal.count for reasons in clients.values() for refusal in reasons.values()))
         return False
 
-    def _journey(self, address: str, refusals: list[_Refusal]) -> tuple[int, list[record.Step], set[str]]:
+    def _journey(self, address: str, refusals: list[_Refusal]) -> tuple[int, list[record.Step]]:
         steps = [
             record.refused_session(
                 refusal.first,
@@ -100,5 +99,4 @@ class Refusals:
             )
             for refusal in refusals
         ]
-        keys = {address} | {refusal.about for refusal in refusals if refusal.about}
-        return self._new_id(), steps, keys
+        return self._new_id(), steps

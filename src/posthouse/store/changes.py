@@ -116,8 +116,6 @@ class NewMessage(NamedTuple):
     bodystructure: bytes
     flags: int
     keywords: str
-    keys: tuple[int, ...] = ()
-    """`mail.conversation.keys`."""
 
 
 def _opened(tx: Tx, account: AccountId, mailbox: int) -> mailboxes.Mailbox:
@@ -409,7 +407,6 @@ def append(
             message.keywords,
             Missing.REFUSE,
             now,
-            message.keys,
         )
         if isinstance(result, NoMailbox):
             raise AppendTarget(f"There is no mailbox {mailbox}")

@@ -1,18 +1,17 @@
 """Deposit: one copy of a letter into one mailbox. The hottest path of the store.
 
-The account row (modseq, quota as a condition), the mailbox row (UID), the thread and its keys, the message
-and its placement. The content was put before, once for all copies (`content.put`).
+The account row (modseq, quota as a condition), the mailbox row (UID), the message and its placement. The
+content was put before, once for all copies (`content.put`). Whatever is asked of messages more seldom than
+they come is found later: the thread (`store.threads`), the words (`store.indexer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.accounts import usage
-from posthouse.store import mailboxes, threads
+from posthouse.store import mailboxes
 
 if TYPE_CHECKING:
     from posthouse.db import Question, Tx
@@ -68,7 +67,6 @@ def deposit(
     keywords: str = "",
     missing: Missing = Missing.TO_INBOX,
     saved: float | None = None,
-    keys: Sequence[int] = (),
     asking: Asking | None = None,
 ) -> DepositResult:
     """Put a copy into `mailbox` (canonical name, `mailboxes.canonical_name`).
@@ -76,20 +74,17 @@ def deposit(
     `email_id` is unique within the account. `size` counts prefix and content, in octets; it is what
     the quota is charged. `limit` is the quota of accounts without one of their own (0: none).
     `arrived` is the internal date. `keywords` as of `flags.keyword_text`. `saved` is now where that is
-    another moment than `arrived` (RFC 8514). `keys`: `mail.conversation.keys` of the letter. `asking`: what
-    `ask_for` gave for these arguments, where it was told to the writer beforehand.
+    another moment than `arrived` (RFC 8514). `asking`: what `ask_for` gave for these arguments, where it was
+    told to the writer beforehand.
     """
     if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
         return NoMailbox()
     if tx.immediate:
         charged = tx.all(*usage.charging(account, size, limit))
         taken = tx.all(_TAKE_UID_AT, (*charged[0], account, mailbox)) if charged else []
-        thread = threads.join(tx, account, email_id, keys) if charged else 0
     else:
         # The usual case costs one wait for the database, or none where it was asked ahead.
-        taken, charged, *known = tx.ask(asking or ask_for(account, mailbox, size, limit, keys))
-        found: dict[int, int] = dict(chain.from_iterable(known))
-        thread = threads.join_known(tx, account, email_id, keys, found) if charged else 0
+        taken, charged = tx.ask(asking or ask_for(account, mailbox, size, limit))
     if not charged:
         return OverQuota() if usage.exists(tx, account) else AccountGone()
     ((modseq,),) = charged
@@ -98,8 +93,8 @@ def deposit(
         taken = tx.all(_TAKE_UID_AT, (modseq, account, mailbox))
     ((mailbox_id, uid, uidvalidity),) = taken
     tx.run(
-        "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure, thread)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account,
             email_id,
@@ -109,7 +104,6 @@ def deposit(
             size,
             envelope,
             bodystructure,
-            thread,
         ),
     )
     tx.run(
@@ -133,12 +127,11 @@ def deposit(
 Asking: TypeAlias = "list[Question]"
 
 
-def ask_for(account: AccountId, mailbox: str, size: int, limit: int, keys: Sequence[int]) -> Asking:
+def ask_for(account: AccountId, mailbox: str, size: int, limit: int) -> Asking:
     """What `deposit` with these arguments asks first (`Database.write(ahead=…)`)."""
     return [
         (_TAKE_UID, (account, account, mailbox, limit, size, limit, account)),
         usage.charging(account, size, limit),
-        *threads.questions(account, keys),
     ]
 
 

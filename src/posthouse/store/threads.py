@@ -5,13 +5,14 @@ one, named by its own id; keys that nobody had are the thread's from then on. So
 before what it answers, and two answers to a letter that is not here, find each other. A THREADID never
 changes: an email that belongs to two threads joins the nearer one, and they stay two.
 
-It is done when an email is deposited. What came before threads were kept, or from another account, has
-thread 0 until somebody asks (`complete`). Keys of threads that are gone are swept now and then.
+Few ask, so it is not done while letters arrive: an email has thread 0 until somebody asks for threads of
+its account, or the indexer has nothing better to do. `complete` then goes through them in the order in
+which they came. Keys of threads that are gone are swept now and then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posthouse.mail import conversation
@@ -22,43 +23,35 @@ if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
     from posthouse.mail.envelope import AccountId
 
-_SOME = "SELECT hash, thread FROM thread_key WHERE account = ? AND"
-_ONE = f"{_SOME} hash = ?"
-_JOIN_ONE = (
-    "INSERT INTO thread_key (account, hash, thread) VALUES (?, ?, ?)"
-    " ON CONFLICT (account, hash) DO UPDATE SET thread = thread_key.thread RETURNING thread"
-)
-
 BATCH = 500
 """Emails or keys that one call of `complete` or `stale` looks at."""
 
 
 def join(tx: Tx, account: AccountId, email: int, keys: Sequence[int]) -> int:
-    """The thread of a new email. To be called under the account's lock."""
-    if len(keys) == 1:  # a letter that answers none
-        ((thread,),) = tx.all(_JOIN_ONE, (account, keys[0], email))
-        return int(thread)
-    known = [row for rows in tx.ask(questions(account, keys)) for row in rows]
-    return join_known(tx, account, email, keys, dict(known))
+    """The thread of an email that has none yet. To be called under the account's lock."""
+    return _join(tx, account, [(email, keys)])[0]
 
 
-def questions(account: AccountId, keys: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
-    """What to ask for the threads that keys are known to: rows of key and thread."""
-    if len(keys) == 1:
-        return [(_ONE, (account, keys[0]))]
-    return [(f"{_SOME} {condition}", (account, *some)) for condition, some in listed(keys, "hash")]
-
-
-def join_known(tx: Tx, account: AccountId, email: int, keys: Sequence[int], known: Mapping[int, int]) -> int:
-    """`join` where it is known already which thread each of the keys leads to."""
-    if not keys:
-        return email
-    thread = next((known[key] for key in keys if key in known), email)
+def _join(tx: Tx, account: AccountId, emails: Sequence[tuple[int, Sequence[int]]]) -> list[int]:
+    """The threads of emails with these keys, each found by those that stand behind it as well."""
+    wanted = sorted({key for _, keys in emails for key in keys})
+    known: dict[int, int] = {}
+    for condition, some in listed(wanted, "hash"):
+        known.update(
+            tx.all(f"SELECT hash, thread FROM thread_key WHERE account = ? AND {condition}", (account, *some))
+        )
+    new = set(wanted).difference(known)
+    threads = []
+    for email, keys in emails:
+        thread = next((known[key] for key in keys if key in known), email)
+        threads.append(thread)
+        for key in keys:
+            known.setdefault(key, thread)
     tx.many(
-        "INSERT INTO thread_key (account, hash, thread) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        [(account, key, thread) for key in keys if key not in known],
+        "INSERT INTO thread_key (account, hash, thread) VALUES (?, ?, ?)",
+        [(account, key, known[key]) for key in sorted(new)],
     )
-    return thread
+    return threads
 
 
 def complete(tx: Tx, account: AccountId) -> bool:
@@ -68,9 +61,14 @@ def complete(tx: Tx, account: AccountId) -> bool:
         " WHERE e.account = ? AND e.thread = 0 ORDER BY e.id LIMIT ?",
         (account, BATCH),
     )
-    for email, head in rows:
-        thread = join(tx, account, email, conversation.keys(HeaderIndex(head)))
-        tx.run("UPDATE email SET thread = ? WHERE account = ? AND id = ?", (thread, account, email))
+    emails = [(email, conversation.keys(HeaderIndex(head))) for email, head in rows]
+    tx.many(
+        "UPDATE email SET thread = ? WHERE account = ? AND id = ?",
+        [
+            (thread, account, email)
+            for thread, (email, _) in zip(_join(tx, account, emails), emails, strict=True)
+        ],
+    )
     return len(rows) == BATCH
 
 

@@ -22,7 +22,6 @@ from posthouse.access.services import Services
 from posthouse.accounts.authentication import Authenticated
 from posthouse.db import Database, Tx, open_database
 from posthouse.db.blobs import FileBlobs
-from posthouse.mail import conversation
 from posthouse.mail.content import INLINE_LIMIT, end_of_head
 from posthouse.mail.envelope import AccountId
 from posthouse.mail.header import HeaderIndex
@@ -90,7 +89,6 @@ class Server:
                 bodystructure(scan(data)),
                 0,
                 flags,
-                keys=conversation.keys(HeaderIndex(head)),
             )
             assert isinstance(done, Deposited)
             return done

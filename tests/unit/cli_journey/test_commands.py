@@ -28,10 +28,9 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("POSTHOUSE_CONFIG", str(config))
 
     def write(tx: Tx) -> None:
-        record.add(tx, FIRST, 0, [record.stored(T, 1, "bob@south.test", "INBOX", 7)])
-        record.add_keys(tx, FIRST, ["alice@north.test", "<1@north.test>"])
-        record.add(tx, SECOND, 0, [record.queued(T + 7200, 1, "dave@east.test", "east.test")])
-        record.add_keys(tx, SECOND, ["alice@north.test"])
+        sender, content = record.sender(T, "alice@north.test"), record.content(T, 100, "<1@north.test>")
+        record.add(tx, FIRST, 0, [sender, content, record.stored(T, 1, "bob@south.test", "INBOX", 7)])
+        record.add(tx, SECOND, 0, [sender, record.queued(T + 7200, 1, "dave@east.test", "east.test")])
 
     async def fill() -> None:
         loaded = load(config)
@@ -67,7 +66,7 @@ def test_an_address_lists_its_letters_newest_first(capsys: pytest.CaptureFixture
 @pytest.mark.usefixtures("installation")
 def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["journey", f"{show(SECOND)}/1", "--json"]) == os.EX_OK
-    assert json.loads(capsys.readouterr().out)["steps"][0]["kind"] == "queued"
+    assert json.loads(capsys.readouterr().out)["steps"][-1]["kind"] == "queued"
     assert main(["journey", "alice@north.test", "--json"]) == os.EX_OK
     assert [told["id"] for told in json.loads(capsys.readouterr().out)] == [show(SECOND), show(FIRST)]
 

@@ -8,7 +8,7 @@ import threading
 import apsw
 import pytest
 
-from posthouse.db import Ahead, DatabaseAway, DatabaseError, DiskFull, Overloaded, UniqueViolation
+from posthouse.db import DatabaseAway, DatabaseError, DiskFull, Overloaded, UniqueViolation
 from posthouse.db import writer as writer_module
 from posthouse.db.connection import FsyncFailed, connect
 from posthouse.db.errors import reply_to
@@ -247,25 +247,21 @@ def test_an_old_sqlite_is_refused(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("one_fails", [False, True])
 async def test_what_is_asked_ahead_is_what_the_closure_finds(database, one_fails):
-    # Given closures of one transaction that ask ahead, the third about what the first writes,
+    # Given closures of one transaction that ask ahead, and one between them that asks nothing ahead,
     await database.write([], put("a", 1))
     count_up = "UPDATE generation SET number = number + 1 WHERE name = 'a' RETURNING number"
 
-    def asking(about):
-        questions = [(count_up, ()), ("SELECT count(*) FROM generation WHERE name = ?", (about,))]
+    def asking():
+        questions = [(count_up, ()), ("SELECT count(*) FROM generation WHERE name = 'x'", ())]
+        return database.write([], lambda tx: tx.ask(questions), ahead=[questions])
 
-        def closure(tx):
-            found = tx.ask(questions)
-            if not found[1][0][0]:
-                put(about)(tx)
-            return found
-
-        return database.write([], closure, ahead=Ahead([questions], {about}))
-
-    writes = [asking(about) for about in ("x", "y", "x")]
+    writes = [asking(), asking()]
+    between = database.write([], put("x"))
+    writes.append(asking())
     failing = database.write([], lambda tx: 1 // 0) if one_fails else None
     # then each finds what was there when its turn came, whether or not all has to be run again.
     assert await asyncio.gather(*writes) == [[[(2,)], [(0,)]], [[(3,)], [(0,)]], [[(4,)], [(1,)]]]
+    await between
     if failing is not None:
         with pytest.raises(ZeroDivisionError):
             await failing

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from posthouse.journey import record
+from posthouse.journey import catalogue, record
 from posthouse.journey.refusals import _DROPPED, CLIENTS_LIMIT, REASONS_LIMIT, Refusals
 from posthouse.mail.envelope import Client
-from posthouse.mail.ids import first_of, show
+from posthouse.mail.ids import first_of
 from posthouse.mail.reply import NO_SUCH_USER, RELAY_DENIED, Reply
 from tests.databases import Scratch
 
@@ -119,72 +115,6 @@ def test_a_dialogue_without_end_is_shortened_in_its_middle() -> None:
     assert max(len(line) for _, line, _ in kept) == record.LINE_LIMIT
 
 
-@pytest.mark.parametrize(
-    "text", ["alice@north.test", "ALICE@North.Test", "<1@north.test>", "1@north.test", " alice@north.test "]
-)
-def test_a_letter_is_found_by_address_and_message_id(db: Scratch, text: str) -> None:
-    id = id_at(START)
-    record.add(db, id, 0, steps())
-    record.add_keys(db, id, ["alice@north.test", "bob@south.test", "alice@north.test", "<1@north.test>"])
-    assert record.find(db, text) == [id]
-
-
-def test_an_international_address_is_found_in_either_spelling(db: Scratch) -> None:
-    id = id_at(START)
-    record.add_keys(db, id, ["jürgen@bücher.example"])
-    assert record.find(db, "JÜRGEN@xn--bcher-kva.example") == [id]
-
-
-def test_a_letter_is_found_by_its_id_and_by_that_of_a_recipient(db: Scratch) -> None:
-    id = id_at(START)
-    record.add(db, id, 0, steps())
-    assert record.find(db, show(id)) == [id]
-    assert record.find(db, f"{show(id)}/2") == [id]
-    assert record.find(db, show(id + 1)) == []
-
-
-def test_an_address_finds_its_letters_newest_first_and_no_more_than_asked(db: Scratch) -> None:
-    # given letters over three weeks, in any order
-    ids = [id_at(START + hours * HOUR) for hours in (500, 0, 3, 2, 241, 1)]
-    for id in ids:
-        record.add_keys(db, id, ["alice@north.test"])
-    record.add_keys(db, id_at(START + 4 * HOUR), ["bob@south.test"])
-    # then
-    assert record.find(db, "alice@north.test") == sorted(ids, reverse=True)
-    assert record.find(db, "alice@north.test", 2) == sorted(ids, reverse=True)[:2]
-    assert record.find(db, "carol@east.test") == []
-
-
-def test_nothing_is_found_in_an_empty_database(db: Scratch) -> None:
-    assert record.find(db, "alice@north.test") == []
-
-
-def test_old_journeys_go_in_small_batches_and_new_ones_stay(db: Scratch) -> None:
-    # given 30 old letters of two parts each, and one new
-    old = [id_at(START, counter) for counter in range(30)]
-    new = id_at(START + 50 * HOUR)
-    for id in [*old, new]:
-        record.add(db, id, 0, steps())
-        record.add(db, id, id, steps())
-        record.add_keys(db, id, ["alice@north.test"])
-    # when
-    batches = []
-    while gone := record.expire(db, START + 49 * HOUR, 20):
-        batches.append(gone)
-    # then
-    assert sum(batches) == 30 * 2 + 30
-    assert max(batches) <= 41
-    assert record.find(db, "alice@north.test") == [new]
-    assert record.load(db, old[0]) is None
-    assert record.load(db, new) is not None
-
-
-@given(st.text(max_size=300))
-def test_any_text_has_a_key_of_63_bits(text: str) -> None:
-    assert 0 <= record.key_of(text) < 2**63
-    assert record.key_of(text.upper()) == record.key_of(text.upper().lower())
-
-
 class Later:
     """Takes closures as `write_later` does, and runs them twice, as a database may."""
 
@@ -216,8 +146,8 @@ def test_a_thousand_refusals_of_one_client_are_one_journey(db: Scratch) -> None:
     # when
     assert collected.flush()
     # then it is found by its IP address and by the addresses in question
-    (id,) = record.find(db, "192.0.2.66")
-    assert record.find(db, "bob@south.test") == [id]
+    (id,) = catalogue.find(db, "192.0.2.66")
+    assert catalogue.find(db, "bob@south.test") == [id]
     journey = record.load(db, id)
     assert journey is not None
     assert as_read(journey.steps) == as_read(
@@ -232,7 +162,7 @@ def test_a_thousand_refusals_of_one_client_are_one_journey(db: Scratch) -> None:
     )
     # and nothing is written twice
     assert collected.flush()
-    assert len(record.find(db, "192.0.2.66")) == 1
+    assert len(catalogue.find(db, "192.0.2.66")) == 1
 
 
 def test_refusals_are_bounded_in_clients_and_reasons(db: Scratch) -> None:
@@ -243,7 +173,7 @@ def test_refusals_are_bounded_in_clients_and_reasons(db: Scratch) -> None:
     for number in range(CLIENTS_LIMIT):
         collected.add(START, Client(f"10.0.{number >> 8}.{number & 255}"), "", "", Reply(554, "5.7.1", "No"))
     # the first thousand clients were written when there was no more room
-    (id,) = record.find(db, "192.0.2.66")
+    (id,) = catalogue.find(db, "192.0.2.66")
     journey = record.load(db, id)
     assert journey is not None
     assert len(journey.steps) == REASONS_LIMIT

@@ -64,7 +64,6 @@ class Store:
         size: int = 100,
         limit: int = 0,
         missing: Missing = Missing.TO_INBOX,
-        keys: Sequence[int] = (),
     ) -> DepositResult:
         if content_id is None:
             content_id = self.content()
@@ -81,7 +80,6 @@ class Store:
             b"(structure)",
             limit,
             missing=missing,
-            keys=keys,
         )
 
     def number(self, sql: str, *params: object) -> int:

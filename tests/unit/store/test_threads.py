@@ -63,7 +63,9 @@ def test_keys_go_when_the_last_message_of_their_thread_has_gone(store: Any) -> N
     first, second = store.account(1), store.account(2)
     for number in range(threads.BATCH + 3):
         threads.join(store.tx, second, number + 1, (number,))
-    store.deposit(first, keys=(7, 8))
+    answer = store.content(head=b"Message-ID: <7@x>\r\nIn-Reply-To: <8@x>\r\n\r\n")
+    store.deposit(first, content_id=answer)
+    assert not threads.complete(store.tx, first)
     assert store.number("SELECT count(*) FROM thread_key") == threads.BATCH + 5
     # when
     _sweep(store)

@@ -12,7 +12,6 @@ from posthouse.access.imap import flags, urls
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.access.places import Place, flags_kept, place
-from posthouse.mail import conversation
 from posthouse.mail.content import INLINE_LIMIT
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
@@ -250,7 +249,6 @@ class Appending:
             bodystructure=bodystructure(structure),
             flags=bits,
             keywords=keyword_text(words),
-            keys=conversation.keys(header),
         )
 
 

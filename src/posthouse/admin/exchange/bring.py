@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent, structure_of
 from posthouse.admin.exchange.folders import Folder, Item, Source
-from posthouse.mail import conversation
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
 from posthouse.store import imports, mailboxes
@@ -235,7 +234,6 @@ class _Folder:
             bodystructure=bodystructure(structure),
             flags=item.flags,
             keywords=keyword_text(_keywords(item)),
-            keys=conversation.keys(header),
         )
         uid = item.uid if self._wishes.keep_uids else 0
         self._waiting.append(Brought(imports.item_of(*item.identity), uid, message))
