@@ -200,9 +200,10 @@ def _bring(
     json: bool,
     config: Path | None,
 ) -> int:
-    """Bring the mail of each account; the exit code: some messages that could not be stored are a failure."""
+    """Bring the mail of each account; the exit code: messages left out, or not whole, are a failure."""
     wishes = how.wishes()
     skipped: list[str] = []
+    warnings: list[str] = []
 
     async def work(
         loaded: Config, database: Database, blobs: Blobs, one: Wanted, progress: ProgressDisplay
@@ -216,6 +217,7 @@ def _bring(
         finally:
             await source.close()
         skipped.extend(f"{one.address}: {why}" for why in outcome.skipped)
+        warnings.extend(outcome.warnings)
         return {
             "account": account.address,
             "mailboxes": outcome.folders,
@@ -225,9 +227,12 @@ def _bring(
             "octets": outcome.octets,
             "uids_not_kept": outcome.uids_not_kept,
             "skipped": outcome.skipped_count,
+            "warnings": outcome.warnings if json else len(outcome.warnings),
         }
 
     run(people, work, "messages", json=json, config=config)
     for why in skipped:
         tell(f"left out: {why}")
-    return os.EX_DATAERR if skipped else os.EX_OK
+    for warning in warnings:
+        tell(f"warning: {warning}", "What there is of it was brought; look for a whole copy.")
+    return os.EX_DATAERR if skipped or warnings else os.EX_OK

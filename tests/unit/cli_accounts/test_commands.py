@@ -238,6 +238,20 @@ def test_an_index_can_be_made_anew(shell: Shell) -> None:
     shell.run("account", "reindex", "postmaster@example.org", "--all", code=os.EX_USAGE)
 
 
+def test_a_cut_mbox_is_brought_with_a_warning(shell: Shell, tmp_path: Path) -> None:
+    first = "From a@x.test Thu Jul 13 12:26:40 2017\nSubject: one\n\nOne.\n\n"
+    (tmp_path / "mail").write_text(first + first.removesuffix(".\n\n"))
+    arguments = ("import", "mbox", str(tmp_path / "mail"), "--account", "postmaster@example.org")
+    told = f"warning: {tmp_path / 'mail'}: the last message, at octet {len(first)}, is cut in its last line\n"
+    done = shell.run(*arguments, code=os.EX_DATAERR)
+    assert told in done.stderr
+    # and once more, for a program, with nothing left to bring
+    done = shell.run(*arguments, "--json", code=os.EX_DATAERR)
+    (record,) = json.loads(done.stdout)
+    assert (record["added"], record["there_already"], record["skipped"]) == (0, 2, 0)
+    assert record["warnings"] == [told.removeprefix("warning: ").strip()]
+
+
 def test_mailboxes_are_shared_and_unshared(shell: Shell) -> None:
     # given an account that nobody logs in to, and a user
     made = shell.run("account", "add", "info@example.org", "--shared").stdout

@@ -78,6 +78,77 @@ async def test_a_wrong_content_length_is_not_believed(account, tmp_path):
     assert [row[4] for row in rows] == [crlf(b"Subject: one\n\nlonger\n"), crlf(b"Subject: two\n\nx\n")]
 
 
+async def test_a_content_length_beyond_the_end_of_the_file_swallows_no_message(account, tmp_path):
+    text = FROM + b"Subject: one\nContent-Length: 9999\n\nx\n\n" + FROM + b"Subject: two\n\ny\n"
+
+    outcome, rows = await brought(account, tmp_path, text, "mboxcl2")
+
+    assert [row[4] for row in rows] == [crlf(b"Subject: one\n\nx\n"), crlf(b"Subject: two\n\ny\n")]
+    assert outcome.warnings == []
+
+
+WHOLE = FROM + b"Subject: one\n\nOne.\n\n"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "last", "where", "kept"),
+    [
+        ("mboxrd", FROM + b"Subject: two\n\nTwo li", "in its last line", b"Subject: two\n\nTwo li"),
+        ("mboxo", FROM + b"Subject: two\nX-Lo", "in its header", b"Subject: two\nX-Lo"),
+        ("mboxrd", FROM + b"Subject: two\n", "in its header", b"Subject: two\n"),
+        (
+            "mboxcl",
+            FROM + b"Subject: two\nContent-Length: 20\n\nTwo lines.\n",
+            "9 octets before its end",
+            b"Subject: two\n\nTwo lines.\n",
+        ),
+        # the next message had just begun
+        (
+            "mboxrd",
+            FROM + b"Subject: two\n\nTwo.\n\nFrom b@x.te",
+            "in its last line",
+            b"Subject: two\n\nTwo.\n\nFrom b@x.te",
+        ),
+    ],
+)
+async def test_a_last_message_that_is_cut_is_brought_and_told_of(
+    account, tmp_path, dialect, last, where, kept
+):
+    outcome, rows = await brought(account, tmp_path, WHOLE + last, dialect)
+
+    assert [row[4] for row in rows] == [crlf(b"Subject: one\n\nOne.\n"), crlf(kept)]
+    assert outcome.warnings == [
+        f"{tmp_path / 'mail'}: the last message, at octet {len(WHOLE)}, is cut {where}"
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["mboxrd", "mboxo", "mboxcl", "mboxcl2"])
+async def test_of_a_whole_file_nothing_is_told(account, tmp_path, dialect):
+    length = b"Content-Length: 4\n" if dialect.startswith("mboxcl") else b""
+    text = WHOLE + FROM + b"Subject: two\n" + length + b"\nTwo\n\n"
+
+    outcome, rows = await brought(account, tmp_path, text, dialect)
+
+    assert [row[4] for row in rows] == [crlf(b"Subject: one\n\nOne.\n"), crlf(b"Subject: two\n\nTwo\n")]
+    assert outcome.warnings == []
+
+
+async def test_a_sentence_begins_no_message(account, tmp_path):
+    text = FROM + b"Subject: one\n\nIt was cold\nFrom January to March 1999\nand after.\n\n"
+    text += b"From b@x.test 13/07/2017\nSubject: two\n\nx\n"
+    text += FROM.replace(b"2017", b"2017 +0200") + b"Subject: three\n\nx\n"
+
+    _, rows = await brought(account, tmp_path, text)
+
+    # with the date of one, or after an empty line, it does
+    assert [row[4].partition(b"\r\n")[0] for row in rows] == [
+        b"Subject: one",
+        b"Subject: two",
+        b"Subject: three",
+    ]
+    assert b"From January to March 1999" in rows[0][4]
+
+
 async def test_a_second_run_adds_only_what_was_appended_and_knows_twins_apart(account, tmp_path):
     twins = (FROM + b"Subject: twin\n\nx\n\n") * 2
     first, _ = await brought(account, tmp_path, twins)

@@ -71,11 +71,17 @@ class Outcome:
         self.skipped: list[str] = []
         """Messages that cannot be stored, and why; the first ones."""
         self.skipped_count = 0
+        self.warnings: list[str] = []
+        """What is wrong with messages that were brought all the same; the first ones."""
 
     def skip(self, why: str) -> None:
         self.skipped_count += 1
         if len(self.skipped) < SKIPPED_TOLD:
             self.skipped.append(why)
+
+    def warn(self, item: Item) -> None:
+        if item.warning and len(self.warnings) < SKIPPED_TOLD:
+            self.warnings.append(item.warning)
 
 
 async def bring(
@@ -120,6 +126,8 @@ class _Folder:
         self._outcome.folders += 1
         mailbox = await self._mailbox(folder, name)
         async for window in self._source.windows(folder):
+            for item in window:
+                self._outcome.warn(item)
             items = {imports.item_of(*item.identity): item for item in window}
             known = await self._known(mailbox, list(items))
             new = [item for hash, item in items.items() if hash not in known]

@@ -62,6 +62,8 @@ class Item(NamedTuple):
     """Internal date; None: now."""
     size: int = 0
     """Octets, about."""
+    warning: str = ""
+    """What is wrong with it there, though it can be brought."""
 
 
 class Source(Protocol):

@@ -10,11 +10,16 @@ Four dialects differ in how a line of the body that begins with `From ` is told 
 Flags are in Status and X-Status, keywords in X-Keywords, UIDs in X-UID and X-IMAPbase or X-IMAP, as
 c-client and Dovecot write them; these fields do not become part of the message. The date of the `From `
 line is the internal date, taken as UTC. A message without X-UID is known again by what it says.
+
+A line that only looks like the beginning of a message is one where it has the date of one, or an empty line
+before it: not all programs quote all of them. A file that ends within its last message is told of, and what
+there is of the message is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections import Counter
@@ -41,6 +46,11 @@ LINE: Final = 64 * 1024
 HEAD_LIMIT: Final = 1024 * 1024
 
 _FROM = re.compile(rb"From \S*.*\d{4}\s*$")
+_DATED = re.compile(
+    rb"From .{0,500}\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s+"
+    rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+\d\d?\s+\d\d?:\d\d(?::\d\d)?\s.{0,40}\d{4}"
+)
+"""With a date as RFC 4155 has it, of asctime; a time zone may be anywhere behind it."""
 _QUOTED = {
     "mboxrd": re.compile(rb">+From "),
     "mboxo": re.compile(rb">From "),
@@ -58,6 +68,8 @@ class _Message(NamedTuple):
     end: int
     drop: tuple[bytes, ...]
     """Lines of the head that are not the message's."""
+    cut: str
+    """Where the file ends before the message does; empty: it does not."""
 
 
 class MboxSource:
@@ -127,7 +139,11 @@ class MboxSource:
             hash = digest.hexdigest()
             seen[hash] += 1
             identity = ("mbox", folder.name, hash, str(seen[hash]))
-        return Item(identity, message, number, flags, tuple(words), date, message.end - message.head)
+        warning = f"{folder.place}: the last message, at octet {message.head}, is cut {message.cut}"
+        size = message.end - message.head
+        return Item(
+            identity, message, number, flags, tuple(words), date, size, warning if message.cut else ""
+        )
 
     async def contents(self, folder: Folder, items: Sequence[Item]) -> AsyncIterator[bytes | Item]:
         with folder.place.open("rb") as file:
@@ -188,21 +204,28 @@ def _messages(file: BinaryIO, dialect: str) -> Iterator[_Message]:
             line = file.readline(LINE)  # what stands before the first message is nothing
             start = file.tell() - len(line)
             continue
-        body, drop = _read_head(file)
+        body, drop, whole = _read_head(file)
+        size = os.fstat(file.fileno()).st_size
+        cut = "" if whole else "in its header"
         end = None
         if dialect.startswith("mboxcl"):
-            end = _end_by_length(file, body, drop)
+            length = _content_length(drop)
+            end = None if length is None else _end_by_length(file, body, body + length, size)
+            if end is None and length is not None and body + length > size:
+                cut = cut or f"{body + length - size} octets before its end"
         if end is None:
             end = _end_by_line(file)
+        if not cut and file.tell() == size and not _ends_with_a_line(file, size):
+            cut = "in its last line"
         following = file.tell()
-        yield _Message(start, body, end, drop)
+        yield _Message(start, body, end, drop, cut if following == size else "")
         file.seek(following)
         start = following
         line = file.readline(LINE)
 
 
-def _read_head(file: BinaryIO) -> tuple[int, tuple[bytes, ...]]:
-    """Where the body begins, and the lines that mbox has added to the head."""
+def _read_head(file: BinaryIO) -> tuple[int, tuple[bytes, ...], bool]:
+    """Where the body begins, the lines that mbox has added to the head, and whether the head has an end."""
     drop: list[bytes] = []
     read = 0
     while (line := file.readline(HEAD_LIMIT)) not in (b"\n", b"\r\n", b""):
@@ -211,15 +234,16 @@ def _read_head(file: BinaryIO) -> tuple[int, tuple[bytes, ...]]:
             drop.append(line)
         if read > HEAD_LIMIT:
             break
-    return file.tell(), tuple(drop)
+    return file.tell(), tuple(drop), line != b""
 
 
-def _end_by_length(file: BinaryIO, body: int, drop: tuple[bytes, ...]) -> int | None:
-    """Where Content-Length says that the body ends, if a message or the end of the file follows there."""
+def _content_length(drop: tuple[bytes, ...]) -> int | None:
     length = _fields(drop).get(b"content-length", b"").strip()
-    if not length.isdigit() or len(length) > 12:
-        return None
-    end = body + int(length)
+    return int(length) if length.isdigit() and len(length) <= 12 else None
+
+
+def _end_by_length(file: BinaryIO, body: int, end: int, size: int) -> int | None:
+    """Where Content-Length says that the body ends, if a message or the end of the file follows there."""
     file.seek(end)
     line = file.readline(LINE)
     if line in (b"\n", b"\r\n"):
@@ -227,11 +251,16 @@ def _end_by_length(file: BinaryIO, body: int, drop: tuple[bytes, ...]) -> int | 
         line = file.readline(LINE)
     else:
         follows = end
-    if line and not _FROM.match(line):
+    if end > size or (line and not _FROM.match(line)):
         file.seek(body)
         return None
     file.seek(follows)
     return end
+
+
+def _ends_with_a_line(file: BinaryIO, size: int) -> bool:
+    file.seek(size - 1)
+    return file.read(1) == b"\n"
 
 
 def _end_by_line(file: BinaryIO) -> int:
@@ -240,7 +269,7 @@ def _end_by_line(file: BinaryIO) -> int:
     whole = True
     empty = 0
     while line := file.readline(LINE):
-        if whole and _FROM.match(line):
+        if whole and (_DATED.match(line) or (empty and _FROM.match(line))):
             file.seek(at)
             return at - empty
         whole = line.endswith(b"\n")
