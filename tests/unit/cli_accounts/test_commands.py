@@ -240,9 +240,11 @@ def test_an_index_can_be_made_anew(shell: Shell) -> None:
 
 def test_a_cut_mbox_is_brought_with_a_warning(shell: Shell, tmp_path: Path) -> None:
     first = "From a@x.test Thu Jul 13 12:26:40 2017\nSubject: one\n\nOne.\n\n"
-    (tmp_path / "mail").write_text(first + first.removesuffix(".\n\n"))
-    arguments = ("import", "mbox", str(tmp_path / "mail"), "--account", "postmaster@example.org")
-    told = f"warning: {tmp_path / 'mail'}: the last message, at octet {len(first)}, is cut in its last line\n"
+    (tmp_path / "letters").write_text(first + first.removesuffix(".\n\n"))
+    arguments = ("import", "mbox", str(tmp_path / "letters"), "--account", "postmaster@example.org")
+    told = (
+        f"warning: {tmp_path / 'letters'}: the last message, at octet {len(first)}, is cut in its last line\n"
+    )
     done = shell.run(*arguments, code=os.EX_DATAERR)
     assert told in done.stderr
     # and once more, for a program, with nothing left to bring
