@@ -5,7 +5,7 @@ A holder that dies loses its lease when it expires; one that only sleeps notices
 
 from __future__ import annotations
 
-from posthouse.db.interface import Tx
+from posthouse.db.interface import Reader, Tx
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
@@ -28,3 +28,18 @@ def take(tx: Tx, name: str, holder: int, seconds: float = LEASE_SECONDS) -> bool
 def give_up(tx: Tx, name: str, holder: int) -> None:
     """Let others have it at once."""
     tx.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))
+
+
+def ends(reader: Reader | Tx, name: str) -> float:
+    """When the lease runs out, or did, by the database's clock; 0: nobody has ever had it."""
+    row = reader.one("SELECT expires FROM lease WHERE name = ?", (name,))
+    return 0.0 if row is None else float(row[0])
+
+
+def note(tx: Tx, name: str, ends: float) -> None:
+    """Write down when a lease ends that is held in another database."""
+    tx.run(
+        "INSERT INTO lease (name, holder, expires) VALUES (?, 0, ?)"
+        " ON CONFLICT (name) DO UPDATE SET expires = excluded.expires",
+        (name, ends),
+    )

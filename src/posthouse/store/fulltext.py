@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from posthouse.mail.envelope import AccountId
     from posthouse.store.factpages import Columns, Page
 
+LEASE = "search"
+"""Who holds it, in the database of the mail, fills the index."""
+
 FORGET = 200
 """Messages that one transaction takes out of the index."""
 
@@ -79,6 +82,9 @@ class Document(NamedTuple):
 class Dialect(Protocol):
     """What the databases do differently."""
 
+    async def note_lease(self, database: Database, ends: float) -> None:
+        """Write down when the lease ends under which the index in `database` is filled from now on."""
+
     def grams(self, account: AccountId, head: str, body: str) -> str:
         """What a message is looked up by beside its text. That takes a while, so it is done beforehand."""
 
@@ -121,6 +127,10 @@ class FullText:
         return Found(int(mark[0]), frozenset(email for (email,) in partial), hits)
 
     # What the indexer asks and writes
+
+    async def note_lease(self, ends: float) -> None:
+        """The lease ends then, by the database's clock: so an index that is ahead of a backup is known."""
+        await self._dialect.note_lease(self.database, ends)
 
     def document(self, account: AccountId, email: int, head: str, body: str, *, partial: bool) -> Document:
         """A message as it goes into the index."""

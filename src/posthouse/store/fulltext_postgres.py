@@ -19,7 +19,7 @@ from posthouse.store.uids import listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from posthouse.db import Reader, Tx
+    from posthouse.db import Database, Reader, Tx
     from posthouse.mail.envelope import AccountId
 
 _LONGEST = 3
@@ -37,6 +37,9 @@ _HOLDS = {
 
 class Postgres:
     """See `fulltext.Dialect`."""
+
+    async def note_lease(self, database: Database, ends: float) -> None:
+        """It stands in the same database, with which it is restored."""
 
     def grams(self, account: AccountId, head: str, body: str) -> str:
         return _array(account, _runs(head) | _runs(body))

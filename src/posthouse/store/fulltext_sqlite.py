@@ -14,15 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posthouse.db import leases
 from posthouse.db.open import database_path
-from posthouse.db.rebuildable import open_rebuildable
-from posthouse.store.fulltext import Document, Hits, Sought, Where
+from posthouse.db.rebuildable import Source, open_rebuildable
+from posthouse.store.fulltext import LEASE, Document, Hits, Sought, Where
 from posthouse.store.uids import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from posthouse.db import Reader, Tx
+    from posthouse.db import Database, Reader, Tx
     from posthouse.db.sqlite import SqliteDatabase
     from posthouse.mail.envelope import AccountId
 
@@ -66,11 +67,15 @@ _PHRASE = 100
 def open_file(url: str, directory: Path) -> SqliteDatabase:
     """The index beside the database file that `url` names."""
     path = database_path(url, directory)
-    return open_rebuildable(path.with_name(f"{path.stem}-search.db"), SCHEMA, VERSION, STEPS)
+    file = path.with_name(f"{path.stem}-search.db")
+    return open_rebuildable(file, SCHEMA, VERSION, STEPS, Source(path, LEASE))
 
 
 class Sqlite:
     """See `fulltext.Dialect`."""
+
+    async def note_lease(self, database: Database, ends: float) -> None:
+        await database.write([], lambda tx: leases.note(tx, LEASE, ends))
 
     def grams(self, account: AccountId, head: str, body: str) -> str:
         return f"{_grams('h', head)} {_grams('b', body)}"

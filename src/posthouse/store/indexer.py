@@ -23,8 +23,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from posthouse.accounts import usage
+from posthouse.db import leases
 from posthouse.db.errors import DatabaseAway, DatabaseError
-from posthouse.db.leases import take
 from posthouse.mail.casefold import Folding, fold
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import Scanner, scan
@@ -32,7 +32,7 @@ from posthouse.mail.text import body_text, header_text, read_body_text
 from posthouse.observe import log, metrics
 from posthouse.store import factpages, facts, mailboxes, read
 from posthouse.store.factpages import Page
-from posthouse.store.fulltext import Document, FullText
+from posthouse.store.fulltext import LEASE, Document, FullText
 from posthouse.store.read import Message
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LEASE = "search"
 LEASE_SECONDS = 60.0
 SWEEP_SECONDS = 60.0
 """Between two looks at all accounts."""
@@ -189,11 +188,16 @@ class Indexer:
         if now < self._leased_until - LEASE_SECONDS / 2:
             return True
         holder = self._database.holder
-        if await self._database.write([], lambda tx: take(tx, LEASE, holder, LEASE_SECONDS)):
-            self._leased_until = now + LEASE_SECONDS
-            return True
+
+        def renew(tx: Tx) -> float:
+            return leases.ends(tx, LEASE) if leases.take(tx, LEASE, holder, LEASE_SECONDS) else 0.0
+
         self._leased_until = 0.0
-        return False
+        ends = await self._database.write([], renew)
+        if ends:
+            await self._fulltext.note_lease(ends)
+            self._leased_until = now + LEASE_SECONDS
+        return ends > 0.0
 
     # One account
 
