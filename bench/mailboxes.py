@@ -1,8 +1,8 @@
 """`imap`: a Posthouse and a Dovecot with the same mailboxes, and what a mail program asks of them.
 
-Each time it is a new session, which selects INBOX and then asks. Cold: for the first time, of a server just
-started whose files are out of the page cache. Warm: the median of several times, of a server that has been
-asked before.
+Each time it is a new session, which selects INBOX and then asks; a row is the median of several times.
+Cold: for the first time, of a server just started whose files are out of the page cache. Warm: of a process
+that has been asked the same before. Neither begins before both have made what they make of messages beforehand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Protocol, TypeAlias
 
-from bench import dovecot, peers, report
+from bench import dovecot, peers, processes, report
+from bench.indexing import wait_until_indexed
 from bench.letters import SOUGHT_PERSON, SOUGHT_WORD, Kind, letters
 from bench.peers import RECIPIENT
 from bench.sessions import idle_memory, logins_per_second, push_delay
@@ -44,6 +45,8 @@ class Setup(NamedTuple):
     data: Path
     """What has to leave the page cache for a cold start."""
     serving: Callable[[], contextlib.AbstractContextManager[Server]]
+    index: Callable[[], object]
+    """Returns when what it makes of messages beforehand is made for all, while it runs."""
 
 
 Operation: TypeAlias = Callable[[Imap], float]
@@ -163,8 +166,8 @@ def run(folder: Path, rounds: int, size: int, kind: Kind) -> Iterator[str]:
     for setup in setups:
         _fill(setup, size, kind)
     for name, operation in READING.items():
-        cold = [_cold(setup, operation) for setup in setups]
-        yield report.times(f"{name}, cold", *cold)
+        times = [[_cold(setup, operation) for setup in setups] for _ in range(rounds)]
+        yield report.times(f"{name}, cold", *map(median, zip(*times, strict=True)))
     with _all_serving(setups) as servers:
         for name, operation in (READING | WRITING).items():
             yield report.times(name, *_warm(servers, operation, rounds))
@@ -189,13 +192,17 @@ def _setups(folder: Path) -> list[Setup]:
         with theirs.serving():
             yield theirs
 
-    return [Setup(ours / "data", lambda: peers.serving(ours)), Setup(theirs.data, serving_dovecot)]
+    return [
+        Setup(ours / "data", lambda: peers.serving(ours), lambda: wait_until_indexed(ours / "data")),
+        Setup(theirs.data, serving_dovecot, theirs.index),
+    ]
 
 
 def _fill(setup: Setup, size: int, kind: Kind) -> None:
     with setup.serving() as server, Imap(server.imap_port) as session:
         session.login(RECIPIENT)
         session.append_many("INBOX", letters(0, size, kind))
+        setup.index()
 
 
 def _cold(setup: Setup, operation: Operation) -> float:
@@ -203,6 +210,8 @@ def _cold(setup: Setup, operation: Operation) -> float:
         _forget(setup.data)
         with Imap(server.imap_port) as session:
             session.login(RECIPIENT)
+            if operation is _select:
+                return session.milliseconds("SELECT INBOX")
             session.command("SELECT INBOX")
             return operation(session)
 
@@ -224,12 +233,22 @@ def _all_serving(setups: list[Setup]) -> Iterator[list[Server]]:
 
 
 def _warm(servers: list[Server], operation: Operation, rounds: int) -> list[float]:
-    """The median for each server, of a new session each time; they take turns. The first does not count."""
+    """The median for each server, of a new session each time; they take turns.
+
+    The first time of each process of a server does not count.
+    """
     taken: list[list[float]] = [[] for _ in servers]
-    for _ in range(rounds + 1):
-        for server, times in zip(servers, taken, strict=True):
+    asked: list[set[int | None]] = [set() for _ in servers]
+    while min(map(len, taken)) < rounds:
+        for server, times, before in zip(servers, taken, asked, strict=True):
+            if len(times) == rounds:
+                continue
             with Imap(server.imap_port) as session:
                 session.login(RECIPIENT)
                 session.command("SELECT INBOX")
-                times.append(operation(session))
-    return [median(times[1:]) for times in taken]
+                process = processes.serving(server.pid(), session.socket)
+                took = operation(session)
+                if process in before:
+                    times.append(took)
+                before.add(process)
+    return [median(times) for times in taken]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -25,6 +27,29 @@ def tree(pid: int) -> list[int]:
     found = [pid]
     for one in found:
         found.extend(children.get(one, ()))
+    return found
+
+
+def serving(pid: int, connection: socket.socket) -> int | None:
+    """Which process of the tree has the other end of a connection over loopback."""
+    ours, theirs = (f":{address[1]:04X}" for address in (connection.getsockname(), connection.getpeername()))
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(theirs) and fields[2].endswith(ours):
+            wanted = f"socket:[{fields[9]}]"
+            return next((one for one in tree(pid) if wanted in _open(one)), None)
+    return None
+
+
+def _open(pid: int) -> set[str]:
+    """What the descriptors of a process are."""
+    found = set()
+    try:
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                found.add(os.readlink(entry.path))
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
     return found
 
 

@@ -146,6 +146,7 @@ def run_imap(folder: Path, rounds: int) -> Iterator[str]:
 def run_imap_large(folder: Path, rounds: int) -> Iterator[str]:
     """The same with 100,000 messages."""
     yield from mailboxes.run(folder / "text", rounds, 100_000, Kind.TEXT)
+    yield from mailboxes.run(folder / "mixed", rounds, 100_000, Kind.MIXED)
 
 
 SUITES: dict[str, Callable[[Path, int], Iterator[str]]] = {

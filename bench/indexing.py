@@ -1,0 +1,34 @@
+"""How far the full-text index of a Posthouse on SQLite has come."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+PATIENCE = 3600.0
+
+
+def wait_until_indexed(data: Path) -> None:
+    """Wait until all messages of all mailboxes are in the index, and their facts as well."""
+    deadline = time.monotonic() + PATIENCE
+    while not _is_complete(data):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{data}: not all messages have been indexed in {PATIENCE:.0f} s")
+        time.sleep(1.0)
+
+
+def _is_complete(data: Path) -> bool:
+    there = _rows(data / "posthouse.db", "SELECT account, id, uidnext FROM mailbox WHERE uidnext > 1")
+    index = data / "posthouse-search.db"
+    texts = _rows(index, "SELECT account, mailbox, uid FROM search_mark")
+    facts = _rows(index, "SELECT account, mailbox, max(below) FROM search_facts GROUP BY account, mailbox")
+    return set(there) <= set(texts) & set(facts)
+
+
+def _rows(database: Path, question: str) -> list[tuple[int, ...]]:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        return connection.execute(question).fetchall()
+    finally:
+        connection.close()
