@@ -2,7 +2,7 @@
 
 It is set up as one who wants it fast would: processes for logins and sessions are started beforehand and used
 again, and right passwords are remembered. What makes its answers durable is left as it comes. It has no
-full-text index: the one that Debian's package brings (Squat) ends the process at an APPEND of several messages.
+full-text index: with the one of Debian's package (Squat) an APPEND of several messages ends the process.
 """
 
 from __future__ import annotations

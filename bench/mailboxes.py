@@ -2,7 +2,7 @@
 
 Each time it is a new session, which selects INBOX and then asks; a row is the median of several times.
 Cold: for the first time, of a server just started whose files are out of the page cache. Warm: of a process
-that has been asked the same before. Neither begins before both have made what they make of messages beforehand.
+that has been asked the same before. Neither begins before both have indexed what they were filled with.
 """
 
 from __future__ import annotations

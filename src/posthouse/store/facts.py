@@ -1,7 +1,7 @@
 """Facts of messages: what SEARCH, SORT and THREAD compare, made from the ENVELOPE and the header.
 
-A message never changes, and neither do its facts. They come in families, made of the same columns of the
-store: whoever wants facts of many messages reads these once (`make`). `factpages` keeps them for good.
+A message never changes, and neither do its facts. They come in families, each made of some columns of the
+store: whoever wants several of many messages reads these once (`make`). `factpages` keeps them for good.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ _ID = re.compile(rb"<[^<>\s]++>")
 
 
 class Family(NamedTuple):
-    """Facts that are made of the same columns of the store, and kept together."""
+    """Facts that are kept together."""
 
     name: str
     columns: tuple[Column, ...]
+    """Of the store, of which they are made."""
     kinds: str
     """One letter for each fact, see `columns`."""
     make: Callable[..., tuple[Any, ...]]
@@ -109,6 +110,11 @@ def _sent(envelope: bytes, arrived: float) -> tuple[float]:
     return (arrived if sent is None else sent,)
 
 
+def _day(prefix: bytes, head: bytes) -> tuple[int]:
+    day = sent_day(_index(prefix, head))
+    return (NO_DAY if day is None else day.toordinal(),)
+
+
 def sent_day(header: HeaderIndex) -> datetime.date | None:
     """The day in the Date field, as written there: its zone does not count (RFC 3501 §6.4.4)."""
     value = header.first("Date")
@@ -122,15 +128,20 @@ def sent_day(header: HeaderIndex) -> datetime.date | None:
 # The header
 
 
-def _header(prefix: bytes, head: bytes) -> tuple[object, ...]:
-    header = HeaderIndex(prefix + head)
-    day = sent_day(header)
-    texts = [b"".join(map(_field, header.all(name))) for name in FIELDS]
-    return (NO_DAY if day is None else day.toordinal(), *texts)
+@lru_cache(maxsize=1)
+def _index(prefix: bytes, head: bytes) -> HeaderIndex:
+    return HeaderIndex(prefix + head)
+
+
+def _field(name: str) -> Callable[[bytes, bytes], tuple[bytes]]:
+    def maker(prefix: bytes, head: bytes) -> tuple[bytes]:
+        return (b"".join(map(_value, _index(prefix, head).all(name))),)
+
+    return maker
 
 
 @lru_cache(maxsize=4096)
-def _field(value: bytes) -> bytes:
+def _value(value: bytes) -> bytes:
     """A field as it is compared; what stands before it is in no text that is sought."""
     return b"\0" + _octets(fold(field_value_text(value)))
 
@@ -205,8 +216,11 @@ ARRIVED = _family("arrived", (Column.ARRIVED,), "d", lambda arrived: (arrived,))
 """The internal date."""
 SENT = _family("sent", (Column.ENVELOPE, Column.ARRIVED), "d", _sent)
 """When it was sent."""
-HEADER = _family("header", (Column.PREFIX, Column.HEAD), "i" + "t" * len(FIELDS), _header)
-"""The day in the Date field, and the text of each of `FIELDS`."""
+_HEADER = Column.PREFIX, Column.HEAD
+DAY = _family("day", _HEADER, "i", _day)
+"""The day in the Date field."""
+FIELD = {name: _family(f"field {name}", _HEADER, "t", _field(name)) for name in FIELDS}
+"""The text of a field, or of all such fields."""
 SUBJECT = _family("subject", (Column.ENVELOPE,), "tb", _subject)
 """Base subject, and whether that is of a reply."""
 ADDRESS = _family("address", (Column.ENVELOPE,), "t" * (len(ADDRESSES) + 2), _addresses)
@@ -214,7 +228,7 @@ ADDRESS = _family("address", (Column.ENVELOPE,), "t" * (len(ADDRESSES) + 2), _ad
 REFERENCES = _family("references", (Column.ENVELOPE, Column.HEAD), "tt", _ids)
 """Message-ID, and the ids that it refers to, parted by spaces."""
 
-FAMILIES = (ARRIVED, SENT, HEADER, SUBJECT, ADDRESS, REFERENCES)
+FAMILIES = (ARRIVED, SENT, DAY, *FIELD.values(), SUBJECT, ADDRESS, REFERENCES)
 """All there are.
 
 What they say lies in pages (`factpages`). Whoever changes it has those made anew: by another

@@ -113,12 +113,23 @@ class Knowledge:
             known |= await self._from_pages(user, view, absent)
         for start in sorted({start for start, _ in known.values()}):
             alike = [family for family in known if known[family][0] == start]
+            if not start:
+                alike += self._beside(view, alike)
             missing = await self._make(user, view, alike, start)
             for family, more in zip(alike, missing, strict=True):
-                whole = tuple(map(columns.extended, known[family][1], more))
-                found[family] = whole
-                self._keep((view.account, view.mailbox, family.name), view.uids, whole)
+                found[family] = tuple(map(columns.extended, known[family][1], more)) if start else more
+                self._keep((view.account, view.mailbox, family.name), view.uids, found[family])
         return [found[family] for family in families]
+
+    def _beside(self, view: _View, families: Sequence[Family]) -> list[Family]:
+        """Others that nothing is known of, and that are made of the same columns: at little cost."""
+        return [
+            family
+            for family in facts.FAMILIES
+            if family not in families
+            and (view.account, view.mailbox, family.name) not in self._kept
+            and any(family.columns == one.columns for one in families)
+        ]
 
     async def of_some(
         self, user: User, selected: Selected, families: Sequence[Family], indexes: Sequence[int]

@@ -8,16 +8,16 @@ from posthouse.access.imap import masks
 from posthouse.mail.casefold import fold
 from posthouse.protocol.imap import searching
 from posthouse.protocol.imap.searching import Day, SearchKey
-from posthouse.store.facts import ARRIVED, FIELDS, HEADER, NO_DAY, Facts, Family
+from posthouse.store.facts import ARRIVED, DAY, FIELD, NO_DAY, Facts, Family
 
 
 def family_of(key: SearchKey) -> Family | None:
     """The facts that decide a key, if there are any."""
     if isinstance(key, searching.InternalDate | searching.Age):
         return ARRIVED
-    if isinstance(key, searching.SentDate) or (isinstance(key, searching.InHeader) and key.name in FIELDS):
-        return HEADER
-    return None
+    if isinstance(key, searching.SentDate):
+        return DAY
+    return FIELD.get(key.name) if isinstance(key, searching.InHeader) else None
 
 
 def mask(key: SearchKey, facts: Facts, now: float) -> bytes:
@@ -31,10 +31,9 @@ def mask(key: SearchKey, facts: Facts, now: float) -> bytes:
         case searching.SentDate(how, date):
             wanted = date.toordinal()
             return masks.where_distinct(lambda day: day != NO_DAY and compare(day, how, wanted), facts[0])
-        case searching.InHeader(name, text):
-            column = facts[1 + FIELDS.index(name)]
+        case searching.InHeader(_, text):
             sought = fold(text).encode("utf-8", "replace")
-            found: bytes = column.containing(sought) if sought else column.filled()
+            found: bytes = facts[0].containing(sought) if sought else facts[0].filled()
             return found
     raise AssertionError(key)
 

@@ -319,9 +319,10 @@ class Search:
     async def _learn(self, keys: list[SearchKey], candidates: int) -> None:
         """Have the facts ready by which keys are decided, where that is less than to read the candidates."""
         knowledge, selected = self._user.services.knowledge, self._selected
-        for family in {headers.family_of(leaf) for key in keys for leaf in searching.leaves(key)}:
-            if family is not None and (candidates > FEW or knowledge.has(selected, family)):
-                (self._facts[family.name],) = await knowledge.of(self._user, selected, family)
+        families = {headers.family_of(leaf) for key in keys for leaf in searching.leaves(key)}
+        wanted = [one for one in families if one and (candidates > FEW or knowledge.has(selected, one))]
+        found = await knowledge.of(self._user, selected, *wanted)
+        self._facts |= {family.name: facts for family, facts in zip(wanted, found, strict=True)}
 
     def _decided(self, key: SearchKey) -> bool:
         """Whether the view and the facts at hand decide a key."""
