@@ -20,6 +20,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from cryptography import x509
 
+from posthouse.admin import search
+from posthouse.admin.search import Index
 from posthouse.config import Config, Endpoint
 from posthouse.config.units import show_size
 from posthouse.db.blobs import Blobs
@@ -109,6 +111,17 @@ async def examine_blobs(url: str, blobs: Blobs) -> Finding:
             " AWS_SECRET_ACCESS_KEY, to the server and to commands",
         )
     return Finding("ok", "object store", url)
+
+
+async def examine_index(index: Index) -> Finding:
+    """How far the full-text index is, and whether anybody goes on with it."""
+    waiting = await search.waiting(index)
+    if not waiting:
+        return Finding("ok", "search", "every message is in the full-text index")
+    said = f"{waiting} messages not yet indexed: searches read them"
+    if await search.is_being_made(index):
+        return Finding("ok", "search", f"{said}; posthouse account index looks on")
+    return Finding("warning", "search", said, "start the server, which indexes them in the background")
 
 
 def _hostname(config: Config) -> Finding:

@@ -14,16 +14,16 @@ from posthouse.accounts.account import KEEP, Account, Keep
 from posthouse.accounts.password import prepare, weakness
 from posthouse.admin import accounts, search
 from posthouse.admin.accounts import AccountReport
+from posthouse.admin.search import Index
 from posthouse.cli.context import ConfigOption, JsonOption, with_database
+from posthouse.cli.indexing import WaitOption, print_index, until_whole, with_index
 from posthouse.cli.listing import print_listing, print_record
 from posthouse.cli.problem import CommandProblem
 from posthouse.config.units import parse_size, show_size
 from posthouse.machine import MachineClock
-from posthouse.store.fulltext import open_fulltext
 
 if TYPE_CHECKING:
-    from posthouse.config import Config
-    from posthouse.db import Database
+    pass
 
 app = App(name="account", help="Users with mailboxes.")
 
@@ -195,11 +195,13 @@ def reindex(
     /,
     *,
     all: Annotated[bool, Parameter(negative="")] = False,
+    wait: WaitOption = False,
+    json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Have the full-text index of an account made anew.
 
-    The server does it in the background, beginning within a minute; searches find everything meanwhile.
+    The server does it in the background; searches find everything meanwhile.
 
     Parameters
     ----------
@@ -209,17 +211,30 @@ def reindex(
     if bool(address) == all:
         raise CommandProblem("name one account, or say --all", code=os.EX_USAGE)
 
-    async def work(config: Config, database: Database) -> None:
-        if not config.search.enabled:
-            raise CommandProblem("there is no index: search.enabled is false", code=os.EX_CONFIG)
-        fulltext = open_fulltext(config.database.url, config.data_directory)
-        try:
-            await search.reindex(database, fulltext, address)
-        finally:
-            await fulltext.close()
+    async def work(index: Index) -> None:
+        await search.reindex(index, address)
+        if wait:
+            await until_whole(index, address, quiet=json)
+        if json:
+            await print_index(index, address, json=True)
 
-    with_database(config, work)
-    print(f"The index of {address or 'all accounts'} will be made anew.")
+    with_index(config, work)
+    if not json and not wait:
+        print(f"The index of {address or 'all accounts'} will be made anew: posthouse account index.")
+
+
+@app.command
+def index(
+    address: str = "", /, *, wait: WaitOption = False, json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Show how far the full-text index is, of one account or of each. Messages not in it yet are read."""
+
+    async def work(index: Index) -> None:
+        if wait:
+            await until_whole(index, address, quiet=json)
+        await print_index(index, address, json=json)
+
+    with_index(config, work)
 
 
 def _confirm(address: str) -> None:

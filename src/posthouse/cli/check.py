@@ -14,18 +14,21 @@ from posthouse.admin.health import (
     examine_blobs,
     examine_connections,
     examine_dns,
+    examine_index,
     examine_machine,
 )
+from posthouse.admin.search import Index
 from posthouse.cli.context import ConfigOption, JsonOption, become_owner, find_config
 from posthouse.cli.listing import print_listing
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, ConfigError, load
-from posthouse.db import DatabaseError, open_database
+from posthouse.db import Database, DatabaseError, open_database
 from posthouse.db.blobs import open_blobs
 from posthouse.db.errors import StoreElsewhere
 from posthouse.db.open import capacity
 from posthouse.machine import MachineClock
 from posthouse.net.dns import StubResolver
+from posthouse.store.fulltext import open_fulltext
 
 app = App(name="check")
 
@@ -73,6 +76,7 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
         try:
             domains = [entry.name for entry in await database.read(domain.everything)]
             room = await capacity(database)
+            search = [await _index(config, database)] if config.search.enabled else []
         finally:
             await database.close()
     except (DatabaseError, OSError) as error:
@@ -84,6 +88,7 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
         findings.append(Finding("ok", "database", "open, its tables up to date"))
         if room is not None:
             findings.append(examine_connections(config, room))
+        findings += search
     if "://" in config.database.blobs:
         blobs = open_blobs(config.database.blobs, config.data_directory, _BLOBS_SECONDS)
         findings.append(await examine_blobs(config.database.blobs, blobs))
@@ -95,6 +100,14 @@ async def _examine_data_and_dns(config: Config) -> list[Finding]:
     finally:
         resolver.close()
     return findings
+
+
+async def _index(config: Config, database: Database) -> Finding:
+    fulltext = open_fulltext(config.database.url, config.data_directory)
+    try:
+        return await examine_index(Index(database, fulltext, config.data_directory / "run"))
+    finally:
+        await fulltext.close()
 
 
 def _print(findings: list[Finding], *, json: bool) -> None:

@@ -78,6 +78,17 @@ class _Peers:
                 # Full, or gone since we looked: the poll makes up for it.
                 self._as_of = -1
 
+    def any_alive(self) -> bool:
+        """Whether somebody holds one of the sockets."""
+        for name in os.listdir(self._directory):
+            if name.endswith(_SUFFIX):
+                try:
+                    self._socket.connect(self.path(name))
+                except OSError:
+                    continue
+                return True
+        return False
+
     def _remove(self, name: str) -> None:
         try:
             os.unlink(name, dir_fd=self._directory)
@@ -105,6 +116,17 @@ def tell(directory: Path, changes: Mapping[AccountId, int], topics: Iterable[str
             peers.send(data, abroad=True)
         for topic in topics:
             peers.send(b"T" + topic.encode(), abroad=True)
+    finally:
+        peers.close()
+
+
+def is_served(directory: Path) -> bool:
+    """Whether a worker of this host is there to be told."""
+    if not directory.is_dir():
+        return False
+    peers = _Peers(directory)
+    try:
+        return peers.any_alive()
     finally:
         peers.close()
 

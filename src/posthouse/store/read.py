@@ -153,6 +153,12 @@ def count_between(reader: Reader, account: AccountId, mailbox: int, uids: tuple[
     return 0 if row is None else int(row[0])
 
 
+def count_placed(reader: Reader, account: AccountId) -> int:
+    """How many messages the mailboxes of the account hold, each counted in each."""
+    row = reader.one("SELECT count(*) FROM placement WHERE account = ?", (account,))
+    return 0 if row is None else int(row[0])
+
+
 def emails(reader: Reader, account: AccountId, mailbox: int, uids: tuple[int, int]) -> list[int]:
     """The emails of these messages, by UID."""
     rows = reader.all(

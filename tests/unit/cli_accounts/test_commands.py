@@ -233,6 +233,9 @@ def test_an_account_is_removed_with_its_mail(shell: Shell) -> None:
 def test_an_index_can_be_made_anew(shell: Shell) -> None:
     assert "postmaster" in shell.run("account", "reindex", "postmaster@example.org").stdout
     assert "all accounts" in shell.run("account", "reindex", "--all").stdout
+    assert shell.json("account", "index") == [
+        {"address": "postmaster@example.org", "messages": 0, "indexed": 0, "not yet indexed": 0}
+    ]
     shell.run("account", "reindex", "nobody@example.org", code=os.EX_NOUSER)
     shell.run("account", "reindex", code=os.EX_USAGE)
     shell.run("account", "reindex", "postmaster@example.org", "--all", code=os.EX_USAGE)
