@@ -38,6 +38,7 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"(PREVIEW (LAZY LAZY))", b"SET STATUS", b"NONE",
     b"(selected (MessageNew (UID ENVELOPE) MessageExpunge))",
     b"(personal (MailboxName FlagChange))", b"(subtree (a b) NONE)", b"(inboxes (AnnotationChange))",
+    b"(personal (MailboxMetadataChange ServerMetadataChange))", b"(subscribed (Sunrise))",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
     b"SAVEDON", b"SAVEDATE", b"+lrs", b"-anyone", b"(MYRIGHTS)", b"/private/x", b"(DEPTH 1 MAXSIZE 5)",
     b"(/shared/x NIL)", b"(/private/y ~{3+}\r\na\0c)", b"(METADATA /shared/x)", b"AGJvYgBzZWNyZXQ=", b"PLAIN",

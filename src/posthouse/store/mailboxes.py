@@ -257,17 +257,21 @@ def _special_use_is_free(tx: Tx, account: AccountId, special: SpecialUse) -> Non
         raise SpecialUseTaken(f"Mailbox {row[0]} is {special.value} already")
 
 
-def set_special_use(tx: Tx, account: AccountId, name: str, special: SpecialUse | None) -> None:
-    """Say what a mailbox is for, None for nothing special. Raises `MailboxNotFound`, `SpecialUseTaken`."""
+def set_special_use(tx: Tx, account: AccountId, name: str, special: SpecialUse | None) -> int:
+    """Say what a mailbox is for, None for nothing special; the account's modseq.
+
+    Raises `MailboxNotFound`, `SpecialUseTaken`.
+    """
     if not exists(tx, account, name):
         raise MailboxNotFound(f"There is no mailbox {name}")
-    usage.advance(tx, account)
+    modseq = usage.advance(tx, account)
     tx.run("UPDATE mailbox SET special = '' WHERE account = ? AND name = ?", (account, name))
     if special is not None:
         _special_use_is_free(tx, account, special)
         tx.run(
             "UPDATE mailbox SET special = ? WHERE account = ? AND name = ?", (special.value, account, name)
         )
+    return modseq
 
 
 def rename(tx: Tx, account: AccountId, old: str, new: str, now: float) -> list[Mailbox]:

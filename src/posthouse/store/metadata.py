@@ -74,6 +74,15 @@ def get(reader: Tx | Reader, where: Where, entries: Iterable[str], depth: int | 
     return found
 
 
+def all_of(reader: Tx | Reader, where: Where) -> list[tuple[str, bytes]]:
+    """Every entry that its reader may know, with its value."""
+    found: list[tuple[str, bytes]] = []
+    for scope in (SHARED, PRIVATE):
+        rows = reader.all(f"SELECT entry, value FROM metadata WHERE {_KEY} ORDER BY entry", where.key(scope))
+        found += ((entry, bytes(value)) for entry, value in rows)
+    return found
+
+
 def is_wanted(entry: str, names: Iterable[str], depth: int | None) -> bool:
     """Whether an entry is one of `names`, or so far below as `get` has it."""
     for name in names:
@@ -121,7 +130,8 @@ def copy(tx: Tx, account: AccountId, mailbox: int, to: int) -> None:
     """Give another mailbox of the account the same entries; it has none."""
     tx.run(
         "INSERT INTO metadata (account, mailbox, reader, entry, value)"
-        " SELECT account, ?, reader, entry, value FROM metadata WHERE account = ? AND mailbox = ?",
+        " SELECT account, CAST(? AS BIGINT), reader, entry, value FROM metadata"
+        " WHERE account = ? AND mailbox = ?",
         (to, account, mailbox),
     )
 

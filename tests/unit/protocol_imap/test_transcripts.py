@@ -33,6 +33,7 @@ def events() -> dict[str, str]:
         "$ALL": repr(new | {Event.FLAGS}),
         "$NAMES": repr(frozenset({Event.NAME, Event.SUBSCRIPTION})),
         "$NEW": repr(new),
+        "$NOTES": repr(frozenset({Event.MAILBOX_METADATA, Event.SERVER_METADATA})),
         "$UPDATED": repr(frozenset({Return.COUNT, Return.UPDATE})),
         "$CONTEXT": repr(frozenset({Return.ALL, Return.CONTEXT})),
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags, urls
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
+from posthouse.access.imap.selected import REMOVED
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.access.places import Place, flags_kept, place
 from posthouse.mail.content import INLINE_LIMIT
@@ -206,6 +207,7 @@ class Appending:
 
         done = await user.write(closure, *owner(target), long=len(messages) > _MANY)
         user.tell(done[-1].modseq, target.account)
+        _has_put(user, target, done)
         return completed("APPEND", _append_uid(done), await user.news(expunges=True))
 
     async def _replace(self, replaced: Replaced) -> Result:
@@ -222,7 +224,9 @@ class Appending:
         removed, done = await user.write(closure, source, *owner(target))
         user.tell(removed, source)
         user.tell(done[-1].modseq, target.account)
-        said = f"* OK [{_append_uid(done)}] In its place\r\n".encode() + await user.news(expunges=True)
+        _has_put(user, target, done)
+        said = f"* OK [{_append_uid(done)}] In its place\r\n".encode()
+        said += await user.news(expunges=True, own=REMOVED)
         return completed("REPLACE", highest_modseq(user), said)
 
     async def _message(self, intake: Intake) -> NewMessage:
@@ -261,6 +265,10 @@ def _permitted(messages: list[NewMessage], rights: Rights) -> list[NewMessage]:
         message._replace(flags=message.flags & mask, keywords=message.keywords if keywords else "")
         for message in messages
     ]
+
+
+def _has_put(user: User, target: Place, done: list[Deposited]) -> None:
+    user.has_put(target.account or user.account, done[-1].uidvalidity, [one.uid for one in done])
 
 
 def _append_uid(done: list[Deposited]) -> str:

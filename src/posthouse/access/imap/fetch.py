@@ -19,7 +19,7 @@ from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.lines import Values, some
 from posthouse.access.imap.objects import email_id, know_threads, thread_id
 from posthouse.access.imap.results import part
-from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of
+from posthouse.access.imap.selected import OwnChange, Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, LOST, UNKNOWN_ENCODING, RightsLost, User, completed
 from posthouse.db import DatabaseError
 from posthouse.mail.content import INLINE_LIMIT
@@ -163,9 +163,11 @@ async def _lines(
                     yield piece
             else:
                 yield selected.join(indexes, _columns(selected, wanted, indexes, rows))
+        own = None
         if marking is not None:
-            user.tell((await marking).modseq, selected.account)
-        said = await user.news(expunges=uid)
+            own = OwnChange((await marking).modseq, None, True)
+            user.tell(own.modseq, selected.account)
+        said = await user.news(expunges=uid, own=own)
         result = EXPUNGED if missing and not uid else completed("FETCH")
         if user.decoding.unknown:
             result = UNKNOWN_ENCODING

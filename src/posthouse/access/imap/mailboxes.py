@@ -83,6 +83,7 @@ async def create(user: User, command: commands.Create) -> Result:
 
     made = await user.write(closure, *owner(at))
     user.tell(made[-1].modseq, at.account)
+    user.has_changed(*(at.prefix + mailbox.name for mailbox in made))
     return completed("CREATE", _mailbox_id(made[-1].id), _renamed(user, command.mailbox, at.full))
 
 
@@ -121,6 +122,7 @@ async def delete(user: User, command: commands.Delete) -> Result:
 
     account, modseq = await user.write(closure, *owner(at))
     user.tell(modseq, account)
+    user.has_changed(at.full)
     user.services.later(_sweep(user, account))
     return completed("DELETE")
 
@@ -155,6 +157,7 @@ async def rename(user: User, command: commands.Rename) -> Result:
 
     account, modseq = await user.write(closure, *owner(old), *owner(new), long=True)
     user.tell(modseq, account)
+    user.has_changed(old.full, new.full, *(old.prefix + name for name in mailboxes.parents(new.name)))
     said = _renamed(user, command.to, new.full) + await user.news(expunges=True)
     return completed("RENAME", untagged=said)
 
@@ -193,6 +196,7 @@ async def _subscribed(user: User, name: str, change: Callable[[Tx, AccountId, st
         return usage.advance(tx, account)
 
     user.tell(await user.write(closure))
+    user.has_changed(name)
 
 
 async def status(user: User, command: commands.Status) -> Result:

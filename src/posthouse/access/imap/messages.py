@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap import flags
-from posthouse.access.imap.selected import OwnChange, Runs, Selected, indexes_of, indexes_of_uids
+from posthouse.access.imap.selected import REMOVED, OwnChange, Runs, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
 from posthouse.access.places import Found, MayBeCreated, Missing, Place, flags_kept, look, place, require
 from posthouse.protocol.imap import commands
@@ -133,6 +133,7 @@ async def copy(user: User, command: commands.Copy) -> Result:
     copied = await user.write(closure, account, *owner(target), long=_many(ranges))
     if copied.sources:
         user.tell(copied.modseq, target.account)
+        user.has_put(target.account or user.account, copied.uidvalidity, copied.targets)
     return completed("COPY", _copyuid(copied), await user.news(expunges=True))
 
 
@@ -181,7 +182,8 @@ async def move(user: User, command: commands.Move) -> Result:
         return completed("MOVE", untagged=await user.news(expunges=True))
     user.tell(moved.modseq, target.account)
     user.tell(moved.left, account)
-    said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True)
+    user.has_put(target.account or user.account, moved.uidvalidity, moved.targets)
+    said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True, own=REMOVED)
     return completed("MOVE", highest_modseq(user), said)
 
 
@@ -208,7 +210,7 @@ async def expunge(user: User, command: commands.Expunge) -> Result:
         gone = await remove_deleted(user, ALL)
     else:
         gone = await remove_deleted(user, selected.uid_ranges(selected.runs(command.uids, uid=True)))
-    said = await user.news(expunges=True)
+    said = await user.news(expunges=True, own=REMOVED if gone else None)
     return completed("EXPUNGE", highest_modseq(user) if gone else "", said)
 
 

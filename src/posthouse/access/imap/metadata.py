@@ -135,6 +135,10 @@ async def set_metadata(user: User, command: commands.SetMetadata) -> Result:
         return _TOO_MANY
     if modseq:
         user.tell(modseq, account)
+    if not command.mailbox:
+        # What all share has no modseq; time grows as well.
+        user.tell(int(user.services.clock.now() * 1_000_000), SERVER)
+    user.has_changed(at.full if command.mailbox else "")
     return completed("SETMETADATA", untagged=await user.news(expunges=True))
 
 
@@ -155,13 +159,13 @@ def _set(tx: Tx, user: User, at: Place, values: dict[str, bytes | None]) -> int:
     there = _visible(tx, user, at)
     if _any_shared(values):
         require(there.rights, "w", at.full)
-    values = dict(values)
+    values, modseq = dict(values), 0
     if _SPECIAL_USE in values:
         if there.account != user.account:
             raise BadUse("Only the owner can say what a mailbox is for")
         use = _use(values.pop(_SPECIAL_USE))
-        mailboxes.set_special_use(tx, there.account, there.mailbox.name, use)
-    return metadata.put(tx, Where(there.account, there.mailbox.id, user.account), values)
+        modseq = mailboxes.set_special_use(tx, there.account, there.mailbox.name, use)
+    return metadata.put(tx, Where(there.account, there.mailbox.id, user.account), values) or modseq
 
 
 def _must_be_search(value: bytes) -> None:

@@ -1,48 +1,45 @@
 """NOTIFY (RFC 5465): what happens in many mailboxes, told whenever no command is in hand.
 
-After each change of the account the mailboxes are looked at: those whose modseq has moved are counted
-anew, and what the client has asked for is told as STATUS, LIST, or for the selected mailbox as ever. A
-client that does not take what it is told is told no more of it (NOTIFICATIONOVERFLOW).
+After each change of an account that matters the mailboxes are looked at, and the difference to the look
+before is told (`mailbox_events`); of the selected mailbox what it is told of as ever, and of its new messages
+what the client has asked for. A client that does not take what it is told is told no more of it
+(NOTIFICATIONOVERFLOW).
 
-The mailboxes are the user's own. Changes in those of others are told while they are selected.
+Watched are the user's own account, that of the selected mailbox, and those whose mailboxes he may see, where
+his groups can mean them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from posthouse.access.imap import fetch
-from posthouse.access.imap.mailboxes import status_line
-from posthouse.access.imap.state import User
+from posthouse.access.imap import fetch, mailbox_events
+from posthouse.access.imap.mailbox_events import NOTHING, Differences
+from posthouse.access.imap.state import RightsLost, User
 from posthouse.db import DatabaseError
 from posthouse.net.session import Stream
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.fetching import Section
 from posthouse.protocol.imap.notifying import Event, Group
 from posthouse.protocol.imap.sequence import SequenceSet
-from posthouse.protocol.imap.sources import Among, chosen
-from posthouse.protocol.imap.syntax import mailbox_octets
-from posthouse.store import mailboxes
-from posthouse.store.mailboxes import MailboxNotFound, Status
+from posthouse.protocol.imap.sources import Among
+from posthouse.store.mailboxes import MailboxNotFound
+from posthouse.store.metadata import SERVER
+from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
-    from posthouse.db import Reader
+    from posthouse.access.imap.selected import Selected
     from posthouse.mail.envelope import AccountId
     from posthouse.net.pump import Pump
     from posthouse.protocol.imap.server import ServerSession
+    from posthouse.store.notify import Watch
 
 _log = log.get("access")
 _OVERFLOW = b"* OK [NOTIFICATIONOVERFLOW] You are told no more\r\n"
-
-
-class _Known(NamedTuple):
-    """What the client may know of all mailboxes."""
-
-    statuses: dict[int, Status]
-    """By the mailbox's id."""
-    subscribed: frozenset[str]
+_SELECTED = (Among.SELECTED, Among.SELECTED_DELAYED)
 
 
 class Notifications:
@@ -56,22 +53,57 @@ class Notifications:
         self._core = core
         self._pump = pump
         self._again = False
-        self._known = _Known({}, frozenset())
-        self._watch = user.services.notifier.watch(user.account, self._changed)
+        self._known = NOTHING
+        self._watches: dict[AccountId, Watch] = {}
+        self._of_selected = next((one for one in command.groups if one.source.among in _SELECTED), None)
+        self._shown: tuple[Selected | None, int] = (None, 0)
+        """The selected mailbox, and the UID from which on messages have not been shown."""
+        self._watch_all()
 
     async def begin(self, *, status: bool) -> bytes:
-        """Learn how things are; with `status`, what is said of them."""
-        self._known = await self._user.read_much(lambda reader: self._look_at_all(reader, {}))
-        return b"".join(self._statuses(self._known.statuses, _Known({}, frozenset()))) if status else b""
+        """Learn how things are; what is said of them, with `status` the numbers of mailboxes too."""
+        user = self._user
+        self._known = await user.read_much(
+            lambda reader: mailbox_events.take(reader, user, self._groups, NOTHING)
+        )
+        said = Differences(user, self._groups, NOTHING, self._known).first_lines(status=status)
+        news = await user.news(expunges=True)  # RFC 5465 §3.1: as NOOP would, and before anything is left out
+        user.told, user.caused = told_of_selected(self._groups), set()
+        self._watch_all()
+        self._begin_to_show()
+        return news + b"".join(said)
 
     def close(self) -> None:
-        self._watch.close()
+        """Tell no more of anything."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
         self._groups = ()
+        self._user.caused = None
 
     def rested(self) -> None:
         """No command is in hand any more."""
-        if self._again:
+        self._watch_all()
+        if self._user.selected is not self._shown[0]:
+            self._begin_to_show()
+        if self._again or self._unshown() is not None:
+            self._again = True
             self._start()
+
+    def _watch_all(self) -> None:
+        """Watch the accounts that matter now, and no others."""
+        user = self._user
+        wanted = {user.account}
+        if user.selected is not None:
+            wanted.add(user.selected.account)
+        if mailbox_events.goes_abroad(self._groups):
+            wanted |= {account for account, _ in self._known.seen}
+        if any(Event.SERVER_METADATA in group.events for group in self._groups):
+            wanted.add(SERVER)
+        for account in self._watches.keys() - wanted:
+            self._watches.pop(account).close()
+        for account in wanted - self._watches.keys():
+            self._watches[account] = user.services.notifier.watch(account, self._changed)
 
     def _changed(self, account: AccountId, modseq: int) -> None:
         self._again = True
@@ -87,11 +119,12 @@ class Notifications:
                 self._again = False
                 async for said in self._news():
                     if self._pump.congested:
-                        self._pump.push(_OVERFLOW)  # RFC 5465 §5.8
+                        self._pump.push(_OVERFLOW)  # RFC 5465 §5.8: as if NOTIFY NONE had been said
+                        self._user.told = frozenset()
                         self.close()
                         return
                     self._pump.push(said)
-        except MailboxNotFound:
+        except (MailboxNotFound, RightsLost):
             self.close()  # the selected one: said with the next command
         except DatabaseError as problem:
             _log.warning("cannot tell a client what is new", reason=str(problem))
@@ -99,23 +132,48 @@ class Notifications:
             self.working = None
 
     async def _news(self) -> AsyncIterator[bytes]:
-        before = self._known
-        self._known = await self._user.read_much(lambda reader: self._look_at_all(reader, before.statuses))
-        for line in (*self._names(self._known, before), *self._statuses(self._known.statuses, before)):
+        user, before = self._user, self._known
+        caused, user.caused = user.caused or (), set()
+        self._known = await user.read_much(
+            lambda reader: mailbox_events.take(reader, user, self._groups, before)
+        )
+        for line in Differences(user, self._groups, before, self._known, caused).lines():
             yield line
-        group = next((one for one in self._groups if one.source.among in _SELECTED), None)
-        if group is None or not group.events or self._user.selected is None:
+        self._watch_all()
+        group = self._of_selected
+        if group is None or not group.events or user.selected is None:
             return
-        uidnext = self._user.open.view.mailbox.uidnext
-        yield await self._user.news(expunges=group.source.among is Among.SELECTED)
-        if group.items and self._user.open.view.mailbox.uidnext > uidnext:
-            async for said in self._fetched(group, uidnext):
-                yield said
+        yield await user.look_at_rights() + await user.news(expunges=group.source.among is Among.SELECTED)
+        async for said in self._show():
+            yield said
 
-    async def _fetched(self, group: Group, first: int) -> AsyncIterator[bytes]:
-        """What the client wants to know of new messages (RFC 5465 §5.2)."""
-        numbers = SequenceSet(((first, self._user.open.view.mailbox.uidnext - 1),))
-        answer = fetch.fetch(self._user, commands.Fetch(numbers, group.items, True))
+    # What the client wants to know of new messages (RFC 5465 §5.2)
+
+    def _begin_to_show(self) -> None:
+        selected = self._user.selected
+        self._shown = selected, 0 if selected is None else selected.view.mailbox.uidnext
+        self._user.own_uids.clear()
+
+    def _unshown(self) -> SequenceSet | None:
+        """The new messages of the selected mailbox, but for those that this client has put there."""
+        selected, first = self._shown
+        if selected is None or self._of_selected is None or not self._of_selected.items:
+            return None
+        last = selected.view.mailbox.uidnext - 1
+        if last < first:
+            return None
+        own = self._user.own_uids
+        uids = ranges_of(uid for uid in range(first, last + 1) if uid not in own)
+        return SequenceSet(tuple(uids)) if uids else None
+
+    async def _show(self) -> AsyncIterator[bytes]:
+        numbers, group = self._unshown(), self._of_selected
+        self._begin_to_show()
+        if numbers is None or group is None:
+            return
+        # What is told unasked leaves no message \\Seen.
+        items = tuple(item._replace(peek=True) if isinstance(item, Section) else item for item in group.items)
+        answer = fetch.fetch(self._user, commands.Fetch(numbers, items, True))
         if not isinstance(answer, Stream):
             yield (await answer).untagged
             return
@@ -124,79 +182,7 @@ class Notifications:
             yield piece
         yield answer.then.untagged
 
-    def _look_at_all(self, reader: Reader, known: dict[int, Status]) -> _Known:
-        """The mailboxes as they are; only those that changed are counted anew."""
-        account = self._user.account
-        statuses = {}
-        for mailbox in mailboxes.every(reader, account):
-            old = known.get(mailbox.id)
-            if old is not None and old.mailbox.modseq == mailbox.modseq:
-                statuses[mailbox.id] = old._replace(mailbox=mailbox)
-            else:
-                statuses[mailbox.id] = mailboxes.status(reader, account, mailbox.name)
-        return _Known(statuses, mailboxes.subscriptions(reader, account))
 
-    def _events(self, names: list[str]) -> dict[str, frozenset[Event]]:
-        """What is to be told of each mailbox: the first group that has it says so (RFC 5465 §6)."""
-        found: dict[str, frozenset[Event]] = {}
-        for group in self._groups:
-            for name in chosen(group.source, names, self._known.subscribed.__contains__):
-                found.setdefault(name, group.events)
-        return found
-
-    def _statuses(self, now: dict[int, Status], before: _Known) -> list[bytes]:
-        """STATUS of mailboxes, not the selected one, in which something happened that is of interest."""
-        wanted = self._events([status.mailbox.name for status in now.values()])
-        lines = []
-        for id, status in now.items():
-            selected = self._user.selected
-            if selected is not None and (selected.account, selected.mailbox) == (self._user.account, id):
-                continue
-            items = _items(wanted.get(status.mailbox.name, frozenset()), status, before.statuses.get(id))
-            if items:
-                if self._user.enabled.condstore:
-                    items.append("HIGHESTMODSEQ")
-                lines.append(status_line(self._user, status.mailbox.name, status, items))
-        return lines
-
-    def _names(self, now: _Known, before: _Known) -> list[bytes]:
-        """LIST of names that came, went or changed, and of subscriptions (RFC 5465 §5.4, §5.5)."""
-        old = {id: status.mailbox.name for id, status in before.statuses.items()}
-        new = {id: status.mailbox.name for id, status in now.statuses.items()}
-        wanted = self._events([*new.values(), *(name for id, name in old.items() if id not in new)])
-        lines = []
-
-        def tell(event: Event, name: str, attributes: str, older: str = "") -> None:
-            if event in wanted.get(name, frozenset()) | wanted.get(older, frozenset()):
-                line = b'* LIST (%b) "/" %b' % (attributes.encode(), self._octets(name))
-                more = b' ("OLDNAME" (%b))' % self._octets(older) if older else b""
-                lines.append(line + more + b"\r\n")
-
-        for id in sorted(old.keys() - new.keys()):
-            tell(Event.NAME, old[id], "\\NonExistent")
-        for id, name in new.items():
-            if old.get(id) != name:
-                tell(Event.NAME, name, "\\Subscribed" if name in now.subscribed else "", old.get(id, ""))
-        for name in sorted(now.subscribed ^ before.subscribed):
-            wanted.update(self._events([name]))
-            tell(Event.SUBSCRIPTION, name, "\\Subscribed" if name in now.subscribed else "")
-        return lines
-
-    def _octets(self, name: str) -> bytes:
-        return mailbox_octets(name, self._user.enabled)
-
-
-_SELECTED = (Among.SELECTED, Among.SELECTED_DELAYED)
-
-
-def _items(events: frozenset[Event], now: Status, before: Status | None) -> list[str]:
-    """The numbers of a mailbox that say what happened in it (RFC 5465 §5.1 to §5.3)."""
-    if before is None:
-        return ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"] if Event.NEW in events else []
-    if now.mailbox.modseq == before.mailbox.modseq:
-        return []
-    arrived = now.mailbox.uidnext - before.mailbox.uidnext
-    expunged = before.messages + arrived - now.messages
-    if Event.NEW in events and (arrived or expunged):
-        return ["MESSAGES", "UIDNEXT", "UIDVALIDITY", *(("UNSEEN",) if Event.FLAGS in events else ())]
-    return ["UIDVALIDITY", "UNSEEN"] if Event.FLAGS in events else []
+def told_of_selected(groups: tuple[Group, ...]) -> frozenset[Event]:
+    """What a client wants to be told unasked of the selected mailbox; without such a group nothing."""
+    return frozenset().union(*(group.events for group in groups if group.source.among in _SELECTED))

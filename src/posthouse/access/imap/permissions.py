@@ -12,6 +12,7 @@ from posthouse.access.imap.messages import owner
 from posthouse.access.imap.state import User, completed
 from posthouse.access.places import Found, Place, find, find_any, place
 from posthouse.accounts import account as accounts
+from posthouse.accounts import usage
 from posthouse.accounts.account import State
 from posthouse.mail.address import AddressError, canonical, parse_address
 from posthouse.protocol.imap import commands
@@ -63,22 +64,36 @@ async def _change(user: User, mailbox: str, identifier: str, how: How, letters: 
     if not _is_identifier(identifier):
         return _NOT_AN_IDENTIFIER
     at = await place(user, mailbox)
+    heard = await user.read(lambda reader: _who_hears(reader, user, identifier))
 
-    def closure(tx: Tx) -> int:
+    def closure(tx: Tx) -> tuple[int, int]:
         found = find(tx, user, at, "a")
         meant = _meant(tx, user, identifier)
         if meant.grantee == found.account:
-            return 0
+            return 0, 0
         try:
-            return rights.change(tx, found.account, found.mailbox.id, *meant, how, letters)
+            modseq = rights.change(tx, found.account, found.mailbox.id, *meant, how, letters)
         except TooManyEntries:
             raise TooLong("The mailbox has too many entries") from None
+        # RFC 5465 §5.4: it is as if the mailbox had come to him, or gone.
+        return modseq, usage.advance(tx, heard) if heard == meant.grantee else 0
 
-    modseq = await user.write(closure, *owner(at))
+    modseq, theirs = await user.write(closure, *owner(at), *(() if heard is None else (heard,)))
     if not modseq:
         return _OWNER
     user.tell(modseq, at.account)
+    if theirs and heard is not None:
+        user.tell(theirs, heard)
     return completed(name, untagged=await user.look_at_rights())
+
+
+def _who_hears(reader: Reader, user: User, identifier: str) -> AccountId | None:
+    """The one account whose rights change; None where it is all, or none."""
+    try:
+        grantee = _meant(reader, user, identifier).grantee
+    except NoSuchUser:
+        return None
+    return None if grantee == ANYONE else grantee
 
 
 def _is_identifier(text: str) -> bool:

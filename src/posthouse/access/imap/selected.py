@@ -21,6 +21,7 @@ from posthouse.access.imap.lines import Values
 from posthouse.access.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
 from posthouse.store import changes, snapshot
 from posthouse.store.changes import Stored
@@ -48,6 +49,12 @@ class OwnChange(NamedTuple):
     expected: Callable[[int, str], tuple[int, str]] | None
     """Flags and keywords as they were → as the client believes them to be now. Where they are other, because
     somebody else changed them too, it is told all the same. None: it is told by other means."""
+    shown: bool = False
+    """It is told of it here after all, whatever else it does not want to be told."""
+
+
+REMOVED = OwnChange(0, None, True)
+"""This session has taken messages out of the mailbox, and is told so."""
 
 
 class NoSuchMessage(ValueError):
@@ -268,7 +275,9 @@ class Selected:
             vanished, self._pending = _merged(self._pending), []
             lines.append(self.contexts.without(self, vanished))
             lines.append(self._expunge_lines(vanished))
-        unsaid = set() if own is None else self._known(delta.changed, own)
+        unsaid = set() if own is None or own.shown else self._known(delta.changed, own)
+        if user.told is not None and Event.FLAGS not in user.told:  # RFC 5465 §5: it did not ask for that
+            unsaid |= {entry.uid for entry in delta.changed if own is None or entry.modseq != own.modseq}
         new = [entry.uid for entry in delta.new if entry.uid >= delta.recent]
         self._recent += ranges_of(new)
         applied = self._advance(user, delta._replace(vanished=vanished))

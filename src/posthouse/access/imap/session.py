@@ -355,12 +355,15 @@ class ImapSession:
 
     async def _notify(self, event: commands.Notify, user: User) -> Result:
         self._notify_no_more()
+        user.told = None
         if not event.groups:
+            user.told = frozenset()  # RFC 5465 §3.1: nothing at all
             return completed("NOTIFY")
         assert self._pump is not None
-        self._notifications = Notifications(user, event, self.core, self._pump)
-        self.core.rested = self._notifications.rested
-        return completed("NOTIFY", untagged=await self._notifications.begin(status=event.status))
+        notifications = Notifications(user, event, self.core, self._pump)
+        said = await notifications.begin(status=event.status)
+        self._notifications, self.core.rested = notifications, notifications.rested
+        return completed("NOTIFY", untagged=said)
 
     def _notify_no_more(self) -> None:
         if self._notifications is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from posthouse.access import places
 from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.sections import Structures
-from posthouse.access.imap.selected import Selected
+from posthouse.access.imap.selected import OwnChange, Selected
 from posthouse.access.services import Services
 from posthouse.protocol.imap.enabled import Enabled
+from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.server import Result
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ class RightsLost(Exception):
 class User:
     """A user logged in, at one session."""
 
-    __slots__ = ("account", "decoding", "enabled", "login", "progress", "selected", "services", "structures")
+    __slots__ = (
+        "account", "caused", "decoding", "enabled", "login", "own_uids", "progress", "selected", "services",
+        "structures", "told",
+    )  # fmt: skip
 
     def __init__(self, services: Services, account: AccountId, login: str, enabled: Enabled) -> None:
         """`login`: the address of the account. `enabled`: what the client has turned on, and still may."""
@@ -38,6 +42,13 @@ class User:
         self.selected: Selected | None = None
         self.progress: tuple[int, int] | None = None
         """Messages that the command in hand has looked at, and has to look at, where it counts them."""
+        self.told: frozenset[Event] | None = None
+        """What is told unasked of the selected mailbox; None: everything, for NOTIFY has not been said."""
+        self.caused: set[str] | None = None
+        """Names of mailboxes that commands of this session have changed, for NOTIFY (RFC 5465 §5); None: it
+        tells of none."""
+        self.own_uids: set[int] = set()
+        """Messages that commands of this session have put into the selected mailbox, for NOTIFY."""
         self.structures = Structures()
         self.decoding = Decoding()
 
@@ -80,11 +91,28 @@ class User:
         selected.rights = rights
         return selected.flag_lines()  # RFC 4314 §5.1.1
 
-    async def news(self, *, expunges: bool) -> bytes:
-        """Untagged responses for what has changed in the selected mailbox, nothing where none is."""
-        if self.selected is None:
+    def has_changed(self, *names: str) -> None:
+        """A command of this session has changed mailboxes of these names, the empty one for the server."""
+        if self.caused is not None:
+            self.caused.update(names)
+
+    def has_put(self, account: AccountId, uidvalidity: int, uids: Iterable[int]) -> None:
+        """A command of this session has put messages into a mailbox."""
+        selected = self.selected
+        if self.caused is None or selected is None or selected.account != account:
+            return
+        if selected.view.mailbox.uidvalidity == uidvalidity:
+            self.own_uids.update(uids)
+
+    async def news(self, *, expunges: bool, own: OwnChange | None = None) -> bytes:
+        """Untagged responses for what has changed in the selected mailbox, nothing where none is.
+
+        A client that wants to be told nothing unasked (RFC 5465 §5) keeps the view it has, unless there is
+        something of its `own` in it.
+        """
+        if self.selected is None or (own is None and self.told is not None and not self.told):
             return b""
-        return await self.selected.news(self, expunges=expunges)
+        return await self.selected.news(self, expunges=expunges, own=own)
 
 
 def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:

@@ -20,6 +20,8 @@ class Event(Enum):
     FLAGS = "FlagChange"
     NAME = "MailboxName"
     SUBSCRIPTION = "SubscriptionChange"
+    MAILBOX_METADATA = "MailboxMetadataChange"
+    SERVER_METADATA = "ServerMetadataChange"
 
 
 _EVENTS = {event.value.upper(): event for event in Event}
