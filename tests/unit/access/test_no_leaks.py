@@ -118,7 +118,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "EXPUNGE": ("", " 1:*"),
     "SEARCH": (
         " RETURN (UPDATE (UID ENVELOPE) COUNT) TEXT {word}",
-        " RETURN (SAVE) FILTER {word}",
+        " RETURN (SAVE) FILTER his",
         " TEXT {word}",
         " SUBJECT {word}",
         " EMAILID {email}",
