@@ -1,61 +1,73 @@
 """SASL (RFC 4422): how a user proves who he is, for servers and for clients.
 
-A mechanism speaks octets; SMTP, IMAP and POP3 wrap them in base64 and in their own framing. A server's
-mechanism ends with `Credentials`, which somebody else checks. Secrets never appear in a `repr`.
-Another mechanism is another class with a row in `SERVER_MECHANISMS` or `CLIENT_MECHANISMS`.
+A mechanism speaks octets; an `Exchange` has them in base64, and SMTP, IMAP and POP3 in their own framing.
+A server's mechanism ends with what the client has shown, which somebody else judges. Secrets never appear
+in a `repr`. Another mechanism is another class, with a line in `server` or in `CLIENT_MECHANISMS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
+from posthouse.protocol.sasl.bearer import BEARER, problem
+from posthouse.protocol.sasl.channel import BINDINGS, IN_CLEAR, PRIVATE, Channel
 from posthouse.protocol.sasl.exchange import (
     RESPONSE_LIMIT,
+    Certificate,
     ClientMechanism,
     Credentials,
+    Evidence,
     Keys,
     KeysWanted,
     Proof,
+    Refused,
     SaslError,
-    ServerMechanism,
+    Shown,
+    Token,
     decode,
     encode,
 )
-from posthouse.protocol.sasl.plain import LoginClient, LoginServer, PlainClient, PlainServer
-from posthouse.protocol.sasl.scram import SCRAM, ScramServer, make_keys
+from posthouse.protocol.sasl.plain import LoginClient, PlainClient
+from posthouse.protocol.sasl.scram import PLUS, SCRAM, make_keys
+from posthouse.protocol.sasl.server import Exchange, NotYourself, Over, offered, takes_passwords
 
 __all__ = [
+    "BEARER",
+    "BINDINGS",
     "CLIENT_MECHANISMS",
+    "IN_CLEAR",
+    "PLUS",
+    "PRIVATE",
     "RESPONSE_LIMIT",
     "SCRAM",
-    "SERVER_MECHANISMS",
     "USUAL",
+    "Certificate",
+    "Channel",
     "ClientMechanism",
     "Credentials",
+    "Evidence",
+    "Exchange",
     "Keys",
     "KeysWanted",
     "LoginClient",
-    "LoginServer",
+    "NotYourself",
+    "Over",
     "PlainClient",
-    "PlainServer",
     "Proof",
+    "Refused",
     "SaslError",
-    "ScramServer",
-    "ServerMechanism",
+    "Shown",
+    "Token",
     "decode",
     "encode",
     "make_keys",
+    "offered",
+    "problem",
+    "takes_passwords",
 ]
 
 USUAL = ("PLAIN", "LOGIN")
-
-SERVER_MECHANISMS: dict[str, Callable[[], ServerMechanism]] = {
-    **{name: partial(ScramServer, name) for name in SCRAM},
-    "PLAIN": PlainServer,
-    "LOGIN": LoginServer,
-}
-"""In the order in which they are offered."""
+"""What is offered where nothing is configured."""
 
 CLIENT_MECHANISMS: dict[str, Callable[[Credentials], ClientMechanism]] = {
     "PLAIN": PlainClient,

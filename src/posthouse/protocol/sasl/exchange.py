@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 RESPONSE_LIMIT = 12288
 """Octets of a line in an exchange, base64 and CRLF included (RFC 4954 §4)."""
@@ -14,41 +15,65 @@ class SaslError(ValueError):
     """The peer's words do not fit the mechanism; the message says why and holds no secret."""
 
 
-class Proof(NamedTuple):
-    """What became of a mechanism that never sees the password: it was compared with `Keys`."""
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login name, and the password to it."""
 
+    identity: str
+    """The login name (authcid)."""
+    password: str = field(repr=False)
+    authorization: str = ""
+    """Whom to act as (authzid); empty for oneself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What became of a mechanism that never sees the password (SCRAM): it was compared with `Keys`."""
+
+    mechanism: str
+    identity: str
+    authorization: str
     right: bool
     version: int
     """Of the keys."""
+    suspicion: str = ""
+    """What suggests that somebody stands between the client and us."""
 
 
-class Credentials:
-    """What a user has shown: who he is, whom he wants to be, and his password or a proof of it."""
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What TLS has verified (EXTERNAL)."""
 
-    __slots__ = ("authorization", "identity", "password", "proof")
+    identity: str
+    """Who he wants to be; empty where the certificate says enough."""
+    addresses: tuple[str, ...]
+    """Those that the certificate is for."""
 
-    def __init__(
-        self, identity: str, password: str, authorization: str = "", proof: Proof | None = None
-    ) -> None:
-        self.identity = identity
-        """The login name (authcid)."""
-        self.password = password
-        """Empty where there is a proof."""
-        self.authorization = authorization
-        """Whom to act as (authzid); empty for oneself."""
-        self.proof = proof
+    @property
+    def mechanism(self) -> str:
+        return "EXTERNAL"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Credentials) and (
-            (self.identity, self.password, self.authorization, self.proof)
-            == (other.identity, other.password, other.authorization, other.proof)
-        )
 
-    def __hash__(self) -> int:
-        return hash((self.identity, self.authorization))
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token from somebody whom we trust to know the user (OAUTHBEARER, XOAUTH2)."""
 
-    def __repr__(self) -> str:
-        return f"Credentials(identity={self.identity!r}, authorization={self.authorization!r}, password=…)"
+    mechanism: str
+    identity: str
+    """Who he says he is; empty where the token says enough."""
+    token: str = field(repr=False)
+
+
+Evidence: TypeAlias = Proof | Certificate | Token
+"""What shows who a user is without his password."""
+
+
+class Refused(NamedTuple):
+    """A driver's answer: no, but the client is to be told why first, and to say something (RFC 7628 §3.2.3)."""
+
+    challenge: bytes
+    then: Any
+    """The refusal itself."""
 
 
 class KeysWanted(NamedTuple):
@@ -75,14 +100,17 @@ class Keys(NamedTuple):
         return "Keys(…)"
 
 
-Step: TypeAlias = "bytes | KeysWanted | Credentials"
+Shown: TypeAlias = Credentials | Evidence
+"""How an exchange ends; somebody else judges it."""
+
+Step: TypeAlias = bytes | KeysWanted | Shown
 
 
 class ServerMechanism(Protocol):
     """The server's side of one exchange."""
 
     def step(self, response: bytes | None) -> Step:
-        """The client's response (None: it has sent none yet) → the next challenge, or the credentials.
+        """The client's response (None: it has sent none yet) → the next challenge, or what it has shown.
 
         In between SCRAM wants `Keys`, which are given to its `challenge`. Raises SaslError.
         """

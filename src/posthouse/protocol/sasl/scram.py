@@ -1,8 +1,11 @@
 """SCRAM (RFC 5802, RFC 7677), the server's side: the password never travels, and both sides prove themselves.
 
 The server keeps no password for it but keys that cannot be turned back; who steals them can neither log
-in nor, without trying each, learn the password. Channel binding (the -PLUS variants) is not offered, so a
-client that insists on it is refused, and one that would have liked it (`y`) is not.
+in nor, without trying each, learn the password.
+
+The -PLUS variants bind the exchange to the TLS connection under it: who stands in between with another
+certificate has another connection, and fails although he passes each message on. A client that could have
+bound it but thinks that we cannot (`y`) has been told so by somebody in between (RFC 5802 §6).
 
 An identity that does not exist gets keys too, made up by who answers `KeysWanted`; it fails like a wrong
 password, at the last step.
@@ -15,13 +18,17 @@ import binascii
 import hashlib
 import hmac
 
-from posthouse.protocol.sasl.exchange import Credentials, Keys, KeysWanted, Proof, SaslError, Step
+from posthouse.protocol.sasl.channel import Channel
+from posthouse.protocol.sasl.exchange import Keys, KeysWanted, Proof, SaslError, Step
+from posthouse.protocol.sasl.gs2 import read_header, read_name
 
 SCRAM = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 """Mechanism → its hash. They need keys that are kept beside the hash of the password."""
 
-_FIELD_LIMIT = 1024
-"""Octets of a name or nonce."""
+PLUS = "-PLUS"
+
+_NONCE_LIMIT = 1024
+"""Octets of the client's part of the nonce."""
 
 
 def make_keys(password: bytes, salt: bytes, iterations: int, hash: str) -> tuple[bytes, bytes]:
@@ -37,8 +44,10 @@ class ScramServer:
     __slots__ = (
         "_authorization",
         "_bare",
+        "_binding",
+        "_channel",
+        "_could_bind",
         "_first",
-        "_gs2",
         "_hash",
         "_identity",
         "_keys",
@@ -47,9 +56,12 @@ class ScramServer:
         "_proven",
     )
 
-    def __init__(self, mechanism: str) -> None:
+    def __init__(self, mechanism: str, channel: Channel, *, could_bind: bool = False) -> None:
+        """`could_bind`: the -PLUS variant was offered too."""
         self._mechanism = mechanism
-        self._hash = SCRAM[mechanism]
+        self._channel = channel
+        self._could_bind = could_bind
+        self._hash = SCRAM[mechanism.removesuffix(PLUS)]
         self._keys: Keys | None = None
         self._proven = False
 
@@ -72,32 +84,42 @@ class ScramServer:
 
     def _read_first(self, message: bytes) -> Step:
         """client-first-message: gs2-header and client-first-message-bare (RFC 5802 §7)."""
-        flag, _, rest = message.partition(b",")
-        if flag.startswith(b"p="):
-            raise SaslError("channel binding is not offered")
-        authorization, comma, bare = rest.partition(b",")
-        if flag not in (b"n", b"y") or not comma:
-            raise SaslError("malformed SCRAM header")
-        self._gs2 = message[: len(message) - len(bare)]
-        self._authorization = _name(authorization, b"a=") if authorization else ""
+        header, bare = read_header(message)
+        self._authorization = header.authorization
+        self._binding = header.octets + self._bound_to(header.flag)
         self._bare = bare
         fields = bare.split(b",")
         if fields[0].startswith(b"m="):
             raise SaslError("mandatory SCRAM extensions are not known here")
         if len(fields) < 2 or not fields[1].startswith(b"r=") or len(fields[1]) < 3:
             raise SaslError("SCRAM wants a name and a nonce")
-        self._identity = _name(fields[0], b"n=")
+        self._identity = read_name(fields[0], b"n=")
         self._nonce = fields[1][2:]
-        if len(self._nonce) > _FIELD_LIMIT or not all(0x21 <= octet <= 0x7E for octet in self._nonce):
+        if len(self._nonce) > _NONCE_LIMIT or not all(0x21 <= octet <= 0x7E for octet in self._nonce):
             raise SaslError("the SCRAM nonce must be printable")
-        return KeysWanted(self._identity, self._mechanism)
+        if header.flag == b"y" and self._could_bind:
+            return self._failed("the -PLUS mechanisms were struck out of our list")
+        return KeysWanted(self._identity, self._mechanism.removesuffix(PLUS))
+
+    def _bound_to(self, flag: bytes) -> bytes:
+        """The data of the type of channel binding that the client has chosen (RFC 5802 §6)."""
+        if not self._mechanism.endswith(PLUS):
+            if flag.startswith(b"p="):
+                raise SaslError("this mechanism has no channel binding; the one with -PLUS has")
+            return b""
+        if not flag.startswith(b"p="):
+            raise SaslError("this mechanism wants channel binding")
+        data = self._channel.binding(flag[2:].decode("ascii", "replace"))
+        if data is None:
+            raise SaslError("this type of channel binding is not supported on this connection")
+        return data
 
     def _read_final(self, message: bytes, keys: Keys) -> Step:
         """client-final-message → server-final-message, or what failed."""
         without_proof, _, proof = message.rpartition(b",p=")
         binding, _, rest = without_proof.partition(b",")
-        if binding != b"c=" + base64.b64encode(self._gs2):
-            raise SaslError("the SCRAM header has changed on its way")
+        if binding != b"c=" + base64.b64encode(self._binding):
+            return self._failed("the client's side of the connection is not the one that we see")
         nonce = rest.partition(b",")[0]
         if nonce != b"r=" + self._nonce:
             raise SaslError("the SCRAM nonce is another one")
@@ -112,35 +134,18 @@ class ScramServer:
         client_key = bytes(one ^ other for one, other in zip(given, signature, strict=True))
         shown = hashlib.new(self._hash, client_key).digest()
         if not hmac.compare_digest(shown, keys.stored_key):
-            return self._credentials(Proof(False, keys.version))
+            return self._outcome(right=False, version=keys.version)
         self._proven = True
         return b"v=" + base64.b64encode(hmac.digest(keys.server_key, spoken, self._hash))
 
-    def _end(self, response: bytes) -> Credentials:
+    def _end(self, response: bytes) -> Proof:
         if response:
             raise SaslError("SCRAM has come to its end")
         assert self._keys is not None
-        return self._credentials(Proof(True, self._keys.version))
+        return self._outcome(right=True, version=self._keys.version)
 
-    def _credentials(self, proof: Proof) -> Credentials:
-        return Credentials(self._identity, "", self._authorization, proof)
+    def _failed(self, suspicion: str) -> Proof:
+        return self._outcome(right=False, version=0, suspicion=suspicion)
 
-
-def _name(field: bytes, prefix: bytes) -> str:
-    """saslname: comma and equals sign are written =2C and =3D (RFC 5802 §5.1)."""
-    name = field[len(prefix) :]
-    if not field.startswith(prefix) or not name or len(name) > _FIELD_LIMIT:
-        raise SaslError("malformed SCRAM name")
-    pieces = name.split(b"=")
-    whole = [pieces[0]]
-    for piece in pieces[1:]:
-        if piece[:2] not in (b"2C", b"3D"):
-            raise SaslError("malformed SCRAM name")
-        whole.append((b"," if piece[:2] == b"2C" else b"=") + piece[2:])
-    try:
-        text = b"".join(whole).decode()
-    except UnicodeDecodeError:
-        raise SaslError("SCRAM names are UTF-8") from None
-    if "\0" in text:
-        raise SaslError("NUL has no place in a name")
-    return text
+    def _outcome(self, *, right: bool, version: int, suspicion: str = "") -> Proof:
+        return Proof(self._mechanism, self._identity, self._authorization, right, version, suspicion)
