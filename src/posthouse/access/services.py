@@ -12,7 +12,7 @@ from posthouse.protocol import sasl
 
 if TYPE_CHECKING:
     from posthouse.access.imap.facts import Knowledge
-    from posthouse.accounts.authentication import Authenticated
+    from posthouse.accounts.authentication import Answer, Authenticated
     from posthouse.db import Database
     from posthouse.db.blobs import Blobs
     from posthouse.mail.reply import Reply
@@ -26,11 +26,11 @@ Authenticate: TypeAlias = "Callable[[str, str, str], Awaitable[Authenticated | R
 """Login name, password, address of the client → who it is, or why not."""
 
 
-class Scram(Protocol):
+class Judge(Protocol):
     """See `posthouse.accounts.authentication.Authenticator`."""
 
     async def keys(self, login: str, mechanism: str, client: str) -> sasl.Keys | Reply: ...
-    async def prove(self, login: str, proof: sasl.Proof, client: str) -> Authenticated | Reply: ...
+    async def judge(self, evidence: sasl.Evidence, client: str) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class Services:
     mailbox_size_limit: int
     """Quota of accounts without one of their own, octets; 0: none."""
     hostname: str
-    authenticator: Scram | None = None
-    """Who knows the keys for SCRAM, where that is among `mechanisms`."""
+    authenticator: Judge | None = None
+    """Who judges what is no password, where `mechanisms` hold more than PLAIN and LOGIN."""
     mechanisms: Sequence[str] = sasl.USUAL
-    """Of SASL, in the order in which they are offered."""
+    """Of SASL, those that are configured, in the order in which they are offered."""
     auth_allow_cleartext: bool = False
     """Passwords without TLS are taken from everybody, not only from this machine."""
     fulltext: FullText | None = None
@@ -66,7 +66,7 @@ class Services:
     """A POP3 maildrop has one session at a time."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def scram(self) -> Scram:
+    def judge(self) -> Judge:
         """Only where a mechanism that needs it is offered."""
         assert self.authenticator is not None
         return self.authenticator

@@ -7,10 +7,12 @@ bound to the stored secret, which is read anew each time: a changed or revoked p
 once, a client that reconnects every few seconds costs microseconds, and one that repeats an outdated
 password is neither hashed nor punished again.
 
-Mechanisms that do not send the password (SCRAM) ask for `keys` first and bring a `Proof` then, which
-counts only while the password is the one that the keys were made of.
+Mechanisms that do not send the password bring other evidence, which `judge` looks at: SCRAM asks for `keys`
+first, and its `Proof` counts only while the password is the one that the keys were made of; a `Certificate`
+has been verified by TLS; a `Token` is read by `accounts.tokens`.
 
-The clear password is never kept, logged or put into an exception.
+Who came in by what is logged, as is who did not. Passwords and tokens are never kept, logged or put into an
+exception.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import hashlib
 import hmac
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from posthouse.accounts import account as accounts
 from posthouse.accounts import credential as credentials
@@ -28,20 +30,22 @@ from posthouse.accounts import password as passwords
 from posthouse.accounts import scram
 from posthouse.accounts.cache import Recent
 from posthouse.accounts.throttle import Throttle
+from posthouse.accounts.tokens import TokenRefused
 from posthouse.db import DatabaseError
 from posthouse.mail.address import AddressError, canonical, parse_address
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
 from posthouse.observe import log, metrics
+from posthouse.protocol.sasl import Certificate, Evidence, Keys, Proof, Refused, Token, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from posthouse.accounts.account import Account
     from posthouse.accounts.credential import Credential
+    from posthouse.accounts.tokens import Tokens
     from posthouse.db import Database, Reader
     from posthouse.mail.envelope import AccountId
     from posthouse.ports import Clock
-    from posthouse.protocol.sasl import Keys, Proof
 
 T = TypeVar("T")
 
@@ -57,6 +61,7 @@ BACKLOG = 100
 TOO_MANY_FAILURES = AUTH_TEMPORARY.saying("Too many failed logins, try again later")
 TOO_MANY_AT_ONCE = AUTH_TEMPORARY.saying("Too many logins at once, try again later")
 ACCOUNT_DISABLED = Reply(535, "5.7.8", "This account is disabled")
+WHICH_ACCOUNT = Reply(535, "5.7.8", "The certificate is for several accounts, say for which")
 
 _log = log.get("accounts")
 _LOGINS = metrics.counters("posthouse_logins_total", "logins tried", "answer", ("let in", "refused"))
@@ -73,6 +78,10 @@ class Authenticated(NamedTuple):
     admin: bool
 
 
+Answer: TypeAlias = Authenticated | Reply | Refused
+"""`Refused` holds a Reply, and what the client is told before it."""
+
+
 class _Known(NamedTuple):
     right: bool
     until: float
@@ -87,8 +96,11 @@ class Authenticator:
     """Logs users in for all protocols of one worker.
 
     `exempt` tells whether a client address is trusted (mynetworks), hence never throttled. `mechanisms`
-    are the names of those that are offered; who logs in with a password gets keys for SCRAM among them.
+    are the names of those that are configured; who logs in with a password gets keys for SCRAM among them.
     """
+
+    tokens: Tokens | None = None
+    """Reads tokens, where the configuration names an issuer."""
 
     def __init__(
         self,
@@ -113,12 +125,26 @@ class Authenticator:
         A refusal is 535 5.7.8, or 454 4.7.0 where trying again later makes sense: too many failures,
         too many logins at once, the database out of reach.
         """
-        answer = await self._judge(login, password, client)
-        _LOGINS["let in" if isinstance(answer, Authenticated) else "refused"].add()
+        name, prepared = _prepared(login, password)
+        answer = await self._compare(name, prepared, client)
+        _note(answer, name, "password", client)
         return answer
 
-    async def _judge(self, login: str, password: str, client: str) -> Authenticated | Reply:
-        name, prepared = _prepared(login, password)
+    async def judge(self, evidence: Evidence, client: str) -> Answer:
+        """Let somebody in who has shown something else than his password; `client` and refusals as above."""
+        if isinstance(evidence, Proof):
+            name, _ = _prepared(evidence.identity, "")
+            answer: Answer = await self._prove(name, evidence, client)
+        elif isinstance(evidence, Certificate):
+            name, _ = _prepared(evidence.identity or " ".join(evidence.addresses), "")
+            answer = await self._certify(evidence)
+        else:
+            name, _ = _prepared(evidence.identity or "(a token)", "")
+            answer = await self._redeem(evidence, client)
+        _note(answer, name, evidence.mechanism, client)
+        return answer
+
+    async def _compare(self, name: str, prepared: bytes, client: str) -> Authenticated | Reply:
         throttled = not self._exempt(client)
         now = self._clock.now()
         found = await self._look(lambda reader: _read(reader, name))
@@ -164,9 +190,11 @@ class Authenticator:
                       mechanism=mechanism, login=name)  # fmt: skip
         return scram.made_up(secret, name, mechanism)
 
-    async def prove(self, login: str, proof: Proof, client: str) -> Authenticated | Reply:
-        """Let somebody in by a proof that was compared with `keys`; refusals as of `authenticate`."""
-        name, _ = _prepared(login, "")
+    async def _prove(self, name: str, proof: Proof, client: str) -> Authenticated | Reply:
+        """Let somebody in by a proof that was compared with `keys`."""
+        if proof.suspicion:
+            _log.warning("somebody may stand between a client and us", login=name, client=client,
+                         mechanism=proof.mechanism, reason=proof.suspicion)  # fmt: skip
         throttled = not self._exempt(client)
         now = self._clock.now()
         found = await self._look(lambda reader: _read(reader, name))
@@ -179,9 +207,55 @@ class Authenticator:
             self._throttle.attempt(client, name, now)
             if right:
                 self._throttle.succeeded(client, name, now)
-        answer = _outcome(right, found.account)
-        _LOGINS["let in" if isinstance(answer, Authenticated) else "refused"].add()
-        return answer
+        return _outcome(right, found.account)
+
+    async def _certify(self, certificate: Certificate) -> Authenticated | Reply:
+        """Let somebody in by what TLS has verified. Nobody can guess a certificate: there is no throttle."""
+        names = sorted({_prepared(address, "")[0] for address in certificate.addresses})
+        if certificate.identity:
+            wanted, _ = _prepared(certificate.identity, "")
+            names = [name for name in names if name == wanted]
+        found = await self._look(lambda reader: [_read(reader, name).account for name in names])
+        if found is None:
+            return AUTH_TEMPORARY
+        known = [account for account in found if account is not None]
+        if len(known) > 1:
+            return WHICH_ACCOUNT
+        return _outcome(bool(known), known[0] if known else None)
+
+    async def _redeem(self, token: Token, client: str) -> Answer:
+        """Let somebody in by a token.
+
+        Failures count against the client alone: nobody can guess one, so that a login under fire by others
+        is not held up, and neither is who shows a token that has been good.
+        """
+        if self.tokens is None:
+            return AUTH_INVALID
+        throttled, now = not self._exempt(client), self._clock.now()
+        nobody = f"a token from {client}"
+        if throttled and self._throttle.wait(client, nobody, now) > 0:
+            return TOO_MANY_FAILURES
+        try:
+            name, _ = _prepared(self.tokens.read(token.token), "")
+            if token.identity and _prepared(token.identity, "")[0] != name:
+                raise TokenRefused("for somebody else than it is shown for", genuine=True)
+        except TokenRefused as refused:
+            if throttled and not refused.genuine:
+                self._throttle.attempt(client, nobody, now)
+            _log.info("cannot use a token", client=client, reason=str(refused))
+            return self._explained(token, refused.code, AUTH_INVALID)
+        found = await self._look(lambda reader: _read(reader, name))
+        if found is None:
+            return AUTH_TEMPORARY
+        answer = _outcome(True, found.account)
+        return self._explained(token, "invalid_token", answer) if isinstance(answer, Reply) else answer
+
+    def _explained(self, token: Token, code: str, reply: Reply) -> Refused:
+        """A refusal, and what the client is told of how to get a better token (RFC 7628 §3.2.2)."""
+        assert self.tokens is not None
+        ours = self.tokens.settings
+        said = problem(token.mechanism, code, scope=ours.scope, discovery=ours.discovery_url)
+        return Refused(said, reply)
 
     async def _look(self, look: Callable[[Reader], T]) -> T | None:
         """What is found; None while the database is away."""
@@ -262,6 +336,17 @@ def _read(reader: Reader, name: str) -> _Login:
     if account is None or account.state is accounts.State.RETIRED:
         return _Login(None, ())
     return _Login(account, tuple(credentials.of_account(reader, account.id)))
+
+
+def _note(answer: Answer, name: str, mechanism: str, client: str) -> None:
+    """Count a login, and log it."""
+    if isinstance(answer, Authenticated):
+        _LOGINS["let in"].add()
+        _log.info("logged in", login=answer.login, mechanism=mechanism, client=client)
+    else:
+        _LOGINS["refused"].add()
+        reply = answer.then if isinstance(answer, Refused) else answer
+        _log.info("login refused", login=name, mechanism=mechanism, client=client, reply=str(reply))
 
 
 def _outcome(right: bool, account: Account | None) -> Authenticated | Reply:

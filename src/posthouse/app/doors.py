@@ -19,6 +19,7 @@ from posthouse.mail.reply import TOO_MANY_CONNECTIONS
 from posthouse.net.limits import ConnectionLimits, Networks, share
 from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
+from posthouse.protocol import sasl
 from posthouse.protocol.smtp.limits import Limits
 from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
@@ -42,16 +43,24 @@ ACCESS = {
 IMPLICIT_TLS = frozenset({"submissions", "imaps", "pop3s"})
 SERVED = (*SMTP_ROLES, *ACCESS)
 """Names of the listeners that have a session."""
+FOR_USERS = frozenset(SERVED) - {"smtp", "lmtp"}
+"""Those at which users may show a certificate; other servers have some that say nothing to us."""
 
 
 class Doors:
-    """All listeners of one worker. `sockets`: listening sockets by name of listener."""
+    """All listeners of one worker. `sockets`: listening sockets by name; `user_tls`: for the users' ones."""
 
     def __init__(
-        self, road: Road, tls: ServerTls, sockets: Mapping[str, Sequence[socket.socket]], count: int
+        self,
+        road: Road,
+        tls: ServerTls,
+        user_tls: ServerTls,
+        sockets: Mapping[str, Sequence[socket.socket]],
+        count: int,
     ) -> None:
         self._road = road
         self._tls = tls
+        self._user_tls = user_tls
         self._count = count
         self.mid_letter = MidLetter()
         self._limits = ConnectionLimits()
@@ -80,7 +89,7 @@ class Doors:
             knowledge=self._knowledge,
             authenticate=road.authenticator.authenticate,
             authenticator=road.authenticator,
-            mechanisms=config.accounts.auth_mechanisms,
+            mechanisms=self._mechanisms(),
             clock=road.clock,
             new_id=road.ids.new,
             spool_directory=road.blobs.spool_directory,
@@ -94,6 +103,12 @@ class Doors:
             if name in SMTP_ROLES:
                 self._smtp[name] = self._smtp_service(name)
 
+    def _mechanisms(self) -> tuple[str, ...]:
+        """Those of SASL that users may use, where the connection allows it."""
+        accounts = self._road.config.accounts
+        mechanisms = accounts.auth_mechanisms
+        return sasl.with_binding(mechanisms) if accounts.auth_channel_binding else tuple(mechanisms)
+
     def _listener(self, name: str, sockets: Sequence[socket.socket]) -> Listener:
         if name in SMTP_ROLES:
             session, refusal = self._smtp_sessions(name), TOO_MANY_CONNECTIONS.encode()
@@ -103,7 +118,7 @@ class Doors:
             name,
             sockets,
             session,
-            tls=self._tls,
+            tls=self._user_tls if name in FOR_USERS else self._tls,
             implicit_tls=name in IMPLICIT_TLS,
             gate=self._limits,
             refusal=refusal,
@@ -122,7 +137,7 @@ class Doors:
                 lmtp=role is Role.LMTP,
                 starttls=not in_clear and name not in IMPLICIT_TLS,
                 tls_required=role is Role.MX and config.smtp.tls_security_level == "encrypt",
-                auth_mechanisms=config.accounts.auth_mechanisms if role is Role.SUBMISSION else (),
+                auth_mechanisms=self._mechanisms() if role is Role.SUBMISSION else (),
                 auth_without_tls=config.accounts.auth_allow_cleartext,
                 auth_required=role is Role.SUBMISSION,
                 burl=role is Role.SUBMISSION,

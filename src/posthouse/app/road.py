@@ -15,6 +15,7 @@ from posthouse.acceptance.redelivery import Redelivery
 from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.accounts.quota import Quota
+from posthouse.accounts.tokens import Tokens
 from posthouse.config import Config
 from posthouse.db import DatabaseError, open_announcements, open_database
 from posthouse.db.blobs import discard, open_blobs
@@ -111,6 +112,7 @@ class Road:
         Raises what Outbound's settings raise (OSError), and then nothing has changed.
         """
         settings = _outbound_settings(config)
+        self.authenticator.tokens = Tokens(config.oauth, self.clock) if config.oauth.issuer else None
         self.config = config
         addresses = own_addresses()
         self._is_us = _IsUs(config, addresses)

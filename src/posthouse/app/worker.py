@@ -17,7 +17,7 @@ from posthouse.db import DatabaseError, slots
 from posthouse.db.blobs import sweep_spool
 from posthouse.net.listener import drain
 from posthouse.net.supervisor import DRAIN_TIME
-from posthouse.net.tls import CertificateFiles, ServerTls, self_signed
+from posthouse.net.tls import CertificateFiles, ClientAuthorities, ServerTls, self_signed
 from posthouse.observe import log
 from posthouse.observe.scrape import Scrape
 
@@ -53,7 +53,11 @@ class Worker:
         self.road = Road(config, count=count, clock=clock, chance=chance, resolver=resolver)
         self._certificate = certificate(config)
         self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
-        self._doors = Doors(self.road, self._tls, sockets, count)
+        self._authorities = authorities(config)
+        self._user_tls = ServerTls(
+            lambda: [self._certificate], config.tls.minimum_protocol, lambda: self._authorities
+        )
+        self._doors = Doors(self.road, self._tls, self._user_tls, sockets, count)
         self._metrics_sockets = sockets.get("metrics", ())
         self._indexer = self.road.indexer()
         self._housekeeping: asyncio.Task[None] | None = None
@@ -91,13 +95,15 @@ class Worker:
         (`NEEDS_RESTART`) stays as it is, and the log says so. Raises TlsProblem and OSError, and then
         nothing has changed.
         """
-        before, self._certificate = self._certificate, certificate(config)
+        before = self._certificate, self._authorities
+        self._certificate, self._authorities = certificate(config), authorities(config)
         try:
             self._tls.reload()
+            self._user_tls.reload()
             fixed = with_fixed_parts_of(config, self.road.config)
             self.road.configure(fixed)
         except BaseException:
-            self._certificate = before
+            self._certificate, self._authorities = before
             raise
         self._doors.configure()
         log.configure(config.log.level, config.log.format)
@@ -165,3 +171,10 @@ def certificate(config: Config) -> CertificateFiles:
     if config.tls.certificate:
         return CertificateFiles(config.tls.certificate, config.tls.key)
     return self_signed(config.data_directory / "tls", config.hostname)
+
+
+def authorities(config: Config) -> ClientAuthorities | None:
+    """Who issues certificates to users, if they may log in with one."""
+    if config.tls.client_ca_file is None:
+        return None
+    return ClientAuthorities(config.tls.client_ca_file, config.tls.client_crl_file)

@@ -25,8 +25,27 @@ class Mechanism(StrEnum):
 
     SCRAM_SHA_256 = "SCRAM-SHA-256"
     SCRAM_SHA_1 = "SCRAM-SHA-1"
+    EXTERNAL = "EXTERNAL"
+    OAUTHBEARER = "OAUTHBEARER"
+    XOAUTH2 = "XOAUTH2"
     PLAIN = "PLAIN"
     LOGIN = "LOGIN"
+
+
+class Algorithm(StrEnum):
+    """How tokens may be signed (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2): by public keys only."""
+
+    RS256 = "RS256"
+    RS384 = "RS384"
+    RS512 = "RS512"
+    PS256 = "PS256"
+    PS384 = "PS384"
+    PS512 = "PS512"
+    ES256 = "ES256"
+    ES384 = "ES384"
+    ES512 = "ES512"
+    EDDSA = "EdDSA"
+    ED25519 = "Ed25519"
 
 
 class Restriction(StrEnum):
@@ -162,4 +181,10 @@ Mechanisms: TypeAlias = Annotated[
     MinLen(1),
     Kind("list of " + ", ".join(f"`{one}`" for one in Mechanism)),
 ]
+Algorithms: TypeAlias = Annotated[
+    tuple[Algorithm, ...],
+    MinLen(1),
+    Kind("list of " + ", ".join(f"`{one}`" for one in Algorithm)),
+]
+Texts: TypeAlias = Annotated[tuple[Text, ...], Kind("list of texts")]
 Restrictions: TypeAlias = Annotated[tuple[Restriction, ...], Kind("list of restrictions")]

@@ -23,6 +23,8 @@ from pydantic import (
 
 from posthouse.config.endpoint import Endpoint, parse_endpoint
 from posthouse.config.kinds import (
+    Algorithm,
+    Algorithms,
     BlobsUrl,
     DatabaseUrl,
     Duration,
@@ -40,6 +42,7 @@ from posthouse.config.kinds import (
     Size,
     Switch,
     Text,
+    Texts,
     read_hostname,
 )
 from posthouse.config.units import parse_network
@@ -196,10 +199,36 @@ class Accounts(Table):
     auth_mechanisms: Mechanisms = Field(
         (Mechanism.PLAIN, Mechanism.LOGIN),
         description="how users may prove who they are, on all ports (SASL); SCRAM keeps keys beside the "
-        "password's hash, made when a password is set, or at a login with PLAIN",
+        "password's hash, made when a password is set, or at a login with PLAIN; EXTERNAL needs "
+        "tls.client_ca_file, OAUTHBEARER and XOAUTH2 need [oauth]; without PLAIN and LOGIN no passwords are "
+        "taken by other commands either",
+    )
+    auth_channel_binding: Switch = Field(
+        True,
+        description="offer SCRAM-…-PLUS over TLS, which nobody in between can use; false if a program "
+        "tries them and fails",
     )
     auth_allow_cleartext: Switch = Field(
         False, description="take passwords without TLS from other addresses than loopback too"
+    )
+
+
+class OAuth(Table):
+    """Access tokens (JSON web tokens) of an authorization server, for OAUTHBEARER and XOAUTH2."""
+
+    issuer: Text = Field("", description="who issues them, exactly as they say in `iss`")
+    audience: Texts = Field((), description="whom they must be for: one of these in `aud`")
+    keys_file: FilePath = Field(
+        None, description="the issuer's public keys, a JSON web key set (JWKS); read again at SIGHUP"
+    )
+    algorithms: Algorithms = Field(
+        (Algorithm.RS256, Algorithm.ES256), description="how they may be signed, whatever they say"
+    )
+    account_claim: Text = Field("email", description="which of their claims is the address of the account")
+    scope: Text = Field("", description="the scope that they must have; empty: none")
+    leeway: Duration = Field(60.0, ge=0, le=300, description="how far the issuer's clock may be from ours")
+    discovery_url: Text = Field(
+        "", description="the issuer's OpenID configuration, told to programs whose token is of no use"
     )
 
 
@@ -293,6 +322,14 @@ class Tls(Table):
     key: FilePath = Field(
         None, description="PEM file with the private key; empty: it is in the certificate's file"
     )
+    client_ca_file: FilePath = Field(
+        None,
+        description="PEM file of the authorities that issue certificates to users, for EXTERNAL; users' "
+        "programs are then asked for one on the ports for users, and need not have one",
+    )
+    client_crl_file: FilePath = Field(
+        None, description="PEM file of their revocation lists; without it nothing tells what was revoked"
+    )
     minimum_protocol: Literal["TLSv1.2", "TLSv1.3"] = Field(
         "TLSv1.2", description="for users' connections and for other servers"
     )
@@ -303,6 +340,13 @@ class Tls(Table):
         if key and not info.data.get("certificate"):
             raise ValueError("needs tls.certificate beside it")
         return key
+
+    @field_validator("client_crl_file")
+    @classmethod
+    def _with_authorities(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path and not info.data.get("client_ca_file"):
+            raise ValueError("needs tls.client_ca_file beside it")
+        return path
 
 
 class Policy(Table):
@@ -378,6 +422,7 @@ class Config(Table):
     database: Database = Field(default_factory=Database)
     smtp: Smtp = Field(default_factory=Smtp)
     accounts: Accounts = Field(default_factory=Accounts)
+    oauth: OAuth = Field(default_factory=OAuth)
     pop3: Pop3 = Field(default_factory=Pop3)
     dns: Dns = Field(default_factory=Dns)
     outbound: Outbound = Field(default_factory=Outbound)

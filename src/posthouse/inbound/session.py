@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.acceptance.letter import Letter
 from posthouse.acceptance.planning import Accepted, plan
-from posthouse.accounts.authentication import Authenticated
+from posthouse.accounts.authentication import Answer
 from posthouse.db.errors import DatabaseError, reply_to
 from posthouse.inbound.service import Role, Service
 from posthouse.journey import record
@@ -42,7 +42,7 @@ from posthouse.mail.reply import (
 from posthouse.net.limits import is_this_machine
 from posthouse.observe import log
 from posthouse.policy.verdict import Verdict
-from posthouse.protocol.sasl import Keys, KeysWanted
+from posthouse.protocol.sasl import Credentials, Keys, KeysWanted, Refused
 from posthouse.protocol.smtp import events
 from posthouse.submission.submission import LOCAL_USER
 
@@ -150,18 +150,20 @@ class SmtpSession:
         keys = await self._service.authenticator.keys(event.identity, event.mechanism, self._address)
         return self._refused(keys, "AUTH", event.identity) if isinstance(keys, Reply) else keys
 
-    async def _on_auth(self, event: events.Auth) -> Decision:
-        credentials = event.credentials
-        authenticator, name = self._service.authenticator, credentials.identity
-        if credentials.proof is not None:
-            result = await authenticator.prove(name, credentials.proof, self._address)
+    async def _on_auth(self, event: events.Auth) -> Decision | Refused:
+        shown, authenticator = event.shown, self._service.authenticator
+        if isinstance(shown, Credentials):
+            result: Answer = await authenticator.authenticate(shown.identity, shown.password, self._address)
         else:
-            result = await authenticator.authenticate(name, credentials.password, self._address)
-        if not isinstance(result, Authenticated):
-            return self._refused(result, "AUTH", name)
+            result = await authenticator.judge(shown, self._address)
+        if isinstance(result, Refused):
+            self._refused(result.then, "AUTH", shown.identity)
+            return result
+        if isinstance(result, Reply):
+            return self._refused(result, "AUTH", shown.identity)
         self._user = result.login
         self._client = Client("")
-        self._open_with(record.authenticated(self._now(), result.login))
+        self._open_with(record.authenticated(self._now(), result.login, event.mechanism))
         return AUTHENTICATED
 
     def _on_enquiry(self, event: events.Vrfy | events.Expn) -> Awaitable[Decision]:

@@ -185,7 +185,9 @@ def _tls(step: Step) -> Hop:
 
 
 def _authenticated(step: Step) -> Hop:
-    return Hop(step[1], f"{step[2]} logged in.")
+    _, at, user, *mechanism = step  # steps recorded by earlier versions name no mechanism
+    by = f" by {mechanism[0]}" if mechanism and mechanism[0] else ""
+    return Hop(at, f"{user} logged in{by}.")
 
 
 def _sender(step: Step) -> Hop:

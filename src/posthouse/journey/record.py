@@ -38,7 +38,7 @@ KINDS: dict[int, tuple[str, tuple[str, ...]]] = {
     CONNECTED: ("connected", ("address", "port", "listener")),
     HELO: ("helo", ("name",)),
     TLS: ("tls", ("version_and_cipher",)),
-    AUTHENTICATED: ("authenticated", ("user",)),
+    AUTHENTICATED: ("authenticated", ("user", "mechanism")),
     SENDER: ("sender", ("address", "size")),
     RECIPIENT: ("recipient", ("address", "path")),
     REFUSED: ("refused", ("command", "reply")),
@@ -76,9 +76,9 @@ def tls(at: float, version_and_cipher: str) -> Step:
     return (TLS, at, version_and_cipher)
 
 
-def authenticated(at: float, user: str) -> Step:
-    """The client logged in."""
-    return (AUTHENTICATED, at, user)
+def authenticated(at: float, user: str, mechanism: str = "") -> Step:
+    """The client logged in, by a mechanism of SASL; empty: the kernel told who he is."""
+    return (AUTHENTICATED, at, user, mechanism)
 
 
 def sender(at: float, address: str, size: int = 0) -> Step:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import ssl
 
+from posthouse.net.certificates import mail_addresses
+from posthouse.net.tls import ServerContext
+from posthouse.protocol.sasl import Channel
+
 _RECORD = 16_384
 """Octets of plaintext in a full record (RFC 8446 §5.1)."""
 
@@ -88,6 +92,24 @@ class Encryption:
         """`TLSv1.3 TLS_AES_256_GCM_SHA384`."""
         cipher = self._object.cipher()
         return f"{self._object.version()} {cipher[0] if cipher else 'unknown'}"
+
+    @property
+    def channel(self) -> Channel:
+        """What SASL may know of this session, as a server has it."""
+        asked = self._object.context.verify_mode is not ssl.CERT_NONE
+        shown = self._object.getpeercert(binary_form=True) if asked else None
+        return Channel(True, self._binding, mail_addresses(shown) if shown else ())
+
+    def _binding(self, type: str) -> bytes | None:
+        """The data of a type of channel binding (RFC 5929), or None."""
+        context = self._object.context
+        if type == "tls-server-end-point" and isinstance(context, ServerContext):
+            return context.end_point
+        # TLS 1.3 has no tls-unique (RFC 8446 Appendix C.5), and a resumed session may share it with another
+        # one (RFC 7627 §1).
+        if type == "tls-unique" and self._object.version() == "TLSv1.2" and not self._object.session_reused:
+            return self._object.get_channel_binding("tls-unique")
+        return None
 
     @property
     def peer_certificate(self) -> bytes | None:

@@ -210,8 +210,8 @@ class Pump(Connection):
     def _admitted(self) -> None:
         self._driving = True
         try:
-            if self.tls_info:
-                self._core.tls_started(self.tls_info)
+            if self._encryption is not None:
+                self._core.tls_started(self.tls_info, self._encryption.channel)
             self._driver.connected(self)
         except Exception:
             self._fail("cannot begin a session")
@@ -219,7 +219,8 @@ class Pump(Connection):
         self._advance()
 
     def _secured(self) -> None:
-        self._core.tls_started(self.tls_info)
+        assert self._encryption is not None
+        self._core.tls_started(self.tls_info, self._encryption.channel)
         self._advance()
 
     # The work

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from posthouse.net.certificates import end_point, shown_by
+
 SELF_SIGNED_DAYS = 3650
 _RENEW_BEFORE_DAYS = 90
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -34,17 +36,45 @@ class CertificateFiles(NamedTuple):
     key: Path | None = None
 
 
+class ClientAuthorities(NamedTuple):
+    """PEM files: who issues certificates for users, and which of these have been revoked."""
+
+    certificates: Path
+    revoked: Path | None = None
+
+
+class ServerContext(ssl.SSLContext):
+    """A context of ours, which knows what it shows."""
+
+    _asked = False
+    _end_point: bytes | None = None
+
+    @property
+    def end_point(self) -> bytes | None:
+        """Its tls-server-end-point channel binding (RFC 5929 §4), worked out when it is first wanted."""
+        if not self._asked:
+            shown = shown_by(self)
+            self._end_point = end_point(shown) if shown else None
+            self._asked = True
+        return self._end_point
+
+
 class ServerTls:
     """The context for the next handshake of a server: call it. `files` is asked again at each `reload`.
 
     The first certificate is the default; others are chosen by the name that the client asks for (SNI,
-    RFC 6066 §3), wildcards included. Raises TlsProblem.
+    RFC 6066 §3), wildcards included. With `authorities` clients are asked for a certificate, which they need
+    not have, but which has to be valid. Raises TlsProblem.
     """
 
     def __init__(
-        self, files: Callable[[], Iterable[CertificateFiles]], minimum_protocol: str = "TLSv1.2"
+        self,
+        files: Callable[[], Iterable[CertificateFiles]],
+        minimum_protocol: str = "TLSv1.2",
+        authorities: Callable[[], ClientAuthorities | None] = lambda: None,
     ) -> None:
         self._files = files
+        self._authorities = authorities
         self._minimum = _VERSIONS[minimum_protocol]
         self._context = self._build()
 
@@ -57,7 +87,11 @@ class ServerTls:
 
     def _build(self) -> ssl.SSLContext:
         all_files = list(self._files())
+        authorities = self._authorities()
         contexts = [_server_context(files, self._minimum) for files in all_files]
+        if authorities is not None:
+            for context in contexts:
+                _ask_for_certificates(context, authorities)
         if not contexts:
             raise TlsProblem("no certificate is configured")
         default = contexts[0]
@@ -78,8 +112,8 @@ class ServerTls:
         return default
 
 
-def _server_context(files: CertificateFiles, minimum: ssl.TLSVersion) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _server_context(files: CertificateFiles, minimum: ssl.TLSVersion) -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 1
@@ -99,6 +133,18 @@ def _server_context(files: CertificateFiles, minimum: ssl.TLSVersion) -> ssl.SSL
             f"{files.certificate}, {key}: not a PEM certificate chain and key ({error})"
         ) from None
     return context
+
+
+def _ask_for_certificates(context: ServerContext, authorities: ClientAuthorities) -> None:
+    for path in filter(None, authorities):
+        try:
+            context.load_verify_locations(path)
+        except OSError as error:  # ssl.SSLError among them
+            reason = "not certificates or revocation lists in PEM" if isinstance(error, ssl.SSLError) else ""
+            raise TlsProblem(f"{path}: {reason or error.strerror}") from None
+    if authorities.revoked is not None:
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    context.verify_mode = ssl.CERT_OPTIONAL
 
 
 def _no_password() -> str:

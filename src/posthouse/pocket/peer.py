@@ -26,6 +26,7 @@ from posthouse.net.pump import Pump
 from posthouse.net.tls import ServerTls, self_signed
 from posthouse.pocket.ca import PocketCa
 from posthouse.pocket.faults import Answer, BadTls, Break, Drop, Fault, Hang, Step
+from posthouse.protocol.sasl import Credentials
 from posthouse.protocol.smtp import events
 from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
@@ -184,9 +185,9 @@ class _Driver:
                 return self._at(Step.HELO, None)
             case events.StartTls():
                 return self._at(Step.STARTTLS, None)
-            case events.Auth(_, credentials):
-                known = self._peer.users.get(credentials.identity) == credentials.password
-                self._user = credentials.identity if known else ""
+            case events.Auth(_, Credentials(name, password)):
+                known = self._peer.users.get(name) == password
+                self._user = name if known else ""
                 return self._at(Step.AUTH, AUTHENTICATED if known else AUTH_INVALID)
             case events.Mail(sender):
                 self._sender, self._recipients = sender, []

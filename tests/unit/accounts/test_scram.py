@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +17,9 @@ from posthouse.accounts.authentication import (
 )
 from posthouse.db import DatabaseAway
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY
-from posthouse.protocol.sasl import Credentials, Keys, KeysWanted, Proof, ScramServer
+from posthouse.protocol.sasl import PRIVATE, Keys, KeysWanted, Proof
+from posthouse.protocol.sasl.scram import ScramServer
+from tests.scramclient import ScramClient
 from tests.unit.accounts.world import World
 
 CLIENT = "192.0.2.7"
@@ -49,37 +49,29 @@ def door(world: World) -> Iterator[Authenticator]:
     door.close()
 
 
+def shown(*, right: bool) -> Proof:
+    return Proof("SCRAM-SHA-256", "alice@example.org", "", right, 1)
+
+
 async def exchange(door: Authenticator, login: str, text: str, mechanism: str = "SCRAM-SHA-256") -> Proof:
     """A client that knows `text`, against our core, with the keys that the door gives."""
-    server, hash = ScramServer(mechanism), mechanism.removeprefix("SCRAM-").replace("-", "").lower()
-    bare = f"n={login},r=abc"
-    assert server.step(f"n,,{bare}".encode()) == KeysWanted(login, mechanism)
+    server = ScramServer(mechanism, PRIVATE)
+    client = ScramClient(mechanism, login, password.prepare(text).decode())
+    assert server.step(client.initial) == KeysWanted(login, mechanism)
     keys = await door.keys(login, mechanism, CLIENT)
     assert isinstance(keys, Keys)
-    first = server.challenge(keys).decode()
-    fields = dict(field.split("=", 1) for field in first.split(","))
-    salted = hashlib.pbkdf2_hmac(
-        hash, password.prepare(text), base64.b64decode(fields["s"]), int(fields["i"])
-    )
-    client_key = hmac.digest(salted, b"Client Key", hash)
-    without_proof = f"c=biws,r={fields['r']}"
-    spoken = ",".join((bare, first, without_proof)).encode()
-    signature = hmac.digest(hashlib.new(hash, client_key).digest(), spoken, hash)
-    proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
-    outcome = server.step(f"{without_proof},p={base64.b64encode(proof).decode()}".encode())
+    outcome = server.step(client.final(server.challenge(keys)))
     if isinstance(outcome, bytes):
-        signed = hmac.digest(hmac.digest(salted, b"Server Key", hash), spoken, hash)
-        assert outcome == b"v=" + base64.b64encode(signed)
+        assert client.is_the_server(outcome)
         outcome = server.step(b"")
-    assert isinstance(outcome, Credentials)
-    assert outcome.proof is not None
-    return outcome.proof
+    assert isinstance(outcome, Proof)
+    return outcome
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-1"])
 async def test_the_right_password_opens(door: Authenticator, alice: Account, mechanism: str) -> None:
     proof = await exchange(door, "alice@example.org", SECRET, mechanism)
-    assert await door.prove("Alice@example.org", proof, CLIENT) == Authenticated(
+    assert await door.judge(replace(proof, identity="Alice@example.org"), CLIENT) == Authenticated(
         alice.id, "alice@example.org", "Alice", False
     )
 
@@ -89,7 +81,7 @@ async def test_what_is_wrong_fails_at_the_end_whoever_was_named(
     door: Authenticator, alice: Account, login: str
 ) -> None:
     proof = await exchange(door, login or "x", "not that")
-    assert await door.prove(login, proof, CLIENT) == AUTH_INVALID
+    assert await door.judge(replace(proof, identity=login), CLIENT) == AUTH_INVALID
 
 
 async def test_nobody_is_told_whether_an_account_is_there(
@@ -112,7 +104,7 @@ async def test_a_password_that_was_changed_meanwhile_is_of_no_use(
 ) -> None:
     proof = await exchange(door, "alice@example.org", SECRET)
     await set_password(world, alice, "another road to Samarkand")
-    assert await door.prove("alice@example.org", proof, CLIENT) == AUTH_INVALID
+    assert await door.judge(proof, CLIENT) == AUTH_INVALID
 
 
 async def test_only_who_has_proved_himself_learns_that_the_account_is_disabled(
@@ -121,8 +113,8 @@ async def test_only_who_has_proved_himself_learns_that_the_account_is_disabled(
     await world.change(lambda tx: account.change(tx, "alice@example.org", active=False))
     right = await exchange(door, "alice@example.org", SECRET)
     wrong = await exchange(door, "alice@example.org", "not that")
-    assert await door.prove("alice@example.org", right, CLIENT) == ACCOUNT_DISABLED
-    assert await door.prove("alice@example.org", wrong, CLIENT) == AUTH_INVALID
+    assert await door.judge(right, CLIENT) == ACCOUNT_DISABLED
+    assert await door.judge(wrong, CLIENT) == AUTH_INVALID
 
 
 async def test_a_login_with_the_password_makes_the_keys(
@@ -130,12 +122,12 @@ async def test_a_login_with_the_password_makes_the_keys(
 ) -> None:
     await set_password(world, alice, SECRET, with_keys=False)
     proof = await exchange(door, "alice@example.org", SECRET)
-    assert await door.prove("alice@example.org", proof, CLIENT) == AUTH_INVALID
+    assert await door.judge(proof, CLIENT) == AUTH_INVALID
     assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
     await world.database.write([], lambda tx: None)  # what may come later has come before it
 
     proof = await exchange(door, "alice@example.org", SECRET)
-    assert isinstance(await door.prove("alice@example.org", proof, CLIENT), Authenticated)
+    assert isinstance(await door.judge(proof, CLIENT), Authenticated)
 
 
 async def test_who_fails_too_often_has_to_wait(door: Authenticator, alice: Account) -> None:
@@ -143,7 +135,7 @@ async def test_who_fails_too_often_has_to_wait(door: Authenticator, alice: Accou
         keys = await door.keys("alice@example.org", "SCRAM-SHA-256", CLIENT)
         if keys == TOO_MANY_FAILURES:
             break
-        await door.prove("alice@example.org", Proof(False, 1), CLIENT)
+        await door.judge(shown(right=False), CLIENT)
     assert keys == TOO_MANY_FAILURES
     assert isinstance(await door.keys("alice@example.org", "SCRAM-SHA-256", "127.0.0.1"), Keys)
 
@@ -156,7 +148,7 @@ async def test_a_database_that_is_away_is_no_wrong_password(
 
     monkeypatch.setattr(world.database, "read", away)
     assert await door.keys("alice@example.org", "SCRAM-SHA-256", CLIENT) == AUTH_TEMPORARY
-    assert await door.prove("alice@example.org", Proof(True, 1), CLIENT) == AUTH_TEMPORARY
+    assert await door.judge(shown(right=True), CLIENT) == AUTH_TEMPORARY
 
 
 def test_what_is_kept_reads_back() -> None:

@@ -14,6 +14,7 @@ import trustme
 import uvloop
 
 from posthouse.net.listener import Listener
+from posthouse.protocol.sasl import Channel
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ class LineCore:
         self._output.clear()
         return output
 
-    def tls_started(self, info: str) -> None:
+    def tls_started(self, info: str, channel: Channel) -> None:
         self.wants_tls = False
         self.tls = info
         self._input.clear()

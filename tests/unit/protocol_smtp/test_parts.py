@@ -12,6 +12,7 @@ from posthouse.mail.reply import Reply
 from posthouse.protocol import sasl
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong, has_bare_line_ending
 from posthouse.protocol.proxy import ProxyError, ProxyParser
+from posthouse.protocol.sasl.plain import LoginServer, PlainServer
 from posthouse.protocol.smtp.data import PIECE, ChunkReader, DotReader, DotWriter
 from posthouse.protocol.smtp.grammar import decode_xtext, encode_xtext
 from posthouse.protocol.smtp.replies import LINE_LIMIT, BadReply, ReplyReader
@@ -155,7 +156,7 @@ def test_bad_xtext(bad: str) -> None:
 def test_client_and_server_mechanisms_agree(mechanism: str) -> None:
     credentials = sasl.Credentials("zoë", "pass\twörd")
     client = sasl.CLIENT_MECHANISMS[mechanism](credentials)
-    server = sasl.SERVER_MECHANISMS[mechanism]()
+    server = PlainServer() if mechanism == "PLAIN" else LoginServer()
     result = server.step(client.initial)
     while isinstance(result, bytes):
         result = server.step(client.step(result))
@@ -167,12 +168,12 @@ def test_client_and_server_mechanisms_agree(mechanism: str) -> None:
 )
 def test_bad_plain_responses(response: bytes) -> None:
     with pytest.raises(sasl.SaslError):
-        sasl.PlainServer().step(response)
+        PlainServer().step(response)
 
 
 def test_login_wants_a_name() -> None:
     with pytest.raises(sasl.SaslError):
-        sasl.LoginServer().step(b"")
+        LoginServer().step(b"")
 
 
 @pytest.mark.parametrize("text", [b"=", b"a", b"YQ", b"Y Q=", b"YQ==\n", b"\xff"])

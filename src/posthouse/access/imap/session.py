@@ -31,7 +31,7 @@ from posthouse.access.imap.notifications import Notifications
 from posthouse.access.imap.selected import NoSuchMessage
 from posthouse.access.imap.state import BAD_SET, CLOSED, GONE, LOST, RightsLost, User, completed
 from posthouse.access.services import Services
-from posthouse.accounts.authentication import Authenticated
+from posthouse.accounts.authentication import Answer, Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
@@ -41,7 +41,6 @@ from posthouse.net.limits import is_this_machine
 from posthouse.net.session import Stream, Through
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.events import ProvenLogin
 from posthouse.protocol.imap.server import (
     BAD_CREDENTIALS,
     TRY_LATER,
@@ -54,7 +53,7 @@ from posthouse.protocol.imap.server import (
     ServerSession,
 )
 from posthouse.protocol.imap.syntax import quoted
-from posthouse.protocol.sasl import Keys, KeysWanted
+from posthouse.protocol.sasl import Certificate, Evidence, Keys, KeysWanted, Proof, Refused, Token
 from posthouse.store.flags import BadKeyword
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 from posthouse.store.notify import Watch
@@ -179,7 +178,7 @@ class ImapSession:
             return None
         if isinstance(event, KeysWanted):
             return self._keys(event)
-        if isinstance(event, commands.Login | ProvenLogin):
+        if isinstance(event, commands.Login | Proof | Certificate | Token):
             return self._login(event)
         assert self._user is not None
         if self._notifications is not None and self._notifications.working is not None:
@@ -274,16 +273,18 @@ class ImapSession:
 
     async def _keys(self, event: KeysWanted) -> Keys | Result:
         assert self._pump is not None
-        keys = await self._services.scram().keys(event.identity, event.mechanism, self._pump.peer.address)
+        keys = await self._services.judge().keys(event.identity, event.mechanism, self._pump.peer.address)
         return _refusal(keys) if isinstance(keys, Reply) else keys
 
-    async def _login(self, event: commands.Login | ProvenLogin) -> Result:
+    async def _login(self, event: commands.Login | Evidence) -> Result | Refused:
         assert self._pump is not None
         client = self._pump.peer.address
-        if isinstance(event, ProvenLogin):
-            outcome = await self._services.scram().prove(event.login, event.proof, client)
+        if isinstance(event, commands.Login):
+            outcome: Answer = await self._services.authenticate(event.login, event.password, client)
         else:
-            outcome = await self._services.authenticate(event.login, event.password, client)
+            outcome = await self._services.judge().judge(event, client)
+        if isinstance(outcome, Refused):
+            return Refused(outcome.challenge, _refusal(outcome.then))
         if not isinstance(outcome, Authenticated):
             return _refusal(outcome)
         self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)

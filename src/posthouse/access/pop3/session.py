@@ -17,13 +17,14 @@ one): messages never change under a session, and what another removed is told wh
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from posthouse.access import places
 from posthouse.access.places import NoPermission, Visitor
 from posthouse.access.pop3.lock import MaildropLock
 from posthouse.access.services import Services
-from posthouse.accounts.authentication import Authenticated
+from posthouse.accounts.authentication import Answer, Authenticated
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError
 from posthouse.mail.content import CHUNK
@@ -42,14 +43,13 @@ from posthouse.protocol.pop3.server import (
     Listing,
     Login,
     Maildrop,
-    ProvenLogin,
     Quit,
     Refusal,
     ResponseWriter,
     Retrieve,
     ServerSession,
 )
-from posthouse.protocol.sasl import Keys, KeysWanted
+from posthouse.protocol.sasl import Certificate, Evidence, Keys, KeysWanted, Proof, Refused, Token
 from posthouse.store import changes, read, snapshot
 from posthouse.store.changes import Action
 from posthouse.store.flags import Flag
@@ -119,7 +119,7 @@ class Pop3Session:
             return Stream(event.chunks)
         if isinstance(event, KeysWanted):
             return self._keys(event)
-        if isinstance(event, Login | ProvenLogin):
+        if isinstance(event, Login | Proof | Certificate | Token):
             return self._login(event)
         if isinstance(event, Retrieve):
             return self._retrieve(event)
@@ -134,15 +134,18 @@ class Pop3Session:
 
     async def _keys(self, event: KeysWanted) -> Keys | Refusal:
         login, _ = split_login(event.identity)
-        keys = await self._services.scram().keys(login, event.mechanism, self._client)
+        keys = await self._services.judge().keys(login, event.mechanism, self._client)
         return _refusal(keys) if isinstance(keys, Reply) else keys
 
-    async def _login(self, event: Login | ProvenLogin) -> Maildrop | Refusal:
-        login, name = split_login(event.login)
-        if isinstance(event, ProvenLogin):
-            outcome = await self._services.scram().prove(login, event.proof, self._client)
+    async def _login(self, event: Login | Evidence) -> Maildrop | Refusal | Refused:
+        if isinstance(event, Login):
+            login, name = split_login(event.login)
+            outcome: Answer = await self._services.authenticate(login, event.password, self._client)
         else:
-            outcome = await self._services.authenticate(login, event.password, self._client)
+            login, name = split_login(event.identity)
+            outcome = await self._services.judge().judge(replace(event, identity=login), self._client)
+        if isinstance(outcome, Refused):
+            return Refused(outcome.challenge, _refusal(outcome.then))
         if not isinstance(outcome, Authenticated):
             return _refusal(outcome)
         user = Visitor(AccountId(outcome.account), outcome.login, self._services.database)

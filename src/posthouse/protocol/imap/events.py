@@ -6,18 +6,11 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.searching import CHARSETS
-from posthouse.protocol.sasl import KeysWanted, Proof
+from posthouse.protocol.sasl import Evidence, KeysWanted
 
 
 class Connected(NamedTuple):
     """A client has connected."""
-
-
-class ProvenLogin(NamedTuple):
-    """AUTHENTICATE by a mechanism that does not send the password (SCRAM)."""
-
-    login: str
-    proof: Proof
 
 
 class Literal(NamedTuple):
@@ -38,9 +31,7 @@ class IdleEnd(NamedTuple):
     """DONE."""
 
 
-Event: TypeAlias = (
-    Command | Connected | KeysWanted | ProvenLogin | Literal | AppendEnd | AppendAbort | IdleEnd
-)
+Event: TypeAlias = Command | Connected | KeysWanted | Evidence | Literal | AppendEnd | AppendAbort | IdleEnd
 
 
 class Result(NamedTuple):

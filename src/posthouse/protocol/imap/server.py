@@ -4,7 +4,8 @@ An event is a command value of `commands`, or one of those below; it is answered
 the session writes under the command's tag, or by None where there is nothing to say:
 
 - `Connected` → None (greet), or a Result that is not OK: BYE.
-- `Login` (LOGIN, or AUTHENTICATE once its exchange is over) → Result.
+- `Login` (LOGIN, or AUTHENTICATE by a mechanism that sends the password), `sasl.Evidence` (by another)
+  → Result, or `sasl.Refused`, which holds one. `sasl.KeysWanted` → `sasl.Keys`, or a Result that refuses.
 - `Append` → None (send the message), or a Result that refuses it; then `Literal` → None, for each
   piece of the message. `AppendNext` → as `Append`, for one message more. `CatenateText`, followed by
   its `Literal`s, and `CatenateUrl` → as `Append`, for parts of a message that is put together.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from posthouse.protocol import sasl
 from posthouse.protocol.imap import commands, notifying
@@ -39,7 +40,6 @@ from posthouse.protocol.imap.events import (
     Event,
     IdleEnd,
     Literal,
-    ProvenLogin,
     Result,
 )
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
@@ -66,6 +66,8 @@ _FILTER_CHARSET = Result(
 _APPENDING = ("APPEND", "REPLACE")
 _APPEND_EVENTS = (commands.Append, commands.AppendNext, commands.CatenateText, commands.CatenateUrl)
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
+_NO_PASSWORDS = Result("NO", "Passwords are not taken here", "CANNOT")
+T = TypeVar("T")
 
 
 class Limits(NamedTuple):
@@ -83,7 +85,7 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
-_LOGINS = commands.Login | ProvenLogin
+_LOGINS = commands.Login | sasl.Proof | sasl.Certificate | sasl.Token
 
 
 class ServerSession:
@@ -91,7 +93,7 @@ class ServerSession:
 
     `tls_available`: STARTTLS is offered. `secure`: the connection is encrypted already (IMAPS).
     `plaintext_login`: passwords are taken without encryption too (loopback).
-    `mechanisms`: of SASL.
+    `mechanisms`: of SASL, those that are configured.
     `append_limit`: octets of a message at most, as CAPABILITY tells; the driver refuses what is larger.
     """
 
@@ -117,9 +119,9 @@ class ServerSession:
         self.tls_available = tls_available
         self.secure = secure
         self.append_limit = append_limit
-        self.mechanisms = mechanisms
+        self._mechanisms = mechanisms
+        self._channel = sasl.PRIVATE if secure or plaintext_login else sasl.IN_CLEAR
         self._hostname = hostname
-        self._plaintext_login = plaintext_login
         self._limits = limits
         self._lines = LineBuffer()
         self._framer = Framer(self._lines, limits.command_before_login)
@@ -132,7 +134,7 @@ class ServerSession:
         self._header: LiteralHeader | None = None
         self._further: deque[Event] = deque()
         self._failure: Result | None = None
-        self._exchange: sasl.ServerMechanism | None = None
+        self._exchange: sasl.Exchange | None = None
         self._idling = False
         self._ended = False
         self._draining = False
@@ -147,7 +149,7 @@ class ServerSession:
 
     def allow_plaintext_login(self) -> None:
         """Take passwords without encryption from this client: nobody can listen in between."""
-        self._plaintext_login = True
+        self._channel = self._channel._replace(private=True)
 
     def receive(self, data: bytes) -> None:
         """Takes octets from the client."""
@@ -173,13 +175,15 @@ class ServerSession:
         self._outstanding = event
         return event
 
-    def answer(self, decision: Result | sasl.Keys | None) -> None:
+    def answer(self, decision: Result | sasl.Keys | sasl.Refused | None) -> None:
         """Answers the outstanding event: keys where they are wanted, else a result."""
         event, self._outstanding = self._outstanding, None
         if isinstance(decision, sasl.Keys):
-            assert isinstance(self._exchange, sasl.ScramServer)
-            self._output.append(b"+ " + sasl.encode(self._exchange.challenge(decision)) + b"\r\n")
-            return
+            assert self._exchange is not None
+            return self._challenge(self._exchange.challenge(decision))
+        if isinstance(decision, sasl.Refused):
+            assert self._exchange is not None
+            return self._challenge(self._exchange.refuse(decision))
         self._exchange = None
         if decision is not None and decision.untagged:
             self._output.append(decision.untagged)
@@ -211,8 +215,9 @@ class ServerSession:
         self._output.clear()
         return output
 
-    def tls_started(self, info: str) -> None:
+    def tls_started(self, info: str, channel: sasl.Channel = sasl.PRIVATE) -> None:
         """The TLS handshake is done. What came in clear before it is forgotten (RFC 3501 §6.2.1)."""
+        self._channel = channel
         self.wants_tls = False
         self.secure = True
         self._lines.clear()
@@ -275,7 +280,7 @@ class ServerSession:
         if line is None:
             return False
         if self._exchange is not None:
-            self._step(line)
+            self._step(self._exchange.respond, line)
             return True
         self._idling = False
         self._event = IdleEnd()
@@ -412,50 +417,52 @@ class ServerSession:
     # Logging in
 
     @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Those of SASL that can be used on this connection."""
+        return sasl.offered(self._mechanisms, self._channel)
+
+    @property
     def takes_passwords(self) -> bool:
-        """Whether a password may be said on this connection."""
-        return self.secure or self._plaintext_login
+        """Whether LOGIN may be said on this connection."""
+        return self._channel.private and sasl.takes_passwords(self._mechanisms)
 
     def _on_login(self, command: commands.Login) -> None:
         if self.takes_passwords:
             self._event = command
         else:
-            self._finish(_NEEDS_TLS)
+            self._finish(_NO_PASSWORDS if self._channel.private else _NEEDS_TLS)
 
     def _on_authenticate(self, command: commands.Authenticate) -> None:
-        if not (self.takes_passwords):
+        if not self._channel.private:
             return self._finish(_NEEDS_TLS)
-        if command.mechanism not in self.mechanisms:
+        offered = self.mechanisms
+        if command.mechanism not in offered:
             return self._finish(Result("NO", "Unknown authentication mechanism", "CANNOT"))
-        self._exchange = sasl.SERVER_MECHANISMS[command.mechanism]()
-        self._step(command.initial)
+        exchange = self._exchange = sasl.Exchange(command.mechanism, self._channel, offered)
+        self._step(exchange.begin, command.initial)
 
-    def _step(self, response: bytes | None) -> None:
-        """One step of a SASL exchange; `response` is in base64, None where there is none yet."""
-        assert self._exchange is not None
-        exchange, self._exchange = self._exchange, None
-        if response == b"*":
-            return self._fail("Authentication cancelled")  # RFC 3501 §6.2.2
-        if response == b"=":
-            response = b""  # RFC 4959 §3: an empty initial response
+    def _step(self, step: Callable[[T], sasl.Next], response: T) -> None:
+        """One step of a SASL exchange; `response` is in base64."""
         try:
-            outcome = exchange.step(None if response is None else sasl.decode(response))
+            outcome = step(response)
+        except sasl.NotYourself:
+            self._exchange = None
+            return self._finish(Result("NO", "Acting as somebody else is not allowed", "AUTHORIZATIONFAILED"))
         except sasl.SaslError as problem:
-            return self._fail(f"Authentication failed: {problem}")
+            self._exchange = None
+            return self._fail(f"Authentication failed: {problem}")  # RFC 3501 §6.2.2
         if isinstance(outcome, bytes):
-            self._exchange = exchange
-            self._output.append(b"+ " + sasl.encode(outcome) + b"\r\n")
-        elif isinstance(outcome, sasl.KeysWanted):
-            self._exchange = exchange
-            self._event = outcome
-        elif outcome.authorization not in ("", outcome.identity):
-            self._finish(Result("NO", "Acting as somebody else is not allowed", "AUTHORIZATIONFAILED"))
+            self._challenge(outcome)
+        elif isinstance(outcome, sasl.Over):
+            self._exchange = None
+            self._finish(outcome.refusal)
+        elif isinstance(outcome, sasl.Credentials):
+            self._event = commands.Login(outcome.identity, outcome.password)
         else:
-            self._event = (
-                commands.Login(outcome.identity, outcome.password)
-                if outcome.proof is None
-                else ProvenLogin(outcome.identity, outcome.proof)
-            )
+            self._event = outcome
+
+    def _challenge(self, text: bytes) -> None:
+        self._output.append(b"+ " + text + b"\r\n")
 
     # Answers
 

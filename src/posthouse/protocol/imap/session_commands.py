@@ -27,9 +27,8 @@ def capabilities(session: ServerSession) -> str:
     if session.state is State.NOT_AUTHENTICATED:
         if session.tls_available and not session.secure:
             names.append("STARTTLS")
-        if session.takes_passwords:
-            names += [f"AUTH={mechanism}" for mechanism in session.mechanisms]
-        else:
+        names += [f"AUTH={mechanism}" for mechanism in session.mechanisms]
+        if not session.takes_passwords:
             names.append("LOGINDISABLED")
     else:
         # they say something only to those who have logged in

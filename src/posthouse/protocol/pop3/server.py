@@ -4,7 +4,7 @@ The core knows a maildrop by the sizes and unique-ids of its messages, which the
 brings; STAT, DELE, RSET, NOOP and the like it answers itself. What remains are five events:
 
 - `Connected`: answered by `None` (greet) or a `Refusal`, after which the connection closes;
-- `Login`, `ProvenLogin`: answered by a `Maildrop` or a `Refusal`;
+- `Login`, `sasl.Evidence`: answered by a `Maildrop`, a `Refusal`, or `sasl.Refused`, which holds one;
 - `sasl.KeysWanted`: answered by `sasl.Keys` or a `Refusal`;
 - `Retrieve`: answered by `None` once the message has been written as a stream (see `response_to`),
   or by a `Refusal`;
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from posthouse.protocol import sasl
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
@@ -37,13 +37,6 @@ class Login(NamedTuple):
 
     login: str
     password: str
-
-
-class ProvenLogin(NamedTuple):
-    """The same, where the password was not sent: it was compared with the keys that were asked for."""
-
-    login: str
-    proof: sasl.Proof
 
 
 class Retrieve(NamedTuple):
@@ -65,7 +58,7 @@ class Quit(NamedTuple):
     deleted: tuple[int, ...]
 
 
-Event: TypeAlias = Connected | sasl.KeysWanted | Login | ProvenLogin | Retrieve | Listing | Quit
+Event: TypeAlias = Connected | sasl.KeysWanted | Login | sasl.Evidence | Retrieve | Listing | Quit
 
 
 class Maildrop(NamedTuple):
@@ -106,7 +99,9 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+_LOGINS = Login | sasl.KeysWanted | sasl.Proof | sasl.Certificate | sasl.Token
 _MAX_NUMBER_DIGITS = 10
+T = TypeVar("T")
 _LINES_AT_A_TIME = 2000
 
 
@@ -154,7 +149,8 @@ class ServerSession:
     """One POP3 session. See the module's page for its events, and `net.pump` for who drives it.
 
     `tls_available`: STLS is offered. `secure`: the connection is encrypted already (POP3S).
-    `plaintext_login`: passwords are taken without encryption too (loopback). `mechanisms`: of SASL.
+    `plaintext_login`: passwords are taken without encryption too (loopback). `mechanisms`: of SASL, those
+    that are configured.
     """
 
     def __init__(
@@ -174,8 +170,8 @@ class ServerSession:
         self._hostname = hostname
         self._tls_available = tls_available
         self._secure = secure
-        self._plaintext_login = plaintext_login
-        self._offered = mechanisms
+        self._configured = mechanisms
+        self._channel = sasl.PRIVATE if secure or plaintext_login else sasl.IN_CLEAR
         self._limits = limits
         self._input = LineBuffer()
         self._output: list[bytes] = []
@@ -186,7 +182,7 @@ class ServerSession:
         self._errors = 0
         self._user: str | None = None
         self._utf8 = False
-        self._exchange: sasl.ServerMechanism | None = None
+        self._exchange: sasl.Exchange | None = None
         self._sizes: Sequence[int] = ()
         self._unique_ids: Sequence[str] = ()
         self._may_delete = False
@@ -196,7 +192,7 @@ class ServerSession:
 
     def allow_plaintext_login(self) -> None:
         """Take passwords without encryption from this client: nobody can listen in between."""
-        self._plaintext_login = True
+        self._channel = self._channel._replace(private=True)
 
     def receive(self, data: bytes) -> None:
         """Takes octets from the client."""
@@ -223,16 +219,19 @@ class ServerSession:
         self._outstanding = event
         return event
 
-    def answer(self, decision: Maildrop | sasl.Keys | Refusal | None) -> None:
+    def answer(self, decision: Maildrop | sasl.Keys | sasl.Refused | Refusal | None) -> None:
         """Answers the outstanding event."""
         event = self._outstanding
         self._waiting = False
         if isinstance(decision, sasl.Keys):
-            assert isinstance(self._exchange, sasl.ScramServer)
+            assert self._exchange is not None
             self._challenge(self._exchange.challenge(decision))
+        elif isinstance(decision, sasl.Refused):
+            assert self._exchange is not None
+            self._challenge(self._exchange.refuse(decision))
         elif isinstance(event, Connected):
             self._answer_connected(decision)
-        elif isinstance(event, sasl.KeysWanted | Login | ProvenLogin):
+        elif isinstance(event, _LOGINS):
             self._exchange = None
             self._answer_login(decision)
         elif isinstance(event, Quit):
@@ -248,8 +247,9 @@ class ServerSession:
         self._output.clear()
         return output
 
-    def tls_started(self, info: str) -> None:
+    def tls_started(self, info: str, channel: sasl.Channel = sasl.PRIVATE) -> None:
         """The TLS handshake is done. What came in clear before it is forgotten (RFC 2595 §4)."""
+        self._channel = channel
         self.wants_tls = False
         self._secure = True
         self._input.clear()
@@ -291,7 +291,7 @@ class ServerSession:
         if line is None:
             return False
         if self._exchange is not None:
-            self._step(line)
+            self._step(self._exchange.respond, line)
         else:
             self._command(line)
         return True
@@ -320,13 +320,20 @@ class ServerSession:
     # AUTHORIZATION state
 
     def _login_allowed(self) -> bool:
-        if self._secure or self._plaintext_login:
+        if self._channel.private:
             return True
         self._bad("Start TLS first: passwords are not taken in clear")
         return False
 
+    def _takes_passwords(self) -> bool:
+        return self._channel.private and sasl.takes_passwords(self._configured)
+
     def _on_user(self, arguments: list[str]) -> None:
-        if self._login_allowed():
+        if not self._login_allowed():
+            return
+        if not self._takes_passwords():
+            self._bad("Passwords are not taken here")
+        else:
             self._user = arguments[0].strip(" ")
             self._ok("Send the password")
 
@@ -342,38 +349,31 @@ class ServerSession:
             return self._lines("Mechanisms follow", self._mechanisms())
         if not self._login_allowed():
             return
-        if (name := arguments[0].upper()) not in self._offered:
+        offered = self._mechanisms()
+        if (name := arguments[0].upper()) not in offered:
             return self._bad("Unknown authentication mechanism")
-        self._exchange = sasl.SERVER_MECHANISMS[name]()
-        self._step(arguments[1].encode() if len(arguments) == 2 else None)
+        exchange = self._exchange = sasl.Exchange(name, self._channel, offered)
+        self._step(exchange.begin, arguments[1].encode() if len(arguments) == 2 else None)
 
-    def _step(self, response: bytes | None) -> None:
-        """One step of a SASL exchange (RFC 5034 §4); `response` is in base64, None: there is none yet."""
-        assert self._exchange is not None
-        exchange, self._exchange = self._exchange, None
-        if response == b"*":
-            return self._bad("Authentication cancelled")
-        if response == b"=":  # RFC 5034 §4: an empty initial response
-            response = b""
+    def _step(self, step: Callable[[T], sasl.Next], response: T) -> None:
+        """One step of a SASL exchange (RFC 5034 §4); `response` is in base64."""
         try:
-            outcome = exchange.step(None if response is None else sasl.decode(response))
+            outcome = step(response)
         except sasl.SaslError as problem:
+            self._exchange = None
             return self._bad(f"Authentication failed: {problem}")
         if isinstance(outcome, bytes):
-            self._exchange = exchange
             self._challenge(outcome)
-        elif isinstance(outcome, sasl.KeysWanted):
-            self._exchange = exchange
-            self._event = outcome
-        elif outcome.authorization not in ("", outcome.identity):
-            self._bad("Acting as somebody else is not allowed")
-        elif outcome.proof is not None:
-            self._event = ProvenLogin(outcome.identity, outcome.proof)
-        else:
+        elif isinstance(outcome, sasl.Over):
+            self._exchange = None
+            self._refuse(outcome.refusal)
+        elif isinstance(outcome, sasl.Credentials):
             self._event = Login(outcome.identity, outcome.password)
+        else:
+            self._event = outcome
 
-    def _challenge(self, octets: bytes) -> None:
-        self._output.append(b"+ " + sasl.encode(octets) + b"\r\n")
+    def _challenge(self, text: bytes) -> None:
+        self._output.append(b"+ " + text + b"\r\n")
 
     def _on_stls(self, arguments: list[str]) -> None:
         if self._secure:
@@ -473,13 +473,14 @@ class ServerSession:
 
     # Any state
 
-    def _mechanisms(self) -> list[str]:
-        return list(self._offered) if self._secure or self._plaintext_login else []
+    def _mechanisms(self) -> tuple[str, ...]:
+        """Those of SASL that can be used on this connection."""
+        return sasl.offered(self._configured, self._channel)
 
     def _on_capa(self, arguments: list[str]) -> None:
         mechanisms = self._mechanisms()
         offered = {
-            "USER": bool(mechanisms),
+            "USER": self._takes_passwords(),
             "SASL": bool(mechanisms),
             "STLS": self._tls_available and not self._secure and self.state is State.AUTHORIZATION,
         }

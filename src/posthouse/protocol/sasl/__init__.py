@@ -29,7 +29,15 @@ from posthouse.protocol.sasl.exchange import (
 )
 from posthouse.protocol.sasl.plain import LoginClient, PlainClient
 from posthouse.protocol.sasl.scram import PLUS, SCRAM, make_keys
-from posthouse.protocol.sasl.server import Exchange, NotYourself, Over, offered, takes_passwords
+from posthouse.protocol.sasl.server import (
+    Exchange,
+    Next,
+    NotYourself,
+    Over,
+    offered,
+    takes_passwords,
+    with_binding,
+)
 
 __all__ = [
     "BEARER",
@@ -50,6 +58,7 @@ __all__ = [
     "Keys",
     "KeysWanted",
     "LoginClient",
+    "Next",
     "NotYourself",
     "Over",
     "PlainClient",
@@ -64,6 +73,7 @@ __all__ = [
     "offered",
     "problem",
     "takes_passwords",
+    "with_binding",
 ]
 
 USUAL = ("PLAIN", "LOGIN")

@@ -59,7 +59,7 @@ def _user(field: bytes) -> str:
 
 
 def _token(octets: bytes) -> str:
-    """What `auth` says; empty where a client only wants to be told where tokens are to be had (RFC 7628 §4.3)."""
+    """What `auth` says; empty where a client only asks where tokens are to be had (RFC 7628 §4.3)."""
     if not octets.endswith(_SEPARATOR):
         raise SaslError("the fields end with ^A twice")
     token = None

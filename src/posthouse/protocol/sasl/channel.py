@@ -1,4 +1,4 @@
-"""What an exchange may know of the connection under it: whether others can listen, and what TLS says of its ends."""
+"""What an exchange may know of the connection under it: who can listen, and what TLS says of its ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 BINDINGS = ("tls-server-end-point", "tls-unique")
-"""Types of channel binding (RFC 5929). tls-exporter (RFC 9266) is not among them: `ssl` cannot export keys."""
+"""Types of channel binding (RFC 5929). Not tls-exporter (RFC 9266), for which `ssl` has nothing."""
 
 
 def _unbound(type: str) -> bytes | None:

@@ -69,7 +69,7 @@ Evidence: TypeAlias = Proof | Certificate | Token
 
 
 class Refused(NamedTuple):
-    """A driver's answer: no, but the client is to be told why first, and to say something (RFC 7628 §3.2.3)."""
+    """A driver's answer: no, but the client is told why first, and has to answer it (RFC 7628 §3.2.3)."""
 
     challenge: bytes
     then: Any

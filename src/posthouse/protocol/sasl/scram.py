@@ -118,6 +118,8 @@ class ScramServer:
         """client-final-message → server-final-message, or what failed."""
         without_proof, _, proof = message.rpartition(b",p=")
         binding, _, rest = without_proof.partition(b",")
+        if not binding.startswith(b"c="):
+            raise SaslError("malformed SCRAM message")
         if binding != b"c=" + base64.b64encode(self._binding):
             return self._failed("the client's side of the connection is not the one that we see")
         nonce = rest.partition(b",")[0]

@@ -1,8 +1,8 @@
-"""The server's side of an exchange, in base64, as SMTP, IMAP and POP3 lead it; and which mechanisms they offer."""
+"""The server's side of an exchange in base64, as SMTP, IMAP and POP3 lead it, and what they offer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from posthouse.protocol.sasl.bearer import BEARER, BearerServer
@@ -41,16 +41,25 @@ Next: TypeAlias = bytes | KeysWanted | Shown | Over
 
 
 def offered(configured: Iterable[str], channel: Channel) -> tuple[str, ...]:
-    """The mechanisms to offer on a connection, best first as configured, those that are bound to it before all.
+    """The mechanisms to offer on a connection, in the same order.
 
-    None where somebody can listen; EXTERNAL only to whom has shown a certificate that names an address.
+    None where somebody can listen; -PLUS where TLS can be bound to; EXTERNAL to whom has shown a certificate
+    that names an address.
     """
     if not channel.private:
         return ()
-    usable = [name for name in configured if name != "EXTERNAL" or channel.addresses]
-    scram = [name for name in usable if name in SCRAM]
-    bound = [name + PLUS for name in scram] if scram and channel.binds else []
-    return (*bound, *usable)
+    return tuple([name for name in configured if _usable(name, channel)])
+
+
+def _usable(mechanism: str, channel: Channel) -> bool:
+    if mechanism.endswith(PLUS):
+        return channel.binds
+    return mechanism != "EXTERNAL" or bool(channel.addresses)
+
+
+def with_binding(mechanisms: Sequence[str]) -> tuple[str, ...]:
+    """The mechanisms, and before them the -PLUS variants of those that have one."""
+    return (*[name + PLUS for name in mechanisms if name in SCRAM], *mechanisms)
 
 
 def takes_passwords(configured: Iterable[str]) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from posthouse.mail.envelope import Recipient, Sender
 from posthouse.mail.reply import Reply
-from posthouse.protocol.sasl import Credentials, KeysWanted
+from posthouse.protocol.sasl import KeysWanted, Shown
 
 
 class Connected(NamedTuple):
@@ -32,7 +32,7 @@ class Auth(NamedTuple):
     """An exchange has come to its end. Answer: 235, 535, 454 …"""
 
     mechanism: str
-    credentials: Credentials
+    shown: Shown
 
 
 class Mail(NamedTuple):

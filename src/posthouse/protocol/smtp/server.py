@@ -13,7 +13,6 @@ errors the session ends with 421. It knows nothing of users, domains or policy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from posthouse.mail.envelope import Recipient, Sender
@@ -41,6 +40,7 @@ from posthouse.mail.reply import (
     TOO_MANY_RECIPIENTS,
     Reply,
 )
+from posthouse.protocol import sasl
 from posthouse.protocol.lines import BareLineEnding, LineTooLong
 from posthouse.protocol.sasl import Keys, KeysWanted
 from posthouse.protocol.smtp import auth, verbs
@@ -75,8 +75,8 @@ class ServerSession(Intake):
     """One connection."""
 
     __slots__ = (
-        "_draining", "_eof", "_exchange", "_hello", "_outstanding", "_verb", "_vouched", "authenticated",
-        "extended", "helo", "tls", "wants_tls",
+        "_channel", "_draining", "_eof", "_exchange", "_hello", "_outstanding", "_verb", "_vouched",
+        "authenticated", "extended", "helo", "tls", "wants_tls",
     )  # fmt: skip
 
     unanswered: ClassVar[frozenset[type]] = frozenset({Chunk, Reset, Quit})
@@ -89,6 +89,7 @@ class ServerSession(Intake):
         self._verb: Verb | None = None
         self._hello = Helo("", extended=False)
         self._exchange: AuthExchange | None = None
+        self._channel = sasl.PRIVATE if tls or capabilities.auth_without_tls else sasl.IN_CLEAR
         self._draining = False
         self._eof = False
         self.wants_tls = False
@@ -136,8 +137,9 @@ class ServerSession(Intake):
         """The client sends no more. What it has sent is still obeyed."""
         self._eof = True
 
-    def tls_started(self, info: str) -> None:
+    def tls_started(self, info: str, channel: sasl.Channel = sasl.PRIVATE) -> None:
         """TLS stands; `info` is like `TLSv1.3 TLS_AES_256_GCM_SHA384`. All that was known is forgotten."""
+        self._channel = channel
         self.wants_tls = False
         self._buffer.clear()  # RFC 3207 §4.2, against injected plain text
         self.tls = info
@@ -152,7 +154,7 @@ class ServerSession(Intake):
 
     def allow_auth_in_clear(self) -> None:
         """Nobody can listen in between (loopback, a Unix socket): passwords are taken without TLS."""
-        self._capabilities = replace(self._capabilities, auth_without_tls=True)
+        self._channel = self._channel._replace(private=True)
 
     def time_out(self) -> None:
         """The client kept silent for `timeout` seconds."""
@@ -372,30 +374,31 @@ class ServerSession(Intake):
     # ── AUTH (RFC 4954) ──────────────────────────────────────────────────────────────────────────
 
     def _authenticate(self, command: AuthCommand) -> Event | None:
-        objection = auth.objection(
-            command, self._capabilities, secure=bool(self.tls), authenticated=self.authenticated
-        )
+        channel, offered = self._channel, self._offered()
+        objection = auth.objection(command, offered, channel, authenticated=self.authenticated)
         if objection is not None:
             self._refuse(objection)
             return None
-        self._exchange = AuthExchange(command.mechanism)
+        self._exchange = AuthExchange(sasl.Exchange(command.mechanism, channel, offered))
         return self._auth_outcome(self._exchange.begin(command.initial))
+
+    def _offered(self) -> tuple[str, ...]:
+        """Mechanisms, on this connection as it is now."""
+        return sasl.offered(self._capabilities.auth_mechanisms, self._channel)
 
     def _continue_auth(self, line: bytes) -> Event | None:
         return None if self._exchange is None else self._auth_outcome(self._exchange.respond(line))
 
     def _auth_outcome(self, outcome: auth.Outcome) -> Event | None:
-        if isinstance(outcome, Auth | Reply):
+        if isinstance(outcome, Reply):
             self._break_off_auth()
-        else:
-            self._state = verbs.AUTH
+            self._refuse(outcome)
+            return None
+        self._state = verbs.AUTH
         if isinstance(outcome, bytes):
             self._output.append(outcome)
-        elif isinstance(outcome, Reply):
-            self._refuse(outcome)
-        else:
-            return outcome
-        return None
+            return None
+        return outcome
 
     def _break_off_auth(self) -> None:
         self._exchange = None
@@ -419,8 +422,8 @@ class ServerSession(Intake):
             return
         self.helo, self.extended = event.name, event.extended
         self._state = verbs.READY
-        known = self.authenticated
-        self._output.append(verbs.hello(self._capabilities, event.extended, bool(self.tls), known))
+        now = verbs.Now(bool(self.tls), self.authenticated, self._offered())
+        self._output.append(verbs.hello(self._capabilities, event.extended, now))
 
     def _answer_starttls(self, decision: Reply | None) -> None:
         if self._settle(decision or READY_FOR_TLS):
@@ -434,7 +437,12 @@ class ServerSession(Intake):
             self._break_off_auth()
             self._settle(decision if isinstance(decision, Reply) else AUTH_INVALID)
 
-    def _answer_auth(self, decision: Reply | None) -> None:
+    def _answer_auth(self, decision: Reply | sasl.Refused | None) -> None:
+        if self._exchange is not None and isinstance(decision, sasl.Refused):
+            self._output.append(self._exchange.refuse(decision))
+            return
+        assert not isinstance(decision, sasl.Refused)
+        self._break_off_auth()
         self.authenticated = self._settle(decision or AUTH_INVALID)
 
     def _answer_mail(self, decision: Reply | None) -> None:

@@ -216,38 +216,44 @@ class Capabilities:
     """Octets of a letter at most; 0: no limit."""
 
 
+class Now(NamedTuple):
+    """What has become of a session."""
+
+    tls: bool = False
+    authenticated: bool = False
+    mechanisms: tuple[str, ...] = ()
+    """Of SASL, those that can be used on the connection as it is."""
+
+
 class Extension(NamedTuple):
     """One EHLO keyword: its parameters here and now, or None where it is not offered."""
 
     keyword: str
-    parameters: Callable[[Capabilities, bool, bool], str | None]
-    """Given the capabilities, whether TLS is on, and whether the client has said who he is."""
+    parameters: Callable[[Capabilities, Now], str | None]
     rfc: str
 
 
-def _always(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
+def _always(capabilities: Capabilities, now: Now) -> str | None:
     return ""
 
 
-def _size(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
+def _size(capabilities: Capabilities, now: Now) -> str | None:
     return str(capabilities.message_size_limit)
 
 
-def _starttls(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
-    return "" if capabilities.starttls and not tls else None
+def _starttls(capabilities: Capabilities, now: Now) -> str | None:
+    return "" if capabilities.starttls and not now.tls else None
 
 
-def _auth(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
-    if not capabilities.auth_mechanisms or not (tls or capabilities.auth_without_tls):
-        return None
-    return " ".join(capabilities.auth_mechanisms)
+def _auth(capabilities: Capabilities, now: Now) -> str | None:
+    return " ".join(now.mechanisms) or None
 
 
-def _burl(capabilities: Capabilities, tls: bool, authenticated: bool) -> str | None:
+def _burl(capabilities: Capabilities, now: Now) -> str | None:
     """RFC 4468 §3.1, §3.3: before AUTH only that there is such a thing."""
     if not capabilities.burl:
         return None
-    return f"imap imap://{capabilities.hostname}" if authenticated else ""
+    return f"imap imap://{capabilities.hostname}" if now.authenticated else ""
 
 
 EXTENSIONS: dict[str, Extension] = {
@@ -269,21 +275,20 @@ EXTENSIONS: dict[str, Extension] = {
 }
 
 
-def ehlo_lines(capabilities: Capabilities, *, tls: bool, authenticated: bool = False) -> list[str]:
+def ehlo_lines(capabilities: Capabilities, now: Now) -> list[str]:
     """The lines of the reply to EHLO: the host name, then what is offered (RFC 5321 §4.1.1.1)."""
     lines = [capabilities.hostname]
     for row in EXTENSIONS.values():
-        parameters = row.parameters(capabilities, tls, authenticated)
+        parameters = row.parameters(capabilities, now)
         if parameters is not None:
             lines.append(f"{row.keyword} {parameters}".rstrip())
     return lines
 
 
 @lru_cache(maxsize=64)
-def hello(capabilities: Capabilities, extended: bool, tls: bool, authenticated: bool) -> bytes:
+def hello(capabilities: Capabilities, extended: bool, now: Now) -> bytes:
     """The reply to EHLO, or to HELO (RFC 5321 §4.1.1.1), as it goes on the wire."""
-    name = [capabilities.hostname]
-    lines = ehlo_lines(capabilities, tls=tls, authenticated=authenticated) if extended else name
+    lines = ehlo_lines(capabilities, now) if extended else [capabilities.hostname]
     return Reply(250, "", "\n".join(lines)).encode()
 
 
