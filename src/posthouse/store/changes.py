@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.accounts import usage
 from posthouse.store import content, mailboxes
-from posthouse.store.deposit import AccountGone, Deposited, Missing, NoMailbox, deposit
+from posthouse.store.deposit import AccountGone, Deposit, Deposited, Missing, NoMailbox, deposit
 from posthouse.store.flags import ALL_FLAGS, Flag, keyword_text, with_keywords, without_keywords
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 from posthouse.store.removal import bury, release_emails
@@ -389,12 +389,10 @@ def append(
 
     Raises `AppendTarget`, `QuotaExceeded`, `NoSuchAccount`; the exception undoes what went before.
     """
-    done = []
-    for message in messages:
-        result = deposit(
-            tx,
-            account,
-            mailbox,
+    if not messages:
+        return []
+    copies = [
+        Deposit(
             message.id,
             message.id,
             b"",
@@ -402,29 +400,26 @@ def append(
             message.size,
             message.envelope,
             message.bodystructure,
-            limit,
             message.flags,
             message.keywords,
-            Missing.REFUSE,
-            now,
         )
-        if isinstance(result, NoMailbox):
-            raise AppendTarget(f"There is no mailbox {mailbox}")
-        if isinstance(result, AccountGone):
-            raise usage.NoSuchAccount(account)
-        if not isinstance(result, Deposited):
-            raise QuotaExceeded("The quota would be exceeded")
-        content.put(
-            tx,
-            message.id,
-            message.head,
-            message.body,
-            size=message.size,
-            hash=message.hash,
-            blob=message.blob,
-        )
-        done.append(result)
-    return done
+        for message in messages
+    ]
+    first = deposit(tx, account, mailbox, copies, limit, Missing.REFUSE, now)
+    if isinstance(first, NoMailbox):
+        raise AppendTarget(f"There is no mailbox {mailbox}")
+    if isinstance(first, AccountGone):
+        raise usage.NoSuchAccount(account)
+    if not isinstance(first, Deposited):
+        raise QuotaExceeded("The quota would be exceeded")
+    content.put_all(
+        tx,
+        [
+            content.New(message.id, message.head, message.body, message.size, message.hash, message.blob)
+            for message in messages
+        ],
+    )
+    return [first._replace(uid=first.uid + number) for number in range(len(messages))]
 
 
 def replace(

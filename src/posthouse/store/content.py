@@ -9,7 +9,7 @@ then remembered, in the same transaction, for the collector.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from posthouse.db.blobs import is_abandoned
 from posthouse.db.errors import DatabaseAway
@@ -29,22 +29,40 @@ class NoSuchContent(LookupError):
     """The content was released meanwhile."""
 
 
+class New(NamedTuple):
+    """Content to be stored."""
+
+    id: int
+    head: bytes
+    body: bytes | None
+    """Inline; None where `blob` names the object with head and body."""
+    size: int
+    """Octets of both."""
+    hash: bytes = b""
+    """Their BLAKE2b-256 where there is a blob."""
+    blob: str | None = None
+
+
 def put(
     tx: Tx, id: int, head: bytes, body: bytes | None, *, size: int, hash: bytes = b"", blob: str | None = None
 ) -> None:
-    """Store content under `id`: `body` inline, or None where `blob` names the object with head and body.
+    """`put_all` of one."""
+    put_all(tx, [New(id, head, body, size, hash, blob)])
 
-    `size` counts head and body; `hash` is their BLAKE2b-256 where there is a blob. Raises DatabaseAway
-    where the object is so old that the collector may take it for forgotten.
-    """
-    if blob is not None and is_abandoned(blob, tx.now()):
-        raise DatabaseAway("a large body waited too long for its row")
-    tx.run(
+
+def put_all(tx: Tx, contents: Sequence[New]) -> None:
+    """Store them. Raises DatabaseAway where an object is so old that the collector may take it for forgotten."""
+    for new in contents:
+        if new.blob is not None and is_abandoned(new.blob, tx.now()):
+            raise DatabaseAway("a large body waited too long for its row")
+    tx.many(
         "INSERT INTO content (id, size, hash, blob, head) VALUES (?, ?, ?, ?, ?)",
-        (id, size, hash, blob, head),
+        [(id, size, hash, blob, head) for id, head, _, size, hash, blob in contents],
     )
-    if body is not None:
-        tx.run("INSERT INTO content_body (content, body) VALUES (?, ?)", (id, body))
+    tx.many(
+        "INSERT INTO content_body (content, body) VALUES (?, ?)",
+        [(new.id, new.body) for new in contents if new.body is not None],
+    )
 
 
 def find(reader: Tx | Reader, blobs: Blobs, id: int) -> Content:

@@ -1,12 +1,14 @@
-"""Deposit: one copy of a letter into one mailbox. The hottest path of the store.
+"""Deposit: copies of letters into mailboxes. The hottest path of the store.
 
-The account row (modseq, quota as a condition), the mailbox row (UID), the message and its placement. The
-content was put before, once for all copies (`content.put`). Whatever is asked of messages more seldom than
+The mailbox row (UIDs), the account row (modseq, quota as a condition), the message and its placement: one
+statement of each for several copies, be they of one command or of as many letters as are accepted in one
+transaction. The content is put once for all copies (`content.put`). Whatever is asked of messages more seldom than
 they come is found later: the thread (`store.threads`), the words (`store.indexer`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -18,8 +20,26 @@ if TYPE_CHECKING:
     from posthouse.mail.envelope import AccountId
 
 
+class Deposit(NamedTuple):
+    """One copy to be put into a mailbox."""
+
+    email: int
+    """A new id, unique within the account."""
+    content: int
+    prefix: bytes
+    arrived: float
+    """The internal date."""
+    size: int
+    """Octets of prefix and content; what the quota is charged."""
+    envelope: bytes
+    bodystructure: bytes
+    flags: int = 0
+    keywords: str = ""
+    """As of `flags.keyword_text`."""
+
+
 class Deposited(NamedTuple):
-    """The copy lies in a mailbox."""
+    """The copy lies in a mailbox; of several, which have UIDs in a row, this is the first."""
 
     mailbox: str
     """The name of the mailbox it went to, INBOX when the wanted one is not there."""
@@ -51,99 +71,116 @@ class Missing(Enum):
     REFUSE = "refuse"
 
 
+class OneByOne(Exception):
+    """Not all of several copies can be deposited together; their transaction is to be undone."""
+
+
 def deposit(
     tx: Tx,
     account: AccountId,
     mailbox: str,
-    email_id: int,
-    content_id: int,
-    prefix: bytes,
-    arrived: float,
-    size: int,
-    envelope: bytes,
-    bodystructure: bytes,
+    copies: Sequence[Deposit],
     limit: int,
-    flags: int = 0,
-    keywords: str = "",
     missing: Missing = Missing.TO_INBOX,
     saved: float | None = None,
-    asking: Asking | None = None,
 ) -> DepositResult:
-    """Put a copy into `mailbox` (canonical name, `mailboxes.canonical_name`).
+    """Put copies into `mailbox` (canonical name, `mailboxes.canonical_name`), all of them or none.
 
-    `email_id` is unique within the account. `size` counts prefix and content, in octets; it is what
-    the quota is charged. `limit` is the quota of accounts without one of their own (0: none).
-    `arrived` is the internal date. `keywords` as of `flags.keyword_text`. `saved` is now where that is
-    another moment than `arrived` (RFC 8514). `asking`: what `ask_for` gave for these arguments, where it was
-    told to the writer beforehand.
+    `limit` is the quota, in octets, of accounts without one of their own (0: none). `saved` is now where that
+    is another moment than each copy's `arrived` (RFC 8514).
     """
     if missing is Missing.REFUSE and not mailboxes.exists(tx, account, mailbox):
         return NoMailbox()
-    if tx.immediate:
-        charged = tx.all(*usage.charging(account, size, limit))
-        taken = tx.all(_TAKE_UID_AT, (*charged[0], account, mailbox)) if charged else []
-    else:
-        # The usual case costs one wait for the database, or none where it was asked ahead.
-        taken, charged = tx.ask(asking or ask_for(account, mailbox, size, limit))
+    number, octets = len(copies), sum(copy.size for copy in copies)
+    taken, charged = tx.ask(_questions(account, mailbox, number, octets, limit))
     if not charged:
         return OverQuota() if usage.exists(tx, account) else AccountGone()
     ((modseq,),) = charged
     if not taken:
-        mailbox = _other_mailbox(tx, account, mailbox, missing, arrived)
-        taken = tx.all(_TAKE_UID_AT, (modseq, account, mailbox))
-    ((mailbox_id, uid, uidvalidity),) = taken
-    tx.run(
-        "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            account,
-            email_id,
-            content_id,
-            prefix,
-            arrived,
-            size,
-            envelope,
-            bodystructure,
-        ),
-    )
-    tx.run(
-        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq, saved)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            account,
-            mailbox_id,
-            uid,
-            email_id,
-            size,
-            flags,
-            keywords,
-            modseq,
-            int(arrived if saved is None else saved),
-        ),
-    )
+        mailbox = _other_mailbox(tx, account, mailbox, missing, copies[0].arrived)
+        taken = tx.all(_TAKE_UIDS_AT, (number, modseq, account, mailbox, number))
+    ((id, uid, uidvalidity),) = taken
+    emails: list[tuple[object, ...]] = []
+    placements: list[tuple[object, ...]] = []
+    _add_rows(emails, placements, account, id, uid, modseq, copies, saved)
+    _insert(tx, emails, placements)
     return Deposited(mailbox, uidvalidity, uid, modseq)
 
 
-Asking: TypeAlias = "list[Question]"
+def deposit_together(
+    tx: Tx, lots: Mapping[tuple[AccountId, str], Sequence[Deposit]], limit: int
+) -> dict[tuple[AccountId, str], Deposited]:
+    """Put copies of several letters each into its mailbox, given by account and canonical name.
+
+    Raises OneByOne where a mailbox is not there or has no room for all of its copies.
+    """
+    questions: list[Question] = []
+    for (account, mailbox), copies in lots.items():
+        questions += _questions(account, mailbox, len(copies), sum([copy.size for copy in copies]), limit)
+    answers = iter(tx.ask(questions))
+    done: dict[tuple[AccountId, str], Deposited] = {}
+    emails: list[tuple[object, ...]] = []
+    placements: list[tuple[object, ...]] = []
+    for (account, mailbox), copies in lots.items():
+        taken, charged = next(answers), next(answers)
+        if not taken or not charged:
+            raise OneByOne
+        ((id, uid, uidvalidity),), ((modseq,),) = taken, charged
+        _add_rows(emails, placements, account, id, uid, modseq, copies, None)
+        done[account, mailbox] = Deposited(mailbox, uidvalidity, uid, modseq)
+    _insert(tx, emails, placements)
+    return done
 
 
-def ask_for(account: AccountId, mailbox: str, size: int, limit: int) -> Asking:
-    """What `deposit` with these arguments asks first (`Database.write(ahead=…)`)."""
+def _questions(account: AccountId, mailbox: str, number: int, octets: int, limit: int) -> list[Question]:
+    """UIDs for `number` copies, then what they cost. No UID is taken where the octets do not fit."""
     return [
-        (_TAKE_UID, (account, account, mailbox, limit, size, limit, account)),
-        usage.charging(account, size, limit),
+        (_TAKE_UIDS, (number, account, account, mailbox, limit, octets, limit, account, number)),
+        usage.charging(account, octets, limit),
     ]
 
 
-_TAKE_UID_AT = (
-    "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ? WHERE account = ? AND name = ?"
-    " RETURNING id, uidnext - 1, uidvalidity"
+_RETURNING = "RETURNING id, uidnext - CAST(? AS BIGINT), uidvalidity"
+_TAKE_UIDS_AT = (
+    "UPDATE mailbox SET uidnext = uidnext + CAST(? AS BIGINT), modseq = ? WHERE account = ? AND name = ?"
+    f" {_RETURNING}"
 )
-# Before the account is charged, so that nothing is taken where the octets do not fit.
-_TAKE_UID = (
-    f"UPDATE mailbox SET uidnext = uidnext + 1, modseq = {usage.NEXT_MODSEQ}"
-    f" WHERE account = ? AND name = ? AND {usage.IT_FITS} RETURNING id, uidnext - 1, uidvalidity"
+_TAKE_UIDS = (
+    f"UPDATE mailbox SET uidnext = uidnext + CAST(? AS BIGINT), modseq = {usage.NEXT_MODSEQ}"
+    f" WHERE account = ? AND name = ? AND {usage.IT_FITS} {_RETURNING}"
 )
+
+
+def _add_rows(
+    emails: list[tuple[object, ...]],
+    placements: list[tuple[object, ...]],
+    account: AccountId,
+    mailbox: int,
+    uid: int,
+    modseq: int,
+    copies: Sequence[Deposit],
+    saved: float | None,
+) -> None:
+    for number, copy in enumerate(copies, uid):
+        email, content, prefix, arrived, size, envelope, bodystructure, flags, keywords = copy
+        emails.append((account, email, content, prefix, arrived, size, envelope, bodystructure))
+        day = int(arrived if saved is None else saved)
+        placements.append((account, mailbox, number, email, size, flags, keywords, modseq, day))
+
+
+def _insert(
+    tx: Tx, emails: Sequence[tuple[object, ...]], placements: Sequence[tuple[object, ...]]
+) -> None:
+    tx.many(
+        "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        emails,
+    )
+    tx.many(
+        "INSERT INTO placement (account, mailbox, uid, email, size, flags, keywords, modseq, saved)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        placements,
+    )
 
 
 def _other_mailbox(tx: Tx, account: AccountId, wanted: str, missing: Missing, now: float) -> str:
