@@ -24,7 +24,7 @@ from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import bodystructure, envelope
 from posthouse.mail.mime import scan
 from posthouse.store import content
-from posthouse.store.deposit import deposit
+from posthouse.store.deposit import Deposit, deposit
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -74,4 +74,5 @@ def _put(tx: Tx, account: AccountId, first: int) -> None:
         size, made = len(head) + len(body), envelope(HeaderIndex(head))
         content.put(tx, id, head, body, size=size)
         structure = bodystructure(scan(head + body))
-        deposit(tx, account, "INBOX", id, id, b"", 1.7e9 + number, size, made, structure, 0, number % 2)
+        message = Deposit(id, id, b"", 1.7e9 + number, size, made, structure, flags=number % 2)
+        deposit(tx, account, "INBOX", [message], 0)

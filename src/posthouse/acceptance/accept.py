@@ -14,33 +14,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
-from posthouse.acceptance.bounces import Bounces, Origin
-from posthouse.acceptance.fates import Copy, Forms, asking_for, carry_out, forms_of
+from posthouse.acceptance.bounces import Bounces
+from posthouse.acceptance.fates import Copy, Forms, forms_of
 from posthouse.acceptance.intake import SpooledContent, structure_of
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
+from posthouse.acceptance.transaction import (
+    Answer,
+    Committed,
+    Entry,
+    Fresh,
+    Lifetimes,
+    Refused,
+    Terms,
+    answer_of,
+)
 from posthouse.db.errors import DatabaseError, DiskFull, UniqueViolation, reply_to
-from posthouse.journey import record
 from posthouse.mail.content import MemoryContent
-from posthouse.mail.dsn import RecipientReport, wants
-from posthouse.mail.envelope import AccountId, LetterId, Notify
+from posthouse.mail.envelope import AccountId, LetterId
 from posthouse.mail.ids import LetterIds, show
-from posthouse.mail.reply import LOCAL_ERROR, OK, Reply, queued_as
+from posthouse.mail.reply import LOCAL_ERROR, Reply
 from posthouse.observe import log, metrics
-from posthouse.queue import entries as queue
-from posthouse.queue.entries import NewEntry, QueueLetter
 from posthouse.store import content as contents
 
 if TYPE_CHECKING:
-    from posthouse.db import Database, Tx
+    from posthouse.db import Database
     from posthouse.db.blobs import Blobs
-    from posthouse.journey.record import Step
-    from posthouse.mail.content import Content
     from posthouse.ports import Clock
-    from posthouse.store.deposit import Asking
 
 _log = log.get("acceptance")
 _LETTERS = metrics.counters(
@@ -53,52 +56,10 @@ _RECIPIENTS = metrics.counters(
     ("stored", "queued", "bounced"),
 )
 
-Answer: TypeAlias = Reply | Sequence[Reply]
-"""What the client is told at the end of data; LMTP: one reply for each recipient."""
-
 NAMES = 3
 """Ids that a letter may get anew, where another process has made the same (a clock set back, above all)."""
 MANY = 50
 """Fates from which on a transaction is too long for the loop."""
-EXPANDED = Reply(250, "2.1.5", "Delivered to the members of the list")
-
-
-class Refused(Exception):
-    """Nobody gets the letter; nothing is written."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-
-
-class Fresh(NamedTuple):
-    """Queue entries just made and leased to this process, with the letter still in memory."""
-
-    letter: QueueLetter
-    entries: Sequence[NewEntry]
-    content: Content
-    leased_until: float
-    """As `queue.entries.insert` returned it."""
-
-
-class Committed(NamedTuple):
-    """What must follow a commit."""
-
-    answer: Answer
-    changed: Sequence[tuple[AccountId, int]]
-    fresh: Fresh | None
-    waiting: bool
-    """Something else is due in the queue."""
-    queued: int
-    bounced: int
-
-
-class Lifetimes(NamedTuple):
-    """How long the queue keeps trying, in seconds."""
-
-    letters: float
-    bounces: float
-    first_wait: float
-    """Before the second attempt."""
 
 
 class _Pending:
@@ -173,11 +134,7 @@ class Acceptance:
         self._database = database
         self._blobs = blobs
         self._ids = ids
-        self._clock = clock
-        self._bounces = bounces
-        self._lifetimes = lifetimes
-        self._quota = mailbox_size_limit
-        self._keep_journeys = keep_journeys
+        self._terms = Terms(clock, bounces, lifetimes, mailbox_size_limit, keep_journeys, database.holder)
         self._refused = refused
         self._changed = changed
         self._take = take
@@ -226,18 +183,10 @@ class Acceptance:
     def _write(
         self, letter: Letter, plan: Plan, blob: str, digest: bytes, forms: Forms | None
     ) -> asyncio.Future[Committed]:
-        leased = self._room()
-        accounts = plan.accounts
-        asking: dict[int, Asking] = {}
-        if forms is not None and not self._database.immediate:
-            asking = asking_for(plan.fates, letter.content.size, self._quota)
-        copy = Copy(letter.id, letter.content.size, letter.arrived, forms, self._ids.new, asking)
-        return self._database.write(
-            accounts,
-            lambda tx: self._transaction(tx, letter, plan, copy, blob, digest, leased),
-            long=len(plan.fates) > MANY,
-            ahead=list(asking.values()),
-        )
+        copy = Copy(letter.id, letter.content.size, letter.arrived, forms, self._ids.new)
+        entry = Entry(self._terms, letter, plan, copy, blob, digest, leased=self._room())
+        many = len(plan.fates) > MANY
+        return self._database.write(plan.accounts, entry, long=many, together=entry.together)
 
     def _answered(
         self, letter: Letter, plan: Plan, write: Callable[[Plan], asyncio.Future[Committed]]
@@ -246,75 +195,6 @@ class Acceptance:
         pending = _Pending(letter, plan, write, self._loop.create_future(), self)
         write(plan).add_done_callback(pending.finish)
         return pending.answer
-
-    def _transaction(
-        self,
-        tx: Tx,
-        letter: Letter,
-        plan: Plan,
-        copy: Copy,
-        blob: str,
-        digest: bytes,
-        leased: bool,
-    ) -> Committed:
-        now = self._clock.now()
-        content = letter.content
-        if type(content) is MemoryContent:
-            body = content.data[len(content.head) :]
-            contents.put(tx, letter.id, content.head, body, size=content.size)
-        else:
-            contents.put(tx, letter.id, content.head, None, size=content.size, hash=digest, blob=blob)
-        done = carry_out(tx, plan.fates, copy, now, self._quota)
-        answer = _answer(letter, plan, done.replies)
-        if _negative(answer):
-            raise Refused(answer)
-        fresh = self._enqueue(tx, letter, plan, done.entries, leased) if done.entries else None
-        reports = _reports(letter, plan, done.replies, now)
-        child = None
-        if reports:
-            origin = Origin(letter.id, letter.sender, letter.arrived, letter.content)
-            child = self._bounces.write(tx, origin, reports, now)
-        if self._keep_journeys:
-            self._record(tx, letter, plan, done.steps, child, now)
-        waiting = child is not None or (fresh is None and bool(done.entries))
-        bounced = sum(reply.code >= 400 for reply in done.replies)
-        return Committed(answer, done.changed, fresh, waiting, len(done.entries), bounced)
-
-    def _enqueue(
-        self, tx: Tx, letter: Letter, plan: Plan, entries: Sequence[NewEntry], leased: bool
-    ) -> Fresh | None:
-        sender = letter.sender
-        lifetime = self._lifetimes.letters if sender.address else self._lifetimes.bounces
-        queued = QueueLetter(
-            id=letter.id,
-            sender=str(sender.address) if sender.address else "",
-            body=sender.body.value,
-            smtputf8=sender.smtputf8,
-            ret=sender.ret.value,
-            envid=sender.envid,
-            prefix=letter.trace,
-            content=letter.id,
-            size=len(letter.trace) + letter.content.size,
-            arrived=letter.arrived,
-            expires=letter.arrived + lifetime,
-            parent=None,
-            last=max(fate.number for fate in plan.fates),
-        )
-        at_once = [entry for entry in entries if not entry.reason]
-        holder = self._database.holder if leased else 0
-        until = queue.insert(tx, queued, at_once, due=letter.arrived, holder=holder)
-        if len(at_once) < len(entries):
-            waiting = [entry for entry in entries if entry.reason]
-            queue.insert_more(tx, letter.id, waiting, due=letter.arrived + self._lifetimes.first_wait)
-        return Fresh(queued, at_once, letter.content, until) if leased and at_once else None
-
-    def _record(
-        self, tx: Tx, letter: Letter, plan: Plan, steps: Sequence[Step], child: int | None, now: float
-    ) -> None:
-        steps = [*letter.steps, *steps]
-        if child is not None:
-            steps.append(record.dsn_sent(now, child))
-        record.add(tx, letter.id, 0, steps)
 
     def new_letter_id(self) -> LetterId:
         """Of a letter whose id somebody else has."""
@@ -362,7 +242,7 @@ def _refusal(letter: Letter, plan: Plan) -> Answer | None:
     replies = [_certain_failure(fate) for fate in plan.fates]
     if None in replies:
         return None
-    return _answer(letter, plan, [reply for reply in replies if reply is not None])
+    return answer_of(letter, plan, [reply for reply in replies if reply is not None])
 
 
 def _answer_to(error: BaseException) -> Answer:
@@ -376,46 +256,3 @@ def _certain_failure(fate: Fate) -> Reply | None:
     if isinstance(fate, Bounce):
         return fate.reply
     return fate.reason if isinstance(fate, Queue) else None
-
-
-def _answer(letter: Letter, plan: Plan, replies: Sequence[Reply]) -> Answer:
-    if not letter.reply_each:
-        return _of_several(replies, letter)
-    return [_of_several([replies[index] for index in lot], letter) for lot in plan.lots]
-
-
-def _of_several(replies: Sequence[Reply], letter: Letter) -> Reply:
-    """Yes where one gets it; else a temporary failure before a lasting one, for it may mend."""
-    for reply in replies:
-        if reply.code < 400:
-            return queued_as(show(letter.id))
-    return next((reply for reply in replies if reply.transient), replies[0])
-
-
-def _negative(answer: Answer) -> bool:
-    if isinstance(answer, Reply):
-        return answer.code >= 400
-    return all(reply.code >= 400 for reply in answer)
-
-
-def _reports(letter: Letter, plan: Plan, replies: Sequence[Reply], now: float) -> list[RecipientReport]:
-    """What the sender is owed at once (RFC 3461 §4.1)."""
-    if letter.sender.address is None:
-        return []
-    told = _told_by_reply(plan, replies) if letter.reply_each else ()
-    reports = []
-    for index, (fate, reply) in enumerate(zip(plan.fates, replies, strict=True)):
-        if reply.code >= 400:
-            if index not in told and wants(fate.recipient.notify, "failed"):
-                reports.append(RecipientReport(fate.recipient, "failed", reply, "", now, None))
-        elif type(fate) is Store and fate.recipient.notify & Notify.SUCCESS:
-            reports.append(RecipientReport(fate.recipient, "delivered", OK, "", now, None))
-    for recipient in plan.expanded:
-        reports.append(RecipientReport(recipient, "expanded", EXPANDED, "", now, None))
-    return reports
-
-
-def _told_by_reply(plan: Plan, replies: Sequence[Reply]) -> set[int]:
-    """Fates of recipients whose LMTP client gets a negative reply."""
-    failed = (lot for lot in plan.lots if all(replies[index].code >= 400 for index in lot))
-    return {index for lot in failed for index in lot}

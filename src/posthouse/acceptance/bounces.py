@@ -100,7 +100,7 @@ class Bounces:
         entry = NewEntry(1, str(to), int(Notify.NEVER), "", LOCAL, "")
         queue.insert(tx, queued, [entry], due=now, holder=0)
         if self._keep_journeys:
-            record.add(tx, id, 0, [record.written(now, origin.id, [str(to)])])
+            record.begin(tx, [(id, [record.written(now, origin.id, [str(to)])])])
         return id
 
 

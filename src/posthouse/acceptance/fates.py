@@ -6,8 +6,7 @@ entry whose next hop is ourselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.acceptance.letter import Discard, Fate, Queue, Store
@@ -18,7 +17,7 @@ from posthouse.mail.header import HeaderIndex
 from posthouse.mail.mime import Part
 from posthouse.mail.reply import MAILBOX_FULL, NO_SUCH_USER, OK, Reply
 from posthouse.queue.entries import NewEntry
-from posthouse.store.deposit import Asking, Deposited, OverQuota, ask_for, deposit
+from posthouse.store.deposit import Deposit, Deposited, OverQuota, deposit
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -47,8 +46,6 @@ class Copy(NamedTuple):
     """None where no fate of the plan is a `Store`."""
     new_id: Callable[[], int]
     """Makes the id of a message."""
-    asking: Mapping[int, Asking] = MappingProxyType({})
-    """What the writer was told of the deposits, by the numbers of their fates."""
 
 
 class Done(NamedTuple):
@@ -60,15 +57,6 @@ class Done(NamedTuple):
     changed: list[tuple[AccountId, int]]
     """Accounts with the modseq that they have now."""
     entries: list[NewEntry]
-
-
-def asking_for(fates: Sequence[Fate], size: int, quota: int) -> dict[int, Asking]:
-    """What `carry_out` will ask of the database for copies of a letter of `size` octets."""
-    return {
-        fate.number: ask_for(fate.account, fate.mailbox, len(fate.prefix) + size, quota)
-        for fate in fates
-        if type(fate) is Store
-    }
 
 
 def carry_out(tx: Tx, fates: Sequence[Fate], copy: Copy, now: float, quota: int) -> Done:
@@ -94,21 +82,16 @@ def carry_out(tx: Tx, fates: Sequence[Fate], copy: Copy, now: float, quota: int)
 
 def _store(tx: Tx, fate: Store, copy: Copy, now: float, quota: int, done: Done) -> Reply:
     assert copy.forms is not None
-    size = len(fate.prefix) + copy.size
-    result = deposit(
-        tx,
-        fate.account,
-        fate.mailbox,
+    message = Deposit(
         copy.new_id(),
         copy.content,
         fate.prefix,
         copy.arrived,
-        size,
+        len(fate.prefix) + copy.size,
         copy.forms.envelope,
         copy.forms.bodystructure,
-        quota,
-        asking=copy.asking.get(fate.number),
     )
+    result = deposit(tx, fate.account, fate.mailbox, [message], quota)
     if type(result) is Deposited:
         done.changed.append((fate.account, result.modseq))
         done.steps.append(record.stored(now, fate.number, fate.address, result.mailbox, result.uid))

@@ -9,9 +9,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from posthouse.acceptance.accept import Acceptance, Lifetimes
+from posthouse.acceptance.accept import Acceptance
 from posthouse.acceptance.bounces import Bounces
 from posthouse.acceptance.redelivery import Redelivery
+from posthouse.acceptance.transaction import Lifetimes
 from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.accounts.quota import Quota

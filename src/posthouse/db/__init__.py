@@ -12,11 +12,10 @@ no functions of one of them; the present moment is `tx.now()` (the database's cl
 
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, Overloaded, UniqueViolation
 from posthouse.db.generations import bump
-from posthouse.db.interface import Ahead, Database, Question, Reader, Tx
+from posthouse.db.interface import Database, Question, Reader, Tx
 from posthouse.db.open import migrate, open_announcements, open_database
 
 __all__ = [
-    "Ahead",
     "Database",
     "DatabaseAway",
     "DatabaseError",

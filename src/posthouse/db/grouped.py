@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from posthouse.db.interface import Ahead, Tx
+from posthouse.db.interface import Together, Tx
 from posthouse.db.writer import GroupCommit
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ class GroupedDatabase:
         closure: Callable[[Tx], T],
         *,
         long: bool = False,
-        ahead: Ahead = (),
+        together: Together | None = None,
     ) -> asyncio.Future[T]:
-        return self._group.submit(closure, long, keys, ahead)
+        return self._group.submit(closure, long, keys, together)
 
     def write_later(self, closure: Callable[[Tx], object], keys: Sequence[int] = ()) -> bool:
         return self._group.later(closure, keys=keys)

@@ -14,8 +14,6 @@ T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[object]
 Question: TypeAlias = tuple[str, Parameters]
-Ahead: TypeAlias = Sequence[Sequence[Question]]
-"""What a closure will ask first of all, each by `Tx.ask` with the very same list."""
 
 
 class Reader(Protocol):
@@ -71,6 +69,11 @@ class Tx(Protocol):
         """The database's clock, seconds since 1970 UTC. For leases only."""
 
 
+Together: TypeAlias = Callable[[Tx, Sequence[Any]], Sequence[Any]]
+"""Does at once what several closures do one after another, and gives their answers. Where it raises, nothing
+of it is kept, and they are run each by itself."""
+
+
 class Database(Protocol):
     """A database of one process, bound to the running loop.
 
@@ -90,17 +93,16 @@ class Database(Protocol):
         closure: Callable[[Tx], T],
         *,
         long: bool = False,
-        ahead: Ahead = (),
+        together: Together | None = None,
     ) -> asyncio.Future[T]:
         """Run `closure` in a transaction; the future has its value once that is durable.
 
         keys: the accounts whose rows it touches; they are locked before it runs. The closure is plain code
         without await, may run more than once, and has no effect but through its transaction. It runs in
-        the loop's thread or in another, so one that takes more than a few milliseconds says `long`. What
-        it says it will ask `ahead` is asked together with what others ask, and finds nothing but what those
-        have written that ask ahead. An
-        exception of the closure undoes its own work alone and is the future's. Fails with DatabaseAway,
-        DiskFull, Overloaded.
+        the loop's thread or in another, so one that takes more than a few milliseconds says `long`.
+        Closures in a row that have the same function `together` may be run by that instead. An exception of
+        the closure undoes its own work alone and is the future's. Fails with DatabaseAway, DiskFull,
+        Overloaded.
         """
 
     def write_later(self, closure: Callable[[Tx], object], keys: Sequence[int] = ()) -> bool:

@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
-from itertools import groupby, islice
 from time import monotonic
 from typing import Any, Final
 
 from posthouse.db import generations
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull
-from posthouse.db.interface import Parameters, Question, Row, Tx
+from posthouse.db.interface import Parameters, Tx
 from posthouse.db.limits import Limits
 from posthouse.db.postgres_conninfo import AGAIN_SECONDS, Reach
 from posthouse.db.postgres_session import READ_ONLY, Conflict, ConnectionLost, PostgresSession
-from posthouse.db.writer import Failure, Waiting
+from posthouse.db.writer import Failure, Waiting, run, runs
 
 ATTEMPTS: Final = 8
 """How often a batch is run that others are in the way of."""
@@ -64,25 +62,11 @@ class _OutcomeUnknown(Exception):
 
 
 class WriterSession(PostgresSession):
-    """A `Tx` that notices when generations change, and that can ask ahead."""
+    """A `Tx` that notices when generations change."""
 
     def __init__(self, url: str, limits: Limits, reach: Reach) -> None:
         super().__init__(url, limits, reach)
         self.bumped = False
-        self._ahead: dict[int, tuple[Sequence[Question], list[list[Row]]]] = {}
-
-    def look_ahead(self, lists: Sequence[Sequence[Question]]) -> None:
-        """Ask all at once; `ask` with one of these very lists then need not wait."""
-        answers = iter(super().ask([question for questions in lists for question in questions]))
-        self._ahead = {id(some): (some, list(islice(answers, len(some)))) for some in lists}
-
-    def forget_ahead(self) -> None:
-        """What was asked ahead is asked again when its turn comes."""
-        self._ahead.clear()
-
-    def ask(self, questions: Sequence[Question]) -> list[list[Row]]:
-        known = self._ahead.pop(id(questions), None)
-        return super().ask(questions) if known is None else known[1]
 
     def run(self, sql: str, params: Parameters = ()) -> None:
         if sql is generations.BUMP:
@@ -155,7 +139,6 @@ class PostgresEngine:
         session.open()
         session.forgive()
         session.bumped = False
-        session.forget_ahead()
         self._number += 1
         session.run("BEGIN ISOLATION LEVEL READ COMMITTED")
         session.expect_clock(_NOTE, (self._holder, self._number))
@@ -169,11 +152,8 @@ class PostgresEngine:
             session.settle()
             return [self._apart(tx, waiting) for waiting in batch]
         try:
-            # What a closure that asks nothing ahead writes, those behind it must find.
-            for _, run in groupby(batch, lambda waiting: bool(waiting.ahead)):
-                together = list(run)
-                session.look_ahead([questions for one in together for questions in one.ahead])
-                answers.extend(waiting.closure(tx) for waiting in together)
+            for some in runs(batch, len(batch)):
+                answers += run(tx, some)
         except Exception as error:  # told when it fails again, alone
             if isinstance(session.failed, Conflict | DatabaseAway):
                 raise session.failed from None

@@ -19,13 +19,13 @@ from posthouse.db.grouped import GroupedDatabase
 from posthouse.db.interface import Reader, Tx
 from posthouse.db.lockfile import LockFile
 from posthouse.db.readers import Readers
-from posthouse.db.writer import Failure, FatalError, GroupCommit, TransactionLost, Waiting
+from posthouse.db.writer import Failure, FatalError, GroupCommit, TransactionLost, Waiting, run, runs
 
 T = TypeVar("T")
 
 READERS = 2
-CLOCK_EVERY = 16
-"""Closures between two looks at the clock."""
+TOGETHER = 32
+"""Closures that are run together at most: between two looks at the clock."""
 
 
 class SqliteEngine:
@@ -72,11 +72,11 @@ class SqliteEngine:
         answers: list[Any] = []
         started = perf_counter()
         try:
-            for closure, *_ in batch:
-                answers.append(closure(tx))
+            for some in runs(batch, TOGETHER):
+                answers += run(tx, some)
                 if session.lost:
                     raise TransactionLost
-                if not len(answers) % CLOCK_EVERY and perf_counter() - started > seconds:
+                if perf_counter() - started > seconds:
                     break
             return answers
         except (DiskFull, TransactionLost):

@@ -9,9 +9,9 @@ process, closures run in the loop's thread, because a second Python thread makin
 fight it for the interpreter; waiting for the lock and for the disk happens in the writer's thread.
 Closures that take long, and those whose every question goes over a network, run there as a whole.
 
-A batch first runs without savepoints. If a closure fails, everything is rolled back and the batch runs
-again with a savepoint each, so that only the bad one fails; if an error has destroyed the transaction
-itself, they run again one by one.
+A batch first runs without savepoints, and together those closures that say how. If one fails, everything
+is rolled back and the batch runs again with a savepoint each, so that only the bad one fails; if an error
+has destroyed the transaction itself, they run again one by one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from posthouse.db.errors import DatabaseAway, Overloaded
-from posthouse.db.interface import Ahead, Tx
+from posthouse.db.interface import Together, Tx
 
 BATCH = 256
 """Closures in one transaction at most."""
@@ -48,7 +48,28 @@ class Waiting(NamedTuple):
     future: asyncio.Future[Any] | None
     keys: Sequence[int] = ()
     """The accounts it touches."""
-    ahead: Ahead = ()
+    together: Together | None = None
+
+
+def runs(batch: Sequence[Waiting], most: int) -> Iterator[Sequence[Waiting]]:
+    """The closures in their order: those in a row that may run together, at most so many, or one."""
+    start = 0
+    while start < len(batch):
+        together = batch[start].together
+        end = start + 1
+        if together is not None:
+            while end < len(batch) and end - start < most and batch[end].together is together:
+                end += 1
+        yield batch[start:end]
+        start = end
+
+
+def run(tx: Tx, waiting: Sequence[Waiting]) -> Sequence[Any]:
+    """The answers of closures that are run together, or of one."""
+    together = waiting[0].together
+    if together is None or len(waiting) == 1:
+        return [one.closure(tx) for one in waiting]
+    return together(tx, [one.closure for one in waiting])
 
 
 class Failure(NamedTuple):
@@ -126,7 +147,7 @@ class GroupCommit:
     # What the database offers
 
     def submit(
-        self, closure: Closure, long: bool = False, keys: Sequence[int] = (), ahead: Ahead = ()
+        self, closure: Closure, long: bool = False, keys: Sequence[int] = (), together: Together | None = None
     ) -> asyncio.Future[Any]:
         """The closure's value, once durable."""
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -137,7 +158,7 @@ class GroupCommit:
         if len(line) >= BACKLOG:
             future.set_exception(Overloaded("too many writes are waiting"))
             return future
-        line.append(Waiting(closure, future, keys, ahead))
+        line.append(Waiting(closure, future, keys, together))
         if self._idle:
             self._wake()
         return future

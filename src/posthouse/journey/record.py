@@ -232,11 +232,18 @@ def decode(stored: bytes) -> list[Step]:
     return _decoder.decode(zlib.decompress(stored) if stored[:1] == b"\x78" else stored)
 
 
+def begin(tx: Tx, journeys: Sequence[tuple[int, Sequence[Step]]]) -> None:
+    """Write the first parts of journeys with these ids."""
+    tx.many(_ADD, [(id, 0, encode(steps)) for id, steps in journeys])
+    tx.many("INSERT INTO journey_new (id) VALUES (?)", [(id,) for id, _ in journeys])
+
+
 def add(tx: Tx, id: int, part: int, steps: Sequence[Step]) -> None:
-    """Write a part of a journey. `part` is 0 at acceptance, later a new id, so that parts sort by time."""
-    tx.run("INSERT INTO journey (id, part, steps) VALUES (?, ?, ?)", (id, part, encode(steps)))
-    if part == 0:
-        tx.run("INSERT INTO journey_new (id) VALUES (?)", (id,))
+    """Write a later part of a journey. `part` is a new id, so that parts sort by time."""
+    tx.run(_ADD, (id, part, encode(steps)))
+
+
+_ADD = "INSERT INTO journey (id, part, steps) VALUES (?, ?, ?)"
 
 
 class Journey(NamedTuple):

@@ -78,8 +78,7 @@ class Refusals:
         journeys = [self._journey(address, list(reasons.values())) for address, reasons in clients.items()]
 
         def write(tx: Tx) -> None:
-            for id, steps in journeys:
-                record.add(tx, id, 0, steps)
+            record.begin(tx, journeys)
 
         if self._write_later(write):
             return True

@@ -35,7 +35,7 @@ from posthouse.runner.recording import Recorded, Recording
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from posthouse.acceptance.accept import Fresh
+    from posthouse.acceptance.transaction import Fresh
     from posthouse.db import Database, Tx
     from posthouse.mail.content import Content
     from posthouse.ports import Clock

@@ -51,7 +51,7 @@ def put(
 
 
 def put_all(tx: Tx, contents: Sequence[New]) -> None:
-    """Store them. Raises DatabaseAway where an object is so old that the collector may take it for forgotten."""
+    """Store them. Raises DatabaseAway where an object is so old that it may be taken for forgotten."""
     for new in contents:
         if new.blob is not None and is_abandoned(new.blob, tx.now()):
             raise DatabaseAway("a large body waited too long for its row")

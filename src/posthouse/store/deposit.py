@@ -2,8 +2,8 @@
 
 The mailbox row (UIDs), the account row (modseq, quota as a condition), the message and its placement: one
 statement of each for several copies, be they of one command or of as many letters as are accepted in one
-transaction. The content is put once for all copies (`content.put`). Whatever is asked of messages more seldom than
-they come is found later: the thread (`store.threads`), the words (`store.indexer`).
+transaction. The content is put once for all copies (`content.put`). Whatever is asked of messages more
+seldom than they come is found later: the thread (`store.threads`), the words (`store.indexer`).
 """
 
 from __future__ import annotations
@@ -168,9 +168,7 @@ def _add_rows(
         placements.append((account, mailbox, number, email, size, flags, keywords, modseq, day))
 
 
-def _insert(
-    tx: Tx, emails: Sequence[tuple[object, ...]], placements: Sequence[tuple[object, ...]]
-) -> None:
+def _insert(tx: Tx, emails: Sequence[tuple[object, ...]], placements: Sequence[tuple[object, ...]]) -> None:
     tx.many(
         "INSERT INTO email (account, id, content, prefix, arrived, size, envelope, bodystructure)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

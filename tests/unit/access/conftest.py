@@ -30,7 +30,7 @@ from posthouse.mail.mime import scan
 from posthouse.mail.reply import AUTH_INVALID, Reply
 from posthouse.net.listener import Listener, drain
 from posthouse.store import content, mailboxes
-from posthouse.store.deposit import Deposited, deposit
+from posthouse.store.deposit import Deposit, Deposited, deposit
 from posthouse.store.notify import Notifier
 from posthouse.store.shared import Snapshots
 from tests.databases import database_url, engine
@@ -76,10 +76,7 @@ class Server:
 
         def put(tx: Tx) -> Deposited:
             content.put(tx, id, head, body, size=len(data), blob=blob)
-            done = deposit(
-                tx,
-                AccountId(account),
-                mailbox,
+            copy = Deposit(
                 id,
                 id,
                 PREFIX,
@@ -87,9 +84,9 @@ class Server:
                 len(PREFIX) + len(data),
                 envelope(HeaderIndex(head)),
                 bodystructure(scan(data)),
-                0,
                 flags,
             )
+            done = deposit(tx, AccountId(account), mailbox, [copy], 0)
             assert isinstance(done, Deposited)
             return done
 

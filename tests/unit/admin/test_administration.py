@@ -16,7 +16,7 @@ from posthouse.db import Tx, open_database
 from posthouse.db.blobs import new_name
 from posthouse.mail.envelope import AccountId
 from posthouse.store import content, mailboxes
-from posthouse.store.deposit import Deposited, deposit
+from posthouse.store.deposit import Deposit, Deposited, deposit
 from tests.unit.accounts.world import World
 
 PASSWORD = "a long road to Samarkand"
@@ -32,19 +32,8 @@ async def deposit_some(world: World, of: account.Account, number: int, blob: str
         for id in range(of.id + 1, of.id + 1 + number):
             where = blob if id == of.id + 1 else None
             content.put(tx, id, b"Subject: x\r\n\r\n", None if where else b"x\r\n", size=17, blob=where)
-            done = deposit(
-                tx,
-                of.id,
-                "INBOX",
-                email_id=id,
-                content_id=id,
-                prefix=b"",
-                arrived=1.0,
-                size=17,
-                envelope=b"()",
-                bodystructure=b"()",
-                limit=0,
-            )
+            copy = Deposit(id, id, prefix=b"", arrived=1.0, size=17, envelope=b"()", bodystructure=b"()")
+            done = deposit(tx, of.id, "INBOX", [copy], limit=0)
             assert isinstance(done, Deposited)
 
     await world.change(work)

@@ -71,11 +71,8 @@ async def test_only_one_process_keeps_house(house: House, tmp_path: Path) -> Non
 async def test_journeys_go_when_their_time_is_over(house: House) -> None:
     old, new = first_of(NOW - 31 * DAY), first_of(NOW - 29 * DAY)
 
-    def write(tx) -> None:
-        for id in (old, new):
-            record.add(tx, id, 0, [record.sender(NOW, "alice@north.test")])
-
-    await house.database.write([], write)
+    steps = [record.sender(NOW, "alice@north.test")]
+    await house.database.write([], lambda tx: record.begin(tx, [(old, steps), (new, steps)]))
 
     await house.round()
 

@@ -29,8 +29,9 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def write(tx: Tx) -> None:
         sender, content = record.sender(T, "alice@north.test"), record.content(T, 100, "<1@north.test>")
-        record.add(tx, FIRST, 0, [sender, content, record.stored(T, 1, "bob@south.test", "INBOX", 7)])
-        record.add(tx, SECOND, 0, [sender, record.queued(T + 7200, 1, "dave@east.test", "east.test")])
+        first = [sender, content, record.stored(T, 1, "bob@south.test", "INBOX", 7)]
+        second = [sender, record.queued(T + 7200, 1, "dave@east.test", "east.test")]
+        record.begin(tx, [(FIRST, first), (SECOND, second)])
 
     async def fill() -> None:
         loaded = load(config)

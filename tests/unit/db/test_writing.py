@@ -245,23 +245,31 @@ def test_an_old_sqlite_is_refused(monkeypatch, tmp_path):
         connect(tmp_path / "x.db", create=True)
 
 
-@pytest.mark.parametrize("one_fails", [False, True])
-async def test_what_is_asked_ahead_is_what_the_closure_finds(database, one_fails):
-    # Given closures of one transaction that ask ahead, and one between them that asks nothing ahead,
+@pytest.mark.parametrize("how", ["it works", "another fails", "it raises"])
+async def test_closures_in_a_row_run_together_in_their_order(database, how):
+    # given closures of two kinds that may run together, and one between them that runs alone
+    calls = []
+
+    class Counting:
+        def __call__(self, tx):
+            return tx.one("UPDATE generation SET number = number + 1 WHERE name = 'a' RETURNING number")[0]
+
+    def together(tx, closures):
+        calls.append(len(closures))
+        if how == "it raises" and len(calls) < 2:
+            raise RuntimeError
+        return [closure(tx) for closure in closures]
+
     await database.write([], put("a", 1))
-    count_up = "UPDATE generation SET number = number + 1 WHERE name = 'a' RETURNING number"
-
-    def asking():
-        questions = [(count_up, ()), ("SELECT count(*) FROM generation WHERE name = 'x'", ())]
-        return database.write([], lambda tx: tx.ask(questions), ahead=[questions])
-
-    writes = [asking(), asking()]
-    between = database.write([], put("x"))
-    writes.append(asking())
-    failing = database.write([], lambda tx: 1 // 0) if one_fails else None
-    # then each finds what was there when its turn came, whether or not all has to be run again.
-    assert await asyncio.gather(*writes) == [[[(2,)], [(0,)]], [[(3,)], [(0,)]], [[(4,)], [(1,)]]]
-    await between
+    writes = [database.write([], Counting(), together=together) for _ in range(3)]
+    writes.append(database.write([], Counting()))
+    writes += [database.write([], Counting(), together=together) for _ in range(2)]
+    failing = database.write([], lambda tx: 1 // 0) if how == "another fails" else None
+    # then each has its own answer, in the order in which they were asked
+    assert await asyncio.gather(*writes) == [2, 3, 4, 5, 6, 7]
+    assert calls[0] == 3
+    if how == "it works":
+        assert calls == [3, 2]
     if failing is not None:
         with pytest.raises(ZeroDivisionError):
             await failing

@@ -38,11 +38,7 @@ def known(request: pytest.FixtureRequest, database: Database) -> Known:
 
 
 async def add(database: Database, *journeys: tuple[int, Sequence[record.Step]]) -> None:
-    def write(tx: Any) -> None:
-        for id, its_steps in journeys:
-            record.add(tx, id, 0, its_steps)
-
-    await database.write([], write)
+    await database.write([], lambda tx: record.begin(tx, journeys))
 
 
 async def find(database: Database, text: str, limit: int = catalogue.FIND_LIMIT) -> list[int]:

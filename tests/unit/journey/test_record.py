@@ -39,7 +39,7 @@ def test_what_was_written_is_read_back_part_after_part(db: Scratch) -> None:
     id = id_at(START)
     later = [record.delivered(START + 9, 2, "c@east.test", "250 2.0.0 Ok", "mx.east.test[192.0.2.9]:25")]
     record.add(db, id, id_at(START + 9), later)
-    record.add(db, id, 0, steps())
+    record.begin(db, [(id, steps())])
     # when
     journey = record.load(db, id)
     # then

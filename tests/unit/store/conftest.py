@@ -11,7 +11,7 @@ from posthouse.db import Tx
 from posthouse.db.blobs import discard
 from posthouse.mail.envelope import AccountId
 from posthouse.store import content, mailboxes
-from posthouse.store.deposit import DepositResult, Missing, deposit
+from posthouse.store.deposit import Deposit, DepositResult, Missing, deposit
 from tests.databases import Scratch, database_url, engine, scratch
 
 __all__ = ["database_url", "engine"]
@@ -67,20 +67,10 @@ class Store:
     ) -> DepositResult:
         if content_id is None:
             content_id = self.content()
-        return deposit(
-            self.tx,
-            account,
-            mailbox,
-            self.new_id(),
-            content_id,
-            b"Received: here\r\n",
-            1234.5,
-            size,
-            b"(envelope)",
-            b"(structure)",
-            limit,
-            missing=missing,
+        copy = Deposit(
+            self.new_id(), content_id, b"Received: here\r\n", 1234.5, size, b"(envelope)", b"(structure)"
         )
+        return deposit(self.tx, account, mailbox, [copy], limit, missing)
 
     def number(self, sql: str, *params: object) -> int:
         row = self.tx.one(sql, params)

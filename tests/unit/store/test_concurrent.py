@@ -11,7 +11,7 @@ from posthouse.accounts.usage import usage
 from posthouse.db import Tx, open_database
 from posthouse.mail.envelope import AccountId
 from posthouse.store import changes, content, mailboxes, snapshot
-from posthouse.store.deposit import Deposited, DepositResult, OverQuota, deposit
+from posthouse.store.deposit import Deposit, Deposited, DepositResult, OverQuota, deposit
 
 ALICE = AccountId(1)
 BOB = AccountId(2)
@@ -31,7 +31,7 @@ def _account(tx: Tx) -> mailboxes.Mailbox:
 
 
 def _letter(tx: Tx, id: int) -> DepositResult:
-    result = deposit(tx, ALICE, mailboxes.INBOX, id, id, b"", 1.0, SIZE, b"", b"", 0)
+    result = deposit(tx, ALICE, mailboxes.INBOX, [Deposit(id, id, b"", 1.0, SIZE, b"", b"")], 0)
     if isinstance(result, Deposited):
         content.put(tx, id, b"\r\n", b"", size=2)
     return result
@@ -115,4 +115,4 @@ def _box(tx: Tx, account: AccountId) -> int:
 def _copies(tx: Tx, boxes: list[tuple[AccountId, int]]) -> None:
     content.put(tx, 7, b"\r\n", b"", size=2)
     for account, _ in boxes:
-        deposit(tx, account, mailboxes.INBOX, 7, 7, b"", 1.0, SIZE, b"", b"", 0)
+        deposit(tx, account, mailboxes.INBOX, [Deposit(7, 7, b"", 1.0, SIZE, b"", b"")], 0)

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from posthouse.mail.envelope import AccountId
 from posthouse.store import mailboxes
-from posthouse.store.deposit import AccountGone, Deposited, Missing, NoMailbox, OverQuota
+from posthouse.store.deposit import (
+    AccountGone,
+    Deposit,
+    Deposited,
+    Missing,
+    NoMailbox,
+    OneByOne,
+    OverQuota,
+    deposit,
+    deposit_together,
+)
 
 
 def test_uids_ascend_and_modseq_grows(store: Any) -> None:
@@ -72,6 +82,66 @@ def test_inbox_comes_back_if_it_was_lost(store: Any) -> None:
 def test_an_account_that_is_gone_is_told_from_a_full_one(store: Any) -> None:
     assert store.deposit(AccountId(99)) == AccountGone()
     assert store.number("SELECT count(*) FROM email") == 0
+
+
+def several(store: Any, number: int, size: int = 100) -> list[Deposit]:
+    return [Deposit(store.new_id(), store.content(), b"", 1.0, size, b"()", b"()") for _ in range(number)]
+
+
+def test_several_copies_have_uids_in_a_row_and_fit_all_or_none(store: Any) -> None:
+    # given room for three
+    account = store.account(quota=399)
+    store.deposit(account, size=99)
+    # when
+    too_many = deposit(store.tx, account, "INBOX", several(store, 4), 0)
+    first = deposit(store.tx, account, "INBOX", several(store, 3), 0)
+    # then
+    assert too_many == OverQuota()
+    assert isinstance(first, Deposited)
+    assert first.uid == 2
+    assert [uid for (uid,) in store.tx.all("SELECT uid FROM placement ORDER BY uid")] == [1, 2, 3, 4]
+    assert store.mailbox(account).uidnext == 5
+    assert store.mailbox(account).modseq == first.modseq
+    assert store.used(account) == 399
+
+
+def test_copies_of_several_letters_go_each_into_its_mailbox(store: Any) -> None:
+    first, second = store.account(1), store.account(2)
+    store.deposit(second)
+    lots = {
+        (first, "INBOX"): several(store, 2),
+        (second, "INBOX"): several(store, 1),
+        (first, "Archive"): several(store, 1),
+    }
+    done = deposit_together(store.tx, lots, 0)
+    assert [(lot, where.mailbox, where.uid) for lot, where in done.items()] == [
+        ((first, "INBOX"), "INBOX", 1),
+        ((second, "INBOX"), "INBOX", 2),
+        ((first, "Archive"), "Archive", 1),
+    ]
+    assert store.used(first) == 300
+    for (account, name), copies in lots.items():
+        where = done[account, name]
+        found = store.tx.all(
+            "SELECT p.uid, p.email, p.modseq FROM placement p JOIN mailbox m"
+            " ON m.account = p.account AND m.id = p.mailbox WHERE m.account = ? AND m.name = ? AND p.uid >= ?"
+            " ORDER BY p.uid",
+            (account, name, where.uid),
+        )
+        assert found == [(where.uid + n, copy.email, where.modseq) for n, copy in enumerate(copies)]
+
+
+@pytest.mark.parametrize("what", ["no room", "no mailbox", "no account"])
+def test_what_cannot_be_deposited_together_is_told(store: Any, what: str) -> None:
+    first, second = store.account(1), store.account(2, quota=100)
+    where = {
+        "no room": (second, "INBOX"),
+        "no mailbox": (second, "Lists"),
+        "no account": (AccountId(9), "INBOX"),
+    }
+    lots = {(first, "INBOX"): several(store, 1), where[what]: several(store, 2 if what == "no room" else 1)}
+    with pytest.raises(OneByOne):
+        deposit_together(store.tx, lots, 0)
 
 
 @given(st.integers(0, 2000), st.lists(st.tuples(st.booleans(), st.integers(0, 700)), max_size=12))

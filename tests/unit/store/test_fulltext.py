@@ -21,7 +21,7 @@ from posthouse.mail.envelope import AccountId
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import envelope
 from posthouse.store import changes, content, mailboxes, snapshot
-from posthouse.store.deposit import Deposited, deposit
+from posthouse.store.deposit import Deposit, Deposited, deposit
 from posthouse.store.fulltext import Found, FullText, Hits, Sought, Where, open_fulltext
 from posthouse.store.indexer import Indexer
 from posthouse.store.notify import Notifier
@@ -64,7 +64,7 @@ class World:
             body = None if blob else data[head:]
             content.put(tx, id, data[:head], body, size=len(data), blob=blob)
             size, made = len(prefix) + len(data), envelope(HeaderIndex(data[:head]))
-            done = deposit(tx, account, mailbox, id, id, prefix, 1.0, size, made, b"()", 0)
+            done = deposit(tx, account, mailbox, [Deposit(id, id, prefix, 1.0, size, made, b"()")], 0)
             assert isinstance(done, Deposited)
 
         await self.database.write([account], put)
