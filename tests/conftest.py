@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ _PACKAGES = {
 }
 _MODULES = {"libnet-ssleay-perl": "Net::SSLeay"}
 """Packages that are not a program but a module of Perl."""
+_PARTS = {"dovecot-pop3d": Path("/usr/lib/dovecot/pop3")}
+"""Packages that are a part of a program."""
 _left_out: Counter[str] = Counter()
 
 
@@ -42,7 +45,8 @@ def _is_here(program: str) -> bool:
     if program in _MODULES:
         command = ["perl", f"-M{_MODULES[program]}", "-e1"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    return shutil.which(program) is not None
+    part = _PARTS.get(program)
+    return shutil.which(program) is not None if part is None else part.exists()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

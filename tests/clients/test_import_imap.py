@@ -2,122 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import grp
 import imaplib
 import json
 import os
-import pwd
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.databases import free_ports
-from tests.servers import PASSWORD, PATIENCE, ServeProcess, until
+from tests.dovecot import Dovecot
+from tests.servers import PASSWORD, ServeProcess
 
 LETTER = b"From: a@x.test\r\nSubject: %d\r\n\r\n%s\r\n"
-
-
-class Dovecot:
-    """Dovecot for one system user, in a directory of its own, on a port of loopback."""
-
-    def __init__(self, directory: Path) -> None:
-        (self.port,) = free_ports(1)
-        is_root = os.geteuid() == 0
-        owner = "nobody" if is_root else pwd.getpwuid(os.geteuid()).pw_name
-        group = "nogroup" if is_root else grp.getgrgid(os.getegid()).gr_name
-        for name in ("base", "state", "home"):
-            (directory / name).mkdir(parents=True)
-        (directory / "users").write_text(f"alice:{{PLAIN}}{PASSWORD}\nbob:{{PLAIN}}{PASSWORD}\n")
-        (directory / "masters").write_text(f"boss:{{PLAIN}}{PASSWORD}\n")
-        config = directory / "dovecot.conf"
-        config.write_text(
-            f"""
-base_dir = {directory}/base
-state_dir = {directory}/state
-log_path = {directory}/log
-protocols = imap
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-auth_master_user_separator = *
-mail_location = maildir:{directory}/home/%u
-default_internal_user = {owner}
-default_login_user = {owner}
-default_internal_group = {group}
-mail_uid = {owner}
-mail_gid = {group}
-first_valid_uid = 1
-passdb {{
-  driver = passwd-file
-  args = {directory}/masters
-  master = yes
-}}
-passdb {{
-  driver = passwd-file
-  args = {directory}/users
-}}
-userdb {{
-  driver = static
-  args = home={directory}/home/%u
-}}
-service anvil {{
-  chroot =
-}}
-service imap-login {{
-  chroot =
-  inet_listener imap {{
-    port = {self.port}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-namespace inbox {{
-  inbox = yes
-  mailbox Gesendet {{
-    special_use = \\Sent
-    auto = subscribe
-  }}
-}}
-"""
-        )
-        if is_root:
-            shutil.chown(directory, owner, group)
-            for path in directory.rglob("*"):
-                shutil.chown(path, owner, group)
-            for path in directory.parents:
-                if path.stat().st_uid == os.geteuid() and path != Path("/"):
-                    path.chmod(path.stat().st_mode | 0o011)
-                if path == Path("/tmp"):
-                    break
-        self.log = directory / "log"
-        self.process = subprocess.Popen(
-            ["dovecot", "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        until(self._answers, what="Dovecot")
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text() if self.log.exists() else "no log"
-        with contextlib.suppress(OSError, imaplib.IMAP4.error):
-            imaplib.IMAP4("127.0.0.1", self.port, timeout=PATIENCE).logout()
-            return True
-        return False
-
-    @contextlib.contextmanager
-    def imap(self, user: str = "alice") -> Iterator[imaplib.IMAP4]:
-        with imaplib.IMAP4("127.0.0.1", self.port, timeout=PATIENCE) as client:
-            client.login(user, PASSWORD)
-            yield client
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ syntax by a tokenizer. Both take time in proportion to the length.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 LIST_LIMIT = 5000
@@ -42,6 +43,7 @@ _TOKEN = re.compile(
     rb"[ \t\r\n]++|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|\[[^\]\[]*+\]?|[^ \t\r\n()<>\[\]:;@\\,\".]++|\\.|.",
     re.DOTALL,
 )
+_JOINTS = (b".", b"@", b":")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -128,12 +130,17 @@ class _Tokens:
         if b"<" in tokens:
             opening = tokens.index(b"<")
             name = _phrase(tokens[:opening])
-            inside = tokens[opening + 1 :]
-            tokens = inside[: inside.index(b">")] if b">" in inside else inside
+            while tokens[opening + 1 : opening + 2] == [b"<"]:
+                opening += 1
+            tokens = tokens[opening + 1 :]
         elif all(token == b" " for token in tokens):
             return
+        if b">" in tokens:
+            tokens = tokens[: tokens.index(b">")]
+        if b"@" in tokens:
+            words, tokens = _words_and_address(tokens)
+            name = name or _phrase(words)
         route: bytes | None = None
-        tokens = [token for token in tokens if token != b" "] if b"@" in tokens else tokens
         if tokens[:1] == [b"@"] and b":" in tokens:
             colon = tokens.index(b":")
             route = b"".join(tokens[:colon])
@@ -144,6 +151,23 @@ class _Tokens:
         else:
             local, domain = _phrase(tokens) or b"", b""
         self._found.append(Mailbox(name or comment, route, local, domain))
+
+
+def _words_and_address(tokens: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """What stands before an address that has no brackets, and the address without white space.
+
+    White space parts them where it stands between two words; beside a dot it means nothing (RFC 5322 §4.4).
+    """
+    tokens = [token for before, token in pairwise((b" ", *tokens)) if (before, token) != (b" ", b" ")]
+    at = len(tokens) - 1 - tokens[::-1].index(b"@")
+    gaps = [
+        gap
+        for gap in range(1, len(tokens) - 1)
+        if tokens[gap] == b" " and tokens[gap - 1] not in _JOINTS and tokens[gap + 1] not in _JOINTS
+    ]
+    start = max((gap for gap in gaps if gap < at), default=0)
+    end = min((gap for gap in gaps if gap > at), default=len(tokens))
+    return tokens[:start], [token for token in tokens[start:end] if token != b" "]
 
 
 def _meaning(token: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 `scan` takes a letter in memory; `Scanner` takes it in chunks of any size and comes to the same result
 with bounded memory. Nothing is refused: what is broken is read as IMAP servers commonly do. A boundary
-matches the beginning of a line (RFC 2046 §5.1.1); where several that are open match, the longest, then
-the innermost, counts; one that closes an outer multipart closes all inside it; a boundary ends even a
+matches the beginning of a line (RFC 2046 §5.1.1); where several that are open match, one with nothing but
+white space or two hyphens behind it, then the longest, then the innermost, counts; one that closes an outer multipart closes all inside it; a boundary ends even a
 header that has no empty line; a multipart that never ends, ends with the letter; one without a
 boundary is text. Nesting beyond `NESTING_LIMIT` and parts beyond `PARTS_LIMIT` are not looked into.
 
@@ -40,6 +40,7 @@ BOUNDARY_LIMIT = 256
 
 _HEADER_END = re.compile(rb"\n\r?\n")
 _HEADER_END_OR_DELIMITER = re.compile(rb"\n(?:\r?\n|--)")
+_BEHIND_DELIMITER = (b"", b"\r", b"\n", b" ", b"\t")
 _NO_PARAMETERS: tuple[tuple[bytes, bytes], ...] = ()
 
 
@@ -130,8 +131,8 @@ class Part:
     def boundary(self) -> bytes:
         """The boundary of a multipart; empty where there is none that can be used."""
         for name, value in self.params:
-            if name == b"boundary":
-                value = value.rstrip()
+            if name in (b"boundary", b"boundary*"):
+                value = (value if name == b"boundary" else parameters.decoded(value)).rstrip()
                 return value if len(value) <= BOUNDARY_LIMIT else b""
         return b""
 
@@ -282,11 +283,17 @@ class Scanner:
             return _MORE
         if not data.startswith(delimiters, start):
             return _NONE
-        best = -1
+        best, best_rank = -1, (False, 0)
         for index in range(len(delimiters) - 1, -1, -1):
             delimiter = delimiters[index]
-            if data.startswith(delimiter, start) and (best < 0 or len(delimiter) > len(delimiters[best])):
-                best = index
+            if data.startswith(delimiter, start):
+                end = start + len(delimiter)
+                rank = (
+                    data[end : end + 1] in _BEHIND_DELIMITER or data[end : end + 2] == b"--",
+                    len(delimiter),
+                )
+                if rank > best_rank:
+                    best, best_rank = index, rank
         return best
 
     def _take_delimiter(self, data: bytes, at: int, index: int) -> _State:

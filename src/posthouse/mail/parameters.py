@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from posthouse.mail.header import unfold
 
@@ -128,6 +129,11 @@ def read(value: bytes, position: int) -> Parameters:
         found.append((name.lower(), text))
         position = match.end()
     return _join_continuations(found) if continued else tuple(found)
+
+
+def decoded(value: bytes) -> bytes:
+    """The octets of an extended value, `charset'language'percent-encoded` (RFC 2231 §4)."""
+    return unquote_to_bytes(value.split(b"'", 2)[-1])
 
 
 def _join_continuations(found: list[tuple[bytes, bytes]]) -> Parameters:

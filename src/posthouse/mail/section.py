@@ -18,6 +18,7 @@ _SECTION = re.compile(
     r"(?: \((?P<fields>[^()]*)\))?)?\Z",
     re.IGNORECASE,
 )
+_EMPTY_LINE = re.compile(rb"^\r?\n\Z", re.MULTILINE)
 _FIELD_NAME = re.compile(r'"([!-9;-~]+)"|([!-!#-9;-~]+)')
 
 
@@ -113,9 +114,9 @@ def _fields(letter: Part, section: Section, read: Callable[[int, int], bytes] | 
     for name, start, end in HeaderIndex(header).fields:
         if (name.lower() in names) == wanted:
             _append(found, letter.header_start + start, letter.header_start + end)
-    empty_line = header[end:]
-    if empty_line in (b"\r\n", b"\n"):
-        _append(found, letter.header_start + end, letter.header_start + len(header))
+    empty_line = _EMPTY_LINE.search(header, end)
+    if empty_line is not None:
+        _append(found, letter.header_start + empty_line.start(), letter.header_start + len(header))
     return found
 
 

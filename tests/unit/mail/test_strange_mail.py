@@ -54,6 +54,10 @@ BOUNDARIES = {
         head("bb") + "--bb\n" + head("b") + "--b\n\none\n--b--\n\n--bb\n\ntwo\n--bb--\n",
         "mixed[mixed[text/plain:3] text/plain:3]",
     ),
+    "the inner's end begins as the outer": (
+        head("b-") + "--b-\n" + head("b") + "--b\n\none\n--b--\n--b-\n\ntwo\n--b---\n",
+        "mixed[mixed[text/plain:3] text/plain:3]",
+    ),
     "the inner is never closed": (
         head("out") + "--out\n" + head("in") + "--in\n\none\n--out\n\ntwo\n--out--\n",
         "mixed[mixed[text/plain:3] text/plain:3]",
@@ -68,6 +72,10 @@ BOUNDARIES = {
     "a space at its end": (head('"ab "') + "--ab\n\nx\n--ab--\n", "mixed[text/plain:1]"),
     # Dovecot takes it for `----`, as the token ends there, and so the last line for another part.
     "specials unquoted": (head("----=_P:2") + "------=_P:2\n\nx\n------=_P:2--\n", "mixed[text/plain:1]"),
+    "in another charset (RFC 2231)": (
+        head("").replace("boundary=", "boundary*=us-ascii''a%2Bb") + "--a+b\n\none\n--a+b--\n",
+        "mixed[text/plain:3]",
+    ),
     "hyphens": (head("--") + "----\n\none\n----\n\ntwo\n------\n", "mixed[text/plain:3 text/plain:3]"),
     "longer than allowed": (
         head("b" * 150) + f"--{'b' * 150}\n\nx\n--{'b' * 150}--\n",

@@ -79,13 +79,17 @@ def _fields(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 
 def _with_ends(fields: list[bytes], head: bytes) -> bytes:
-    """Fields as `_fields` finds them, the last one's line end, and the empty line that ends the header."""
+    """Fields as `_fields` finds them, the last one's line end, and the empty line that ends the header.
+
+    Of what the header has: it may be cut off in its last line.
+    """
     end = b""
     if head.endswith((b"\n\r\n", b"\n\n")) or head in (b"\r\n", b"\n"):
         end = b"\r\n" if head.endswith(b"\r\n") else b"\n"
     if not fields:
         return end
-    return b"".join(fields)[1:] + (b"\n" if head.endswith(b"\n") else b"") + end
+    cut_off = not head.endswith(b"\n") and (b"\n" + head).endswith(fields[-1])
+    return b"".join(fields)[1:] + (b"" if cut_off else b"\n") + end
 
 
 def _other_fields(wanted: Section, head: bytes) -> bytes:
