@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +27,6 @@ class Dovecot:
 
     def __init__(
         self,
-        directory: Path,
         *,
         users: Sequence[str] = ("alice", "bob"),
         location: str = "maildir:{home}",
@@ -34,6 +34,8 @@ class Dovecot:
         pop3: bool = False,
     ) -> None:
         self.port, self.pop3_port = free_ports(2)
+        # Not in pytest's folder, from which another pytest that starts shuts out all but its owner.
+        self.directory = directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
         is_root = os.geteuid() == 0
         owner = "nobody" if is_root else pwd.getpwuid(os.geteuid()).pw_name
         group = "nogroup" if is_root else grp.getgrgid(os.getegid()).gr_name
@@ -55,7 +57,8 @@ class Dovecot:
             )
         )
         if is_root:
-            _give(directory, owner, group)
+            for path in (directory, *directory.rglob("*")):
+                shutil.chown(path, owner, group)
         self.log = directory / "log"
         self.process = subprocess.Popen(
             ["dovecot", "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -78,18 +81,7 @@ class Dovecot:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(PATIENCE)
-
-
-def _give(directory: Path, owner: str, group: str) -> None:
-    """All below `directory` to who serves mail, and a way to it from above."""
-    shutil.chown(directory, owner, group)
-    for path in directory.rglob("*"):
-        shutil.chown(path, owner, group)
-    for path in directory.parents:
-        if path.stat().st_uid == os.geteuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o011)
-        if path == Path("/tmp"):
-            break
+        shutil.rmtree(self.directory)
 
 
 _CONFIG = """\

@@ -1,7 +1,7 @@
 """`python -m tests.beside [--mailboxes 100] [--seed 1000]`: many made-up letters in Posthouse and in Dovecot.
 
-Each mailbox holds 150 letters, made from the next seed. Every difference that no rule of `known.py` explains is
-shown with its letter; the status is 1 where there was one.
+Each mailbox holds 150 letters, made from the next seed. Every difference that no rule of `known.py`
+explains is shown with its letter; the status is 1 where there was one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     asked = parser.parse_args()
     unexplained = 0
     with tempfile.TemporaryDirectory() as folder:
-        dovecot = servers.dovecot(Path(folder) / "dovecot")
+        dovecot = servers.dovecot()
         try:
             with servers.posthouse(Path(folder) / "posthouse") as posthouse:
                 both = servers.Both(posthouse, dovecot, servers.USERS[0])

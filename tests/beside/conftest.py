@@ -22,8 +22,8 @@ def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess
 
 
 @pytest.fixture(scope="session")
-def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
-    server = servers.dovecot(tmp_path_factory.mktemp("beside") / "dovecot")
+def dovecot() -> Iterator[Dovecot]:
+    server = servers.dovecot()
     yield server
     server.stop()
 

@@ -6,8 +6,8 @@ from random import Random
 
 _BOUNDARIES = (b"a", b"ab", b"b", b"aa", b"=_1")
 _TEXTS = (
-    b"text\r\n", b"text\r\n", b"\r\n", b"--\r\n", b"----\r\n", b"two\r\nlines\r\n", b"x --a\r\n", b"=C3=A4\r\n",
-    b"\xe4 8-bit\r\n", b"Comments: in a body\r\n", b"x" * 2000 + b"\r\n",
+    b"text\r\n", b"text\r\n", b"\r\n", b"--\r\n", b"----\r\n", b"two\r\nlines\r\n", b"x --a\r\n",
+    b"=C3=A4\r\n", b"\xe4 8-bit\r\n", b"Comments: in a body\r\n", b"x" * 2000 + b"\r\n",
 )  # fmt: skip
 _BEHIND_BOUNDARIES = (b"", b"", b"", b"", b"--", b"--", b" ", b"x", b"-- ")
 _TYPES = (

@@ -31,9 +31,9 @@ def posthouse(directory: Path) -> ServeProcess:
     return ServeProcess(directory, settings, accounts=dict.fromkeys(USERS))
 
 
-def dovecot(directory: Path) -> Dovecot:
+def dovecot() -> Dovecot:
     """Running; with `/` between the levels, as here."""
-    return Dovecot(directory, users=USERS, location="sdbox:{home}", options=_OPTIONS, pop3=True)
+    return Dovecot(users=USERS, location="sdbox:{home}", options=_OPTIONS, pop3=True)
 
 
 _OPTIONS = """

@@ -18,8 +18,8 @@ LETTER = b"From: a@x.test\r\nSubject: %d\r\n\r\n%s\r\n"
 
 
 @pytest.fixture
-def dovecot(tmp_path: Path) -> Iterator[Dovecot]:
-    server = Dovecot(tmp_path / "dovecot")
+def dovecot() -> Iterator[Dovecot]:
+    server = Dovecot()
     yield server
     server.stop()
 

@@ -3,9 +3,10 @@
 `scan` takes a letter in memory; `Scanner` takes it in chunks of any size and comes to the same result
 with bounded memory. Nothing is refused: what is broken is read as IMAP servers commonly do. A boundary
 matches the beginning of a line (RFC 2046 §5.1.1); where several that are open match, one with nothing but
-white space or two hyphens behind it, then the longest, then the innermost, counts; one that closes an outer multipart closes all inside it; a boundary ends even a
-header that has no empty line; a multipart that never ends, ends with the letter; one without a
-boundary is text. Nesting beyond `NESTING_LIMIT` and parts beyond `PARTS_LIMIT` are not looked into.
+white space or two hyphens behind it, then the longest, then the innermost, counts; one that closes an
+outer multipart closes all inside it; a boundary ends even a header that has no empty line; a multipart
+that never ends, ends with the letter; one without a boundary is text. Nesting beyond `NESTING_LIMIT` and
+parts beyond `PARTS_LIMIT` are not looked into.
 
 Offsets count from the first octet of the letter; a part's body lies at `body_start` to `end`, its header,
 with the empty line, at `header_start` to `body_start`. The line end before a boundary belongs to the
