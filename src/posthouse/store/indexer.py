@@ -30,7 +30,7 @@ from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import Scanner, scan
 from posthouse.mail.text import body_text, header_text, read_body_text
 from posthouse.observe import log, metrics
-from posthouse.store import factpages, facts, mailboxes, read
+from posthouse.store import factpages, facts, mailboxes, read, threads
 from posthouse.store.factpages import Page
 from posthouse.store.fulltext import LEASE, Document, FullText
 from posthouse.store.read import Message
@@ -209,6 +209,7 @@ class Indexer:
         await self._prune(account)
         for mailbox in there:
             await self._shrink(account, mailbox)
+        await self._find_threads(account)
         await self._write(partial(self._fulltext.look, account=account, modseq=modseq, mailboxes=there))
 
     async def _index(self, account: AccountId) -> list[int] | None:
@@ -252,6 +253,17 @@ class Indexer:
             mark = page.below
             await self._rest(started, heard)
         return True
+
+    async def _find_threads(self, account: AccountId) -> None:
+        """So that who asks for threads need not wait for those of all his mail."""
+        if not await self._database.read(partial(threads.incomplete, account=account)):
+            return
+        more = True
+        while more and await self._is_mine():
+            started, heard = monotonic(), self._heard
+            complete = partial(threads.complete, account=account)
+            more = await self._database.write([account], complete, long=True)
+            await self._rest(started, heard)
 
     async def _rest(self, started: float, heard: int) -> None:
         busy = _BUSY if self._heard > heard else 1

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -20,7 +21,7 @@ from posthouse.mail.content import INLINE_LIMIT, end_of_head
 from posthouse.mail.envelope import AccountId
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import envelope
-from posthouse.store import changes, content, mailboxes, snapshot
+from posthouse.store import changes, content, mailboxes, snapshot, threads
 from posthouse.store.deposit import Deposit, Deposited, deposit
 from posthouse.store.fulltext import Found, FullText, Hits, Sought, Where, open_fulltext
 from posthouse.store.indexer import Indexer
@@ -371,6 +372,21 @@ async def test_a_very_long_string_finds_candidates(world: World) -> None:
     (email, _) = await world.texts(text, "word1 word2")
     await world.indexer.sweep()
     assert (await world.hits(text)).emails == {email}
+
+
+async def test_the_indexer_finds_threads_before_anybody_asks(world: World) -> None:
+    # given an answer that came before what it answers, and another letter
+    answer = await world.deliver(b"Message-ID: <b@x>\r\nIn-Reply-To: <a@x>\r\nSubject: Re: plan\r\n\r\n")
+    root = await world.deliver(b"Message-ID: <a@x>\r\nSubject: plan\r\n\r\n")
+    other = await world.deliver(b"Message-ID: <c@x>\r\nSubject: plan\r\n\r\n", EVE)
+    assert await world.database.read(lambda reader: threads.incomplete(reader, BOB))
+    # when
+    await world.indexer.sweep()
+    # then
+    for account, thread, emails in ((BOB, answer, [answer, root]), (EVE, other, [other])):
+        assert not await world.database.read(partial(threads.incomplete, account=account))
+        found = await world.database.read(partial(threads.members, account=account, thread=thread))
+        assert found == emails
 
 
 async def test_it_hears_of_new_mail(world: World) -> None:
