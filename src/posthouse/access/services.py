@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from posthouse.access.imap.readahead import ReadAhead
 from posthouse.protocol import sasl
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Services:
     """Passwords without TLS are taken from everybody, not only from this machine."""
     fulltext: FullText | None = None
     """The full-text index; None: messages are read."""
+    read_ahead: ReadAhead = field(default_factory=ReadAhead)
     pop3_lock_session: bool = False
     """A POP3 maildrop has one session at a time."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)

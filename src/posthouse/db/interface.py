@@ -126,5 +126,11 @@ class Database(Protocol):
         seen. Raises DatabaseAway when the database has not answered for some seconds.
         """
 
+    def version(self) -> int | None:
+        """A number that is another one once anything was committed, whoever did it.
+
+        None where only the database could tell (PostgreSQL). Raises DatabaseAway.
+        """
+
     async def close(self) -> None:
         """Write what is waiting, then let go of everything."""

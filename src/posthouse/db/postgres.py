@@ -111,6 +111,9 @@ class PostgresDatabase(GroupedDatabase):
             raise DatabaseAway("PostgreSQL does not answer; nobody knows what has changed")
         return self._generations.get(name, 0)
 
+    def version(self) -> int | None:
+        return None
+
     # Generations
 
     def _learn(self, reading: PostgresReading) -> None:

@@ -197,6 +197,13 @@ class SqliteDatabase(GroupedDatabase):
         number = self._generations[name] = 0 if row is None else int(row[0])
         return number
 
+    def version(self) -> int | None:
+        try:
+            rows: list[Any] = self._generation.execute("PRAGMA data_version").fetchall()
+        except apsw.Error as error:
+            raise explain(error, self._point.connection) from error
+        return int(rows[0][0])
+
     def point(self, fn: Callable[[Reader], T]) -> T:
         return _at_one_moment(self._point, fn)
 

@@ -43,6 +43,8 @@ class Column(Enum):
     BLOB = "c.blob"
     BODY = "b.body"
 
+    __hash__ = object.__hash__
+
 
 def fetch(
     reader: Reader, account: AccountId, mailbox: int, ranges: Ranges, columns: Sequence[Column]

@@ -35,9 +35,9 @@ async def test_expunge_waits_until_it_may_be_said(server: Server) -> None:
         await server.deliver(LETTER)
         # when this one fetches, stores and searches by number, then its numbers still mean the same
         assert await one.do("FETCH 2 (UID)") == [
-            "* 2 FETCH (UID 2)",
             "* 4 EXISTS",
             "* 4 RECENT",
+            "* 2 FETCH (UID 2)",
             "OK FETCH completed",
         ]
         assert await one.do("STORE 2 +FLAGS (\\Flagged)") == [

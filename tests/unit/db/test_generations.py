@@ -1,4 +1,4 @@
-"""Generations on SQLite: all questions of one turn of the loop are answered from one look."""
+"""Generations and versions on SQLite: all questions of one turn of the loop are answered from one look."""
 
 from __future__ import annotations
 
@@ -37,4 +37,16 @@ async def test_our_own_change_is_seen_by_whoever_was_told_of_it(tmp_path: Path) 
         database.generation("directory")
         await asyncio.sleep(0)
     assert seen == [before + 1]
+    await database.close()
+
+
+async def test_the_version_is_another_after_each_commit_whoever_made_it(tmp_path: Path) -> None:
+    database = open_database(URL, tmp_path)
+    first = database.version()
+    assert database.version() == first
+    await database.write([], lambda tx: bump(tx, "directory"))
+    second = database.version()
+    assert second != first
+    _bump_elsewhere(tmp_path / "mail.db")
+    assert database.version() not in (first, second)
     await database.close()

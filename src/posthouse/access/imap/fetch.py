@@ -1,44 +1,35 @@
 """FETCH (RFC 3501 §6.4.5): columns of the view and of the store, joined to lines.
 
-What never changes lies ready in the store; flags, UIDs and sizes are in the view. One query per batch
-of messages brings the rest, and each item becomes a column of byte strings; a line is a join across
-the columns. Messages in memory go out in batches; the octets of a large one are read and written piece
-by piece, as fast as the client takes them.
+What never changes lies ready in the store; flags, UIDs and sizes are in the view. One query per batch of
+messages brings the rest. Of a few messages the answer is made at once; many go out in batches, as fast as the
+client takes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from functools import lru_cache
-from itertools import repeat
-from operator import add
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap import binary, resync, sections
-from posthouse.access.imap.binary import Decoding
-from posthouse.access.imap.lines import Values, some
-from posthouse.access.imap.objects import email_id, know_threads, thread_id
+from posthouse.access.imap import fetch_lines, resync
+from posthouse.access.imap.fetch_plan import Plan, is_plain, plan
+from posthouse.access.imap.lines import some
+from posthouse.access.imap.objects import know_threads
+from posthouse.access.imap.readahead import next_reading
 from posthouse.access.imap.results import part
 from posthouse.access.imap.selected import OwnChange, Runs, Selected, batches, indexes_of
 from posthouse.access.imap.state import EXPUNGED, GONE, LOST, UNKNOWN_ENCODING, RightsLost, User, completed
 from posthouse.db import DatabaseError
 from posthouse.mail.content import INLINE_LIMIT
-from posthouse.mail.dates import imap_datetime
-from posthouse.mail.imapform import body as body_of
-from posthouse.mail.mime import scan
-from posthouse.mail.text import preview
 from posthouse.net.session import Stream
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Preview, Section
+from posthouse.protocol.imap.fetching import FetchItem, Item
 from posthouse.protocol.imap.sequence import SAVED
 from posthouse.protocol.imap.server import TRY_LATER, Result
-from posthouse.protocol.imap.syntax import quoted
 from posthouse.store import changes, read
 from posthouse.store.changes import Action
-from posthouse.store.content import from_row
 from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import MailboxNotFound
-from posthouse.store.read import Column, Message
+from posthouse.store.read import Column
 from posthouse.store.uids import Ranges, ranges_of
 
 if TYPE_CHECKING:
@@ -49,53 +40,8 @@ if TYPE_CHECKING:
 _BATCH = 1000
 """Messages per query where no content is read."""
 _BATCH_HEADS = 500
-_PREVIEW = 200
-"""Characters of a preview (RFC 8970 §3.2)."""
 _FEW = 8
 """Messages up to which a query is a look-up by key, too short for another thread."""
-
-_STORED = {
-    Item.INTERNALDATE: Column.ARRIVED,
-    Item.ENVELOPE: Column.ENVELOPE,
-    Item.BODYSTRUCTURE: Column.BODYSTRUCTURE,
-    Item.THREADID: Column.THREAD,
-}
-
-
-_OF_MESSAGE = (Column.CONTENT_SIZE, Column.HEAD, Column.BLOB, Column.BODY, Column.PREFIX)
-
-
-class Plan(NamedTuple):
-    """What a FETCH needs."""
-
-    items: tuple[FetchItem, ...]
-    columns: tuple[Column, ...]
-    """Of the store, UID first; empty where the view has all."""
-    heads: bool
-    bodies: bool
-    sections: int
-    """How often octets of the message are held at once."""
-    seen: bool
-    """Sets \\Seen."""
-
-
-@lru_cache(maxsize=256)
-def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
-    """What the items need. UID FETCH answers the UID whether asked or not (RFC 3501 §6.4.8)."""
-    if uid and Item.UID not in items:
-        items = (Item.UID, *items)
-    wanted = [item for item in items if isinstance(item, Section | Binary)]
-    bodies = not all(map(_is_plain, items))
-    columns = [_STORED[item] for item in items if isinstance(item, Item) and item in _STORED]
-    if Item.SAVEDATE in items:
-        columns += [Column.SAVED, Column.ARRIVED]
-    if wanted or bodies:
-        columns += [Column.PREFIX, Column.HEAD]
-    if bodies:
-        columns += [Column.CONTENT_SIZE, Column.BLOB, Column.BODY]
-    seen = not all(item.peek for item in wanted)
-    heads = bool(wanted) or bodies
-    return Plan(items, (Column.UID, *columns) if columns else (), heads, bodies, len(wanted) + heads, seen)
 
 
 def fetch(user: User, command: commands.Fetch) -> Stream | Coroutine[Any, Any, Result]:
@@ -107,23 +53,76 @@ def fetch(user: User, command: commands.Fetch) -> Stream | Coroutine[Any, Any, R
         # RFC 7162 §3.1.4.1: who asks for changes is told their modseq.
         items = tuple(dict.fromkeys((*items, Item.MODSEQ)))
     wanted = plan(items, uid=command.uid and not user.enabled.uidonly)
+    if _is_little(selected, runs, wanted, command):
+        return _at_once(user, selected, indexes_of(runs), wanted, command)
     stream = Stream(())
-    pieces = stream.pieces = _lines(user, selected, runs, wanted, command, stream)
-    return _at_once(stream, pieces) if _is_little(selected, runs, wanted) else stream
+    stream.pieces = _lines(user, selected, runs, wanted, command, stream)
+    return stream
 
 
-def _is_little(selected: Selected, runs: Runs, wanted: Plan) -> bool:
-    """A few messages, with no body that lies in a blob."""
-    if sum(end - first for first, end in runs) > _FEW:
+def _is_little(selected: Selected, runs: Runs, wanted: Plan, command: commands.Fetch) -> bool:
+    """A few messages, named as such, with no body that lies in a blob."""
+    if sum([end - first for first, end in runs]) > _FEW or wanted.previews:
+        return False
+    if command.changed_since is not None or command.partial is not None:
         return False
     sizes = selected.view.sizes
-    return not wanted.bodies or all(sizes[index] <= INLINE_LIMIT for index in indexes_of(runs))
+    return not wanted.bodies or max(some(sizes, indexes_of(runs)), default=0) <= INLINE_LIMIT
 
 
-async def _at_once(stream: Stream, pieces: AsyncIterator[bytes]) -> Result:
-    said = [piece async for piece in pieces]
-    result: Result = stream.then
-    return result._replace(untagged=b"".join([*said, result.untagged]))
+async def _at_once(
+    user: User, selected: Selected, indexes: Sequence[int], wanted: Plan, command: commands.Fetch
+) -> Result:
+    """The answer about a few messages. News come first: so what was read ahead is known to be there still."""
+    user.decoding.unknown = False
+    said = b""
+    try:
+        said, indexes = await _news_before(user, selected, indexes, command)
+        if Column.THREAD in wanted.columns:
+            await know_threads(user, selected.account)
+        marking = _mark_seen(user, selected, indexes) if wanted.seen and _may_mark(selected) else None
+        rows = await _rows_of_few(user, selected, wanted, indexes)
+        there = indexes if len(rows) == len(indexes) or not wanted.columns else _still_there(selected, rows)
+        async for piece in fetch_lines.written(user, selected, wanted, there, rows):
+            said += piece
+        if marking is not None:
+            own = await _marked(user, selected, marking)
+            said += await user.news(expunges=command.uid, own=own)
+        return _result(user, said, missing=len(there) < len(indexes) and not command.uid)
+    except _PROBLEMS as problem:
+        return _refusal(problem)._replace(untagged=said)
+
+
+async def _news_before(
+    user: User, selected: Selected, indexes: Sequence[int], command: commands.Fetch
+) -> tuple[bytes, Sequence[int]]:
+    """What there is to say first, and where the messages stand then; those gone are left out."""
+    uids = some(selected.view.uids, indexes)
+    said = await user.look_at_rights() + await user.news(expunges=command.uid)
+    if said and command.uid:
+        indexes = [at for uid in uids if (at := selected.view.index(uid)) is not None]
+    return said, indexes
+
+
+async def _rows_of_few(
+    user: User, selected: Selected, wanted: Plan, indexes: Sequence[int]
+) -> list[tuple[Any, ...]]:
+    """Who fetches one message after the other has the next ones read with it."""
+    if not wanted.columns or not indexes:
+        return []
+    if len(indexes) > 1 or not wanted.heads or Column.THREAD in wanted.columns or user.hears_nothing:
+        return await user.read(_query(selected, _ranges(selected, indexes), wanted.columns))
+    ahead, uids, columns = user.services.read_ahead, selected.view.uids, wanted.columns
+    (index,) = indexes
+    key = selected.account, selected.mailbox, columns
+    known = None if selected.is_gone(uids[index]) else ahead.take((*key, uids[index]))
+    if known is not None:
+        return [known]
+    reading = selected.reading = next_reading(selected.reading, columns, index, selected.view.sizes)
+    ranges = ((uids[index], uids[reading.following - 1]),)
+    rows = await user.read(_query(selected, ranges, columns))
+    ahead.keep(((*key, row[0]), row) for row in rows if row[0] != uids[index])
+    return [row for row in rows if row[0] == uids[index]]
 
 
 async def _lines(
@@ -146,43 +145,45 @@ async def _lines(
             runs = [(first, last + 1) for first, last in ranges_of(changed)]
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)
-        marking = _mark_seen(user, selected, runs) if wanted.seen and _may_mark(selected) else None
+        marking = (
+            _mark_seen(user, selected, indexes_of(runs)) if wanted.seen and _may_mark(selected) else None
+        )
         most = _BATCH_HEADS if wanted.heads else _BATCH
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
-            if not wanted.columns:
-                yield selected.join(indexes, _columns(selected, wanted, indexes, []))
-                continue
-            ranges = _ranges(selected, indexes)
-            look_up = user.read if len(indexes) <= _FEW else user.read_much
-            rows = await look_up(_query(selected, ranges, wanted.columns))
-            if len(rows) < len(indexes):
-                missing = True
-                indexes = _still_there(selected, rows)
-            if wanted.bodies:
-                async for piece in _with_bodies(user, selected, wanted, indexes, rows):
-                    yield piece
-            else:
-                yield selected.join(indexes, _columns(selected, wanted, indexes, rows))
-        own = None
-        if marking is not None:
-            own = OwnChange((await marking).modseq, None, True)
-            user.tell(own.modseq, selected.account)
+            rows: list[tuple[Any, ...]] = []
+            if wanted.columns:
+                rows = await user.read_much(_query(selected, _ranges(selected, indexes), wanted.columns))
+                if len(rows) < len(indexes):
+                    missing = True
+                    indexes = _still_there(selected, rows)
+            async for piece in fetch_lines.written(user, selected, wanted, indexes, rows):
+                yield piece
+        own = await _marked(user, selected, marking)
         said = await user.news(expunges=uid, own=own)
-        result = EXPUNGED if missing and not uid else completed("FETCH")
-        if user.decoding.unknown:
-            result = UNKNOWN_ENCODING
-        stream.then = result._replace(untagged=said)
-    except RightsLost:
-        stream.then = LOST
-    except DatabaseError:
-        stream.then = TRY_LATER
-    except MailboxNotFound:
-        stream.then = GONE
+        stream.then = _result(user, said, missing=missing and not uid)
+    except _PROBLEMS as problem:
+        stream.then = _refusal(problem)
+
+
+_PROBLEMS = (RightsLost, DatabaseError, MailboxNotFound)
+
+
+def _refusal(problem: Exception) -> Result:
+    if isinstance(problem, RightsLost):
+        return LOST
+    return TRY_LATER if isinstance(problem, DatabaseError) else GONE
+
+
+def _result(user: User, said: bytes, *, missing: bool) -> Result:
+    """How the command ends; `missing`: messages that are there by their number are gone."""
+    if user.decoding.unknown:
+        return UNKNOWN_ENCODING._replace(untagged=said)
+    return EXPUNGED._replace(untagged=said) if missing else completed("FETCH", untagged=said)
 
 
 def is_ready(items: Sequence[FetchItem]) -> bool:
     """Whether items take no reading of bodies."""
-    return all(map(_is_plain, items))
+    return all(map(is_plain, items))
 
 
 async def lines_of(
@@ -198,7 +199,7 @@ async def lines_of(
         if wanted.columns:
             rows = await user.read_much(_query(selected, _ranges(selected, batch), wanted.columns))
             there = _still_there(selected, rows)
-        said.append(selected.join(there, _columns(selected, wanted, there, rows)))
+        said.append(fetch_lines.in_memory(user, selected, wanted, there, rows))
     return b"".join(said)
 
 
@@ -218,10 +219,12 @@ def _may_mark(selected: Selected) -> bool:
     return not selected.examining and "s" in selected.rights
 
 
-def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[changes.Stored] | None:
+def _mark_seen(
+    user: User, selected: Selected, indexes: Sequence[int]
+) -> asyncio.Future[changes.Stored] | None:
     """Begin to set \\Seen where it is not; the new flags are said with the other news."""
     view = selected.view
-    uids = [view.uids[index] for index in indexes_of(runs) if not view.flags[index] & Flag.SEEN]
+    uids = [view.uids[index] for index in indexes if not view.flags[index] & Flag.SEEN]
     if not uids:
         return None
     ranges, account, mailbox = ranges_of(uids), selected.account, selected.mailbox
@@ -230,6 +233,17 @@ def _mark_seen(user: User, selected: Selected, runs: Runs) -> asyncio.Future[cha
         lambda tx: changes.store(tx, account, mailbox, ranges, Action.ADD, Flag.SEEN),
         long=len(uids) > _BATCH,
     )
+
+
+async def _marked(
+    user: User, selected: Selected, marking: asyncio.Future[changes.Stored] | None
+) -> OwnChange | None:
+    """The change of flags that was begun, once it is durable; the client is shown it."""
+    if marking is None:
+        return None
+    own = OwnChange((await marking).modseq, None, True)
+    user.tell(own.modseq, selected.account)
+    return own
 
 
 def _ranges(selected: Selected, indexes: Sequence[int]) -> Ranges:
@@ -244,178 +258,3 @@ def _still_there(selected: Selected, rows: list[tuple[Any, ...]]) -> list[int]:
     """The messages that the store still had."""
     found = (selected.view.index(row[0]) for row in rows)
     return [index for index in found if index is not None]
-
-
-def _columns(
-    selected: Selected, wanted: Plan, indexes: Sequence[int], rows: list[tuple[Any, ...]]
-) -> list[Values]:
-    """One column per item, for messages whose sections need no body."""
-    by_column = dict(zip(wanted.columns, zip(*rows, strict=True), strict=True)) if rows else {}
-    heads: list[bytes] = []
-    if Column.HEAD in by_column:
-        heads = list(map(add, by_column[Column.PREFIX], by_column[Column.HEAD]))
-    return [
-        Values(sections.of_heads(item, heads), item.label() + b" ")
-        if isinstance(item, Section)
-        else _item_column(selected, item, indexes, by_column)
-        for item in wanted.items
-        if not isinstance(item, Binary | Preview)
-    ]
-
-
-def _item_column(
-    selected: Selected, item: Item, indexes: Sequence[int], by_column: Mapping[Column, Sequence[Any]]
-) -> Values:
-    view = selected.view
-    if item is Item.FLAGS:
-        return Values(selected.flags_of(indexes))
-    if item is Item.UID:
-        return Values(map(b"UID %d".__mod__, some(view.uids, indexes)))
-    if item is Item.MODSEQ:
-        return Values(map(b"MODSEQ (%d)".__mod__, some(view.modseqs, indexes)))
-    if item is Item.EMAILID:
-        return Values([b"EMAILID (%b)" % email_id(email).encode() for email in some(view.emails, indexes)])
-    if item is Item.THREADID:
-        threads = by_column.get(Column.THREAD, ())
-        return Values([b"THREADID (%b)" % thread_id(thread).encode() for thread in threads])
-    if item is Item.SAVEDATE:
-        pairs = zip(by_column[Column.SAVED], by_column[Column.ARRIVED], strict=True) if by_column else ()
-        return Values(
-            [b'SAVEDATE "%b"' % imap_datetime(saved or arrived).encode() for saved, arrived in pairs]
-        )
-    if item is Item.SIZE:
-        return Values(map(b"RFC822.SIZE %d".__mod__, some(view.sizes, indexes)))
-    if item is Item.INTERNALDATE:
-        dates = by_column.get(Column.ARRIVED, ())
-        return Values([b'INTERNALDATE "%b"' % imap_datetime(arrived).encode() for arrived in dates])
-    return Values(by_column.get(_STORED[item], ()), item.value.encode() + b" ")
-
-
-async def _with_bodies(
-    user: User, selected: Selected, wanted: Plan, indexes: Sequence[int], rows: list[tuple[Any, ...]]
-) -> AsyncIterator[bytes]:
-    """Lines of messages whose bodies are wanted: one after the other, large ones in pieces."""
-    plain = wanted._replace(items=tuple(item for item in wanted.items if _is_plain(item)))
-    ready_made = [map(item.label.__add__, item.values) for item in _columns(selected, plain, indexes, rows)]
-    columns = zip(*ready_made, strict=True) if plain.items else repeat(())
-    at = {column: position for position, column in enumerate(wanted.columns)}
-    others = [item for item in wanted.items if not _is_plain(item) and not isinstance(item, Preview)]
-    previews = [item for item in wanted.items if isinstance(item, Preview)]
-    in_memory = _InMemory(others, user.decoding)
-    size, head, blob, body, prefix = (at[column] for column in _OF_MESSAGE)
-    ready: list[bytes] = []
-    for index, start, values, row in zip(indexes, selected.openings(indexes), columns, rows, strict=False):
-        content = from_row(user.services.blobs, row[size], row[head], row[blob], row[body])
-        message = Message(row[prefix], content)
-        data = message.data
-        for wish in previews:
-            values = (*values, await _preview(user, wish, selected.view.emails[index], message))
-        separator = b" " if values else b""
-        opening = start + b" ".join(values)
-        if data is not None or not others:
-            ready.append(opening)
-            if data is not None:
-                ready += in_memory.pieces(data, len(message.head), separator)
-            ready.append(b")\r\n")
-            continue
-        if ready:
-            yield b"".join(ready)
-            ready.clear()
-        email = selected.view.emails[index]
-        async for piece in _line_of_large(user, others, email, message, opening + separator):
-            yield piece
-    if ready:
-        yield b"".join(ready)
-
-
-def _is_plain(item: FetchItem) -> bool:
-    """Whether an item needs no body."""
-    if isinstance(item, Section):
-        return sections.only_head(item)
-    return item is not Item.BODY and not isinstance(item, Binary | Preview)
-
-
-class _InMemory:
-    """Items that need the body of a message, for messages in memory."""
-
-    def __init__(self, items: Sequence[Item | Section | Binary], decoding: Decoding) -> None:
-        self._items = [(item, b"BODY" if isinstance(item, Item) else item.label()) for item in items]
-        self._structured = any(map(_needs_structure, items))
-        self._decoding = decoding
-
-    def pieces(self, data: bytes, head_size: int, separator: bytes) -> list[bytes]:
-        """What is said of one message; `separator` stands before the first item."""
-        root = scan(data) if self._structured else None
-        pieces = []
-        for item, label in self._items:
-            pieces.append(separator + label + b" ")
-            separator = b" "
-            if isinstance(item, Section):
-                structure = root if sections.needs_structure(item) else None
-                pieces.append(sections.of_data(item, data, head_size, structure))
-            elif root is not None:
-                pieces.append(
-                    binary.of_data(item, data, root, self._decoding)
-                    if isinstance(item, Binary)
-                    else body_of(root)
-                )
-        return pieces
-
-
-def _needs_structure(item: FetchItem) -> bool:
-    return not isinstance(item, Section) or sections.needs_structure(item)
-
-
-async def _line_of_large(
-    user: User, items: Sequence[FetchItem], email: int, message: Message, opening: bytes
-) -> AsyncIterator[bytes]:
-    """The line of a large message from `opening` on. Raises DatabaseError only before the first octet.
-
-    Where octets that were promised cannot be read, the session must end: EOFError.
-    """
-    begun = False
-    try:
-        for item in items:
-            async for piece in _first_two_as_one(_large(user, item, email, message)):
-                yield opening + piece
-                opening, begun = b"", True
-            opening = b" "
-    except DatabaseError as problem:
-        if not begun:
-            raise
-        raise EOFError("a stored message cannot be read") from problem
-    yield b")\r\n"
-
-
-async def _first_two_as_one(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What announces a literal goes out with the first of its octets, when these have been read."""
-    yield await anext(pieces, b"") + await anext(pieces, b"")
-    async for piece in pieces:
-        yield piece
-
-
-async def _preview(user: User, wanted: Preview, email: int, message: Message) -> bytes:
-    if wanted.lazy and message.data is None:
-        return b"PREVIEW NIL"  # RFC 8970 §3.1: not at hand
-    root = await user.structures.of(email, message)
-    return b"PREVIEW " + quoted((await preview(message, root, _PREVIEW)).encode())
-
-
-async def _large(user: User, item: FetchItem, email: int, message: Message) -> AsyncIterator[bytes]:
-    """One item of a large message, piece by piece."""
-    if isinstance(item, Binary):
-        label = item.label() + b" "
-        async for piece in binary.of_large(item, email, message, user.structures, user.decoding):
-            yield label + piece
-            label = b""
-        return
-    if not isinstance(item, Section):
-        yield b"BODY " + body_of(await user.structures.of(email, message))
-        return
-    pieces = await sections.of_large(item, email, message, user.structures)
-    if pieces is None:
-        yield item.label() + b" NIL"
-        return
-    yield item.label() + b" {%d}\r\n" % pieces.size
-    async for chunk in pieces.read():
-        yield chunk

@@ -20,6 +20,8 @@ class Values(NamedTuple):
     values: Iterable[bytes]
     label: bytes = b""
     """What stands before each value."""
+    more: Sequence[Iterable[bytes]] = ()
+    """Columns with what follows each value, so that large pieces are copied once only."""
 
 
 def some(column: Sequence[T], indexes: Sequence[int]) -> Sequence[T]:
@@ -46,7 +48,7 @@ def join(openings: Sequence[bytes], items: Sequence[Values]) -> bytes:
     columns: list[Iterable[Any]] = [openings]
     separator = b""
     for item in items:
-        columns += [repeat(separator + item.label, count), item.values]
+        columns += [repeat(separator + item.label, count), item.values, *item.more]
         separator = b" "
     columns.append(repeat(b")\r\n", count))
     return b"".join(chain.from_iterable(zip(*columns, strict=True)))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from posthouse.access.imap import flags, lines
 from posthouse.access.imap.contexts import Contexts
 from posthouse.access.imap.lines import Values
+from posthouse.access.imap.readahead import NOTHING_READ
 from posthouse.access.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
@@ -65,8 +66,8 @@ class Selected:
     """One mailbox as one session sees it."""
 
     __slots__ = (
-        "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
-        "account", "contexts", "examining", "rights", "saved", "view",
+        "_as_of", "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
+        "account", "contexts", "examining", "reading", "rights", "saved", "view",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +88,10 @@ class Selected:
         self._enabled = enabled
         self._modseq_told = enabled.condstore
         self._synced = view.mailbox.modseq
+        self._as_of: int | None = None
         self.examining = examining
+        self.reading = NOTHING_READ
+        """How this session takes messages one by one."""
         self.contexts = Contexts()
         self.saved: Ranges = ()
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
@@ -220,6 +224,9 @@ class Selected:
 
         What came of `own` alone is not said. Raises MailboxNotFound.
         """
+        version = user.services.database.version()
+        if version is not None and version == self._as_of and not self._owes_news:
+            return b""
         async with self._lock:
             since, account = self.view.mailbox, self.account
             delta = await user.services.snapshots.follow(account, since)
@@ -227,6 +234,7 @@ class Selected:
                 fresh = await user.read_much(lambda reader: snapshot.take(reader, account, since.id))
                 delta = self._difference(fresh)
             said = self._apply(user, delta, expunges, own)
+            self._as_of = version
             if delta.changed or delta.new:
                 uids = [entry.uid for entry in (*delta.changed, *delta.new)]
                 said += await self.contexts.follow(self, uids, since.uidnext)
@@ -235,6 +243,15 @@ class Selected:
                 # If this is lost, the messages are \Recent once more to somebody else.
                 self.claim_shown(user)
             return said
+
+    @property
+    def _owes_news(self) -> bool:
+        """There is something to say though nothing has happened."""
+        return bool(self._pending) or (self._enabled.condstore and not self._modseq_told)
+
+    def is_gone(self, uid: int) -> bool:
+        """Whether a message of the view is known to be expunged, and the client is still to be told."""
+        return any(first <= uid <= last for first, last in self._pending)
 
     def claim_shown(self, user: User) -> None:
         """What is \\Recent here is not to be so in another session; nobody waits for that."""

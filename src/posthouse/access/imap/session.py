@@ -170,32 +170,40 @@ class ImapSession:
 
     def handle(self, event: Any) -> Any:
         """The answer to an event of the core."""
-        if isinstance(event, Literal):
-            assert self._appending is not None
-            self._appending.feed(event.octets)
-            return None
-        if isinstance(event, Connected):
-            return None
-        if isinstance(event, KeysWanted):
-            return self._keys(event)
-        if isinstance(event, commands.Login | Proof | Certificate | Token):
-            return self._login(event)
+        if self._notifications is not None and type(event) is not Literal:
+            working = self._notifications.working
+            if working is not None:
+                return self._after(working, event)
+        return _EVENTS.get(type(event), ImapSession._command)(self, event)
+
+    def _connected(self, event: Connected) -> None:
+        """A client is greeted, whoever he is."""
+
+    def _literal(self, event: Literal) -> None:
+        assert self._appending is not None
+        self._appending.feed(event.octets)
+
+    def _fetch(self, event: commands.Fetch) -> Any:
+        try:
+            answer = fetch.fetch(self._known_user, event)
+        except NoSuchMessage:
+            return BAD_SET
+        return answer if isinstance(answer, Stream) else self._begun(answer)
+
+    def _url_fetch(self, event: commands.UrlFetch) -> Any:
+        return urlauth.fetch(self._known_user, event)
+
+    def _command(self, event: Any) -> Any:
+        user = self._known_user
+        user.progress = None
+        answer = self._begun(self._answered(event, user))
+        return self._telling_progress(answer, user) if isawaitable(answer) else answer
+
+    @property
+    def _known_user(self) -> User:
+        """Who has logged in; the core lets nothing through that needs a user before there is one."""
         assert self._user is not None
-        if self._notifications is not None and self._notifications.working is not None:
-            return self._after(self._notifications.working, event)
-        if isinstance(event, commands.Compress):
-            return self._compress()
-        if isinstance(event, commands.Unauthenticate):
-            return self._unauthenticate()
-        if isinstance(event, commands.Fetch):
-            try:
-                answer = fetch.fetch(self._user, event)
-            except NoSuchMessage:
-                return BAD_SET
-            return answer if isinstance(answer, Stream) else self._begun(answer)
-        if isinstance(event, commands.UrlFetch):
-            return urlauth.fetch(self._user, event)
-        return self._begun(self._answered(event, self._user))
+        return self._user
 
     async def _after(self, working: asyncio.Task[None], event: Any) -> Any:
         """Answer an event once the client has been told what is new."""
@@ -219,13 +227,16 @@ class ImapSession:
 
     async def _answered(self, event: Any, user: User) -> Result | None:
         closed = CLOSED if isinstance(event, commands.Select) and user.selected is not None else b""
-        user.progress = None
+        result = await self._guarded(event, user)
+        return result._replace(untagged=closed + result.untagged) if closed and result else result
+
+    async def _telling_progress(self, answer: Awaitable[Result | None], user: User) -> Result | None:
+        """The answer to a command that takes a while."""
         self._progress = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, self._tell_progress, user)
         try:
-            result = await self._guarded(event, user)
+            return await answer
         finally:
             self._progress.cancel()
-        return result._replace(untagged=closed + result.untagged) if closed and result else result
 
     def _tell_progress(self, user: User) -> None:
         """INPROGRESS (RFC 9585 §3): the command takes long, and goes on."""
@@ -290,7 +301,7 @@ class ImapSession:
         self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)
         return completed("LOGIN")
 
-    def _unauthenticate(self) -> Result | Through:
+    def _unauthenticate(self, event: commands.Unauthenticate) -> Result | Through:
         """UNAUTHENTICATE (RFC 8437 §3): nothing of the user stays, compression neither."""
         self._notify_no_more()
         self._user = None
@@ -298,7 +309,7 @@ class ImapSession:
         done = completed("UNAUTHENTICATE")
         return Through(done, None) if compressed else done
 
-    def _compress(self) -> Result | Through:
+    def _compress(self, event: commands.Compress) -> Result | Through:
         """COMPRESS (RFC 4978). TLS never compresses here, so nothing is packed twice."""
         if self._compressed:
             return Result("NO", "Compression is active already", "COMPRESSIONACTIVE")
@@ -427,6 +438,21 @@ class ImapSession:
         finally:
             self._pushing = None
 
+
+_EVENTS: dict[type, Callable[[ImapSession, Any], Any]] = {
+    Literal: ImapSession._literal,
+    Connected: ImapSession._connected,
+    KeysWanted: ImapSession._keys,
+    commands.Login: ImapSession._login,
+    Proof: ImapSession._login,
+    Certificate: ImapSession._login,
+    Token: ImapSession._login,
+    commands.Compress: ImapSession._compress,
+    commands.Unauthenticate: ImapSession._unauthenticate,
+    commands.Fetch: ImapSession._fetch,
+    commands.UrlFetch: ImapSession._url_fetch,
+}
+"""What is not answered as other commands are."""
 
 _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] = {
     commands.Noop: ImapSession._noop,

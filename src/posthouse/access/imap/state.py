@@ -104,13 +104,18 @@ class User:
         if selected.view.mailbox.uidvalidity == uidvalidity:
             self.own_uids.update(uids)
 
+    @property
+    def hears_nothing(self) -> bool:
+        """The client wants to be told nothing unasked (RFC 5465 §3.1)."""
+        return self.told is not None and not self.told
+
     async def news(self, *, expunges: bool, own: OwnChange | None = None) -> bytes:
         """Untagged responses for what has changed in the selected mailbox, nothing where none is.
 
         A client that wants to be told nothing unasked (RFC 5465 §5) keeps the view it has, unless there is
         something of its `own` in it.
         """
-        if self.selected is None or (own is None and self.told is not None and not self.told):
+        if self.selected is None or (own is None and self.hears_nothing):
             return b""
         return await self.selected.news(self, expunges=expunges, own=own)
 

@@ -28,6 +28,8 @@ class Item(Enum):
     THREADID = "THREADID"
     SAVEDATE = "SAVEDATE"  # RFC 8514 §4.2
 
+    __hash__ = object.__hash__  # items are keys of what is remembered of each FETCH
+
 
 class Text(Enum):
     """What of a part is meant (RFC 3501 §9, section-text); the value is the name on the wire."""
@@ -38,6 +40,8 @@ class Text(Enum):
     FIELDS_NOT = "HEADER.FIELDS.NOT"
     TEXT = "TEXT"
     MIME = "MIME"
+
+    __hash__ = object.__hash__
 
 
 class Section(NamedTuple):

@@ -64,7 +64,6 @@ _FILTER_CHARSET = Result(
     "BAD", "A search by FILTER is in UTF-8", "BADCHARSET (US-ASCII UTF-8)"
 )  # RFC 5466 §3.1
 _APPENDING = ("APPEND", "REPLACE")
-_APPEND_EVENTS = (commands.Append, commands.AppendNext, commands.CatenateText, commands.CatenateUrl)
 _NEEDS_TLS = Result("NO", "Start TLS first: passwords are not taken in clear", "PRIVACYREQUIRED")
 _NO_PASSWORDS = Result("NO", "Passwords are not taken here", "CANNOT")
 T = TypeVar("T")
@@ -86,6 +85,13 @@ class Limits(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 _LOGINS = commands.Login | sasl.Proof | sasl.Certificate | sasl.Token
+_NEW_CAPABILITIES = _LOGINS | commands.Unauthenticate
+_STATE_CHANGES = frozenset(
+    {
+        commands.Login, sasl.Proof, sasl.Certificate, sasl.Token,
+        commands.Unauthenticate, commands.Select, commands.Close, commands.Unselect,
+    }
+)  # fmt: skip
 
 
 class ServerSession:
@@ -189,21 +195,8 @@ class ServerSession:
             self._output.append(decision.untagged)
         if decision is not None and decision.status == "BYE":
             self._bye(decision.text, decision.code)
-        elif isinstance(event, Connected):
-            self._answer_connected(decision)
-        elif isinstance(event, _APPEND_EVENTS):
-            self._answer_append(decision)
-        elif isinstance(event, AppendAbort):
-            self._give_up()
-        elif isinstance(event, commands.Idle) and decision is None:
-            self._idling = True
-            self._output.append(b"+ idling\r\n")
-        elif not isinstance(event, Literal):
-            result = decision or _failed(type(event).__name__)
-            self._move_on(event, result.status == "OK")
-            if isinstance(event, _LOGINS | commands.Unauthenticate) and result.status == "OK":
-                result = result._replace(code=f"CAPABILITY {capabilities(self)}")
-            self._finish(result)
+        else:
+            _ANSWERED.get(type(event), ServerSession._answer_command)(self, event, decision)
         if self._draining and self.at_rest:
             self._bye("Server is shutting down", "UNAVAILABLE")
         if self.rested is not None and self.at_rest:
@@ -347,14 +340,15 @@ class ServerSession:
         return len(header.before) + header.size + 64 < self._framer.limit
 
     def _readable_head(self, octets: bytes) -> Head | None:
-        """Tag and verb of a command whose literal is announced; None, and a failure, where it is wrong."""
-        self._tag = read_tag(octets)
+        """Tag and verb of a command; None, and a failure, where they are wrong."""
         try:
             head = read_head(octets)
         except SyntaxProblem as problem:
+            self._tag = read_tag(octets)
             self._failure = Result("BAD", str(problem))
             return None
-        if not self.state & head.verb.states:
+        self._tag = head.tag
+        if self.state not in head.verb.states:
             self._failure = self._wrong_state(head)
             return None
         return head
@@ -365,14 +359,13 @@ class ServerSession:
             return self._abort(self._failure)
         if self._appending is not None:
             return self._last_stretch(octets)
-        self._tag = read_tag(octets)
+        head = self._readable_head(octets)
+        if head is None:
+            return self._give_up()
+        if head.verb.name in _APPENDING:
+            self._appending = Appending(head, self.enabled)
+            return self._last_stretch(octets)
         try:
-            head = read_head(octets)
-            if not self.state & head.verb.states:
-                return self._finish(self._wrong_state(head))
-            if head.verb.name in _APPENDING:
-                self._appending = Appending(head, self.enabled)
-                return self._last_stretch(octets)
             parser = Parser(octets, head.position, self.enabled)
             command = head.verb.read(parser, head.uid)
             parser.end()
@@ -410,7 +403,7 @@ class ServerSession:
     def _wrong_state(self, head: Head) -> Result:
         if self.state is State.NOT_AUTHENTICATED:
             return Result("BAD", f"{head.verb.name}: log in first")
-        if head.verb.states is State.SELECTED:
+        if State.SELECTED in head.verb.states:
             return Result("BAD", f"{head.verb.name}: select a mailbox first")
         return Result("BAD", f"{head.verb.name}: you have logged in already")
 
@@ -466,14 +459,36 @@ class ServerSession:
 
     # Answers
 
-    def _answer_connected(self, decision: Result | None) -> None:
+    def _answer_command(self, event: Event | None, decision: Result | None) -> None:
+        result = decision or _failed(type(event).__name__)
+        ok = result.status == "OK"
+        if type(event) in _STATE_CHANGES:
+            self._move_on(event, ok)
+            if ok and isinstance(event, _NEW_CAPABILITIES):
+                result = result._replace(code=f"CAPABILITY {capabilities(self)}")
+        self._finish(result)
+
+    def _answer_connected(self, event: Event | None, decision: Result | None) -> None:
         if decision is not None:
             self._bye(decision.text, decision.code)
         else:
             greeting = f"* OK [CAPABILITY {capabilities(self)}] {self._hostname} Posthouse ready\r\n"
             self._output.append(greeting.encode())
 
-    def _answer_append(self, decision: Result | None) -> None:
+    def _answer_idle(self, event: Event | None, decision: Result | None) -> None:
+        if decision is not None:
+            self._answer_command(event, decision)
+            return
+        self._idling = True
+        self._output.append(b"+ idling\r\n")
+
+    def _answer_abort(self, event: Event | None, decision: Result | None) -> None:
+        self._give_up()
+
+    def _answer_literal(self, event: Event | None, decision: Result | None) -> None:
+        """A piece of a message gets no answer."""
+
+    def _answer_append(self, event: Event | None, decision: Result | None) -> None:
         """None: go on, with the literal where all before it has been taken. Else the command is refused."""
         if decision is None:
             self._open = self._appending is not None
@@ -543,10 +558,23 @@ class ServerSession:
             self.closing = True
 
 
+_ANSWERED: dict[type, Callable[[ServerSession, Event | None, Result | None], None]] = {
+    Connected: ServerSession._answer_connected,
+    commands.Append: ServerSession._answer_append,
+    commands.AppendNext: ServerSession._answer_append,
+    commands.CatenateText: ServerSession._answer_append,
+    commands.CatenateUrl: ServerSession._answer_append,
+    AppendAbort: ServerSession._answer_abort,
+    Literal: ServerSession._answer_literal,
+    commands.Idle: ServerSession._answer_idle,
+}
+"""How the answers to these are written; all others are commands, and end with their status."""
+
+
 def _failed(name: str) -> Result:
     return Result("NO", f"{name} failed", "SERVERBUG")
 
 
 def _status(tag: bytes, status: str, code: str, text: str) -> bytes:
-    line = f"{status} [{code}] {text}" if code else f"{status} {text}"
-    return tag + b" " + line.encode("utf-8", "replace") + b"\r\n"
+    line = f" {status} [{code}] {text}\r\n" if code else f" {status} {text}\r\n"
+    return tag + line.encode("utf-8", "replace")

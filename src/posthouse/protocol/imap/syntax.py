@@ -20,9 +20,11 @@ from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, parse_seq
 
 T = TypeVar("T")
 
-_ATOM = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
+ATOM = rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+'
+TAG = rb'[^\x00-\x20(){%*"\\+\x7f-\xff]+'
+_ATOM = re.compile(ATOM)
 _ASTRING = re.compile(rb'[^\x00-\x20(){%*"\\\x7f-\xff]+')
-_TAG = re.compile(rb'[^\x00-\x20(){%*"\\+\x7f-\xff]+')
+_TAG = re.compile(TAG)
 _LIST_MAILBOX = re.compile(rb'[^\x00-\x20(){"\\\x7f-\xff]+')
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]|\\["\\])*)"')
 _ESCAPE = re.compile(rb'\\(["\\])')

@@ -7,7 +7,8 @@ specified.
 
 from __future__ import annotations
 
-from enum import Flag, auto
+import re
+from enum import Enum
 from typing import NamedTuple
 
 from posthouse.protocol.imap import arguments, search_arguments
@@ -33,20 +34,22 @@ from posthouse.protocol.imap.commands import (
     Unselect,
     Unsubscribe,
 )
-from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
+from posthouse.protocol.imap.syntax import ATOM, TAG, Parser, SyntaxProblem
 
 
-class State(Flag):
+class State(Enum):
     """The states of a session (RFC 3501 §3)."""
 
-    NOT_AUTHENTICATED = auto()
-    AUTHENTICATED = auto()
-    SELECTED = auto()
+    NOT_AUTHENTICATED = 1
+    AUTHENTICATED = 2
+    SELECTED = 3
+
+    __hash__ = object.__hash__  # that of an Enum is made of its name, anew for each command
 
 
 class Verb(NamedTuple):
     name: str
-    states: State
+    states: frozenset[State]
     read: arguments.Reader
     """Arguments → command; the flag says that the command stood behind UID."""
     rfc: str
@@ -56,10 +59,10 @@ class Verb(NamedTuple):
     """Stands behind UID too."""
 
 
-_ANY = State.NOT_AUTHENTICATED | State.AUTHENTICATED | State.SELECTED
-_BEFORE = State.NOT_AUTHENTICATED
-_AFTER = State.AUTHENTICATED | State.SELECTED
-_IN = State.SELECTED
+_ANY = frozenset(State)
+_BEFORE = frozenset({State.NOT_AUTHENTICATED})
+_AFTER = frozenset({State.AUTHENTICATED, State.SELECTED})
+_IN = frozenset({State.SELECTED})
 
 VERBS = (
     Verb("CAPABILITY", _ANY, arguments.nothing(Capability), "RFC 3501 §6.1.1"),
@@ -152,17 +155,30 @@ class Head(NamedTuple):
     position: int
 
 
+_HEAD = re.compile(rb"(%b) (?:([Uu][Ii][Dd]) )?(%b)" % (TAG, ATOM))
+
+
 def read_head(octets: bytes) -> Head:
     """Tag and name of a command. SyntaxProblem where the name is unknown."""
+    found = _HEAD.match(octets)
+    if found is not None:
+        tag, uid, name = found.groups()
+        verb = (UID_COMMANDS if uid else BY_NAME).get(name.decode("ascii").upper())
+        if verb is not None:
+            return Head(tag, verb, uid is not None, found.end())
+    raise _unreadable(octets)
+
+
+def _unreadable(octets: bytes) -> SyntaxProblem:
+    """What is wrong with a command that has no head."""
     parser = Parser(octets)
-    tag = parser.tag()
-    parser.space()
-    name = parser.word()
-    uid = name == "UID"
-    if uid:
+    try:
+        parser.tag()
         parser.space()
         name = parser.word()
-    verb = (UID_COMMANDS if uid else BY_NAME).get(name)
-    if verb is None:
-        raise SyntaxProblem(f"Unknown command UID {name}" if uid else f"Unknown command {name}")
-    return Head(tag, verb, uid, parser.position)
+        if name == "UID":
+            parser.space()
+            name = f"UID {parser.word()}"
+    except SyntaxProblem as problem:
+        return problem
+    return SyntaxProblem(f"Unknown command {name}")
