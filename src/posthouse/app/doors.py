@@ -68,6 +68,7 @@ class Doors:
         self._knowledge = Knowledge()
         self._smtp: dict[str, Service] = {}
         self._names = [name for name in sockets if name in SERVED]
+        self.listeners: list[Listener] = []
         self.configure()
         self.listeners = [self._listener(name, sockets[name]) for name in self._names]
 
@@ -102,6 +103,8 @@ class Doors:
         for name in self._names:
             if name in SMTP_ROLES:
                 self._smtp[name] = self._smtp_service(name)
+        for listener in self.listeners:
+            listener.min_data_rate = config.smtp.min_data_rate
 
     def _mechanisms(self) -> tuple[str, ...]:
         """Those of SASL that users may use, where the connection allows it."""
@@ -123,6 +126,7 @@ class Doors:
             gate=self._limits,
             refusal=refusal,
             proxies=Networks(self._road.config.smtp.proxy_trusted),
+            min_data_rate=self._road.config.smtp.min_data_rate,
         )
 
     def _smtp_service(self, name: str) -> Service:

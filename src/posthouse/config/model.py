@@ -170,7 +170,15 @@ class Smtp(Table):
     )
     hard_error_limit: Number = Field(20, ge=1, description="errors in a session, after which it is ended")
     hopcount_limit: Number = Field(50, ge=1, description="Received fields, beyond which a letter loops")
-    timeout: Duration = Field(300.0, ge=1, description="wait for the client's next command or line")
+    timeout: Duration = Field(
+        300.0, ge=1, description="wait for the client's next command, all of it, or more of its letter"
+    )
+    min_data_rate: Number = Field(
+        500,
+        ge=1,
+        description="octets a second with which a letter must come in, on average, that takes longer than "
+        "the timeout; for APPEND of IMAP too",
+    )
     proxy_trusted: Networks = Field(
         (), description="load balancers from which the PROXY protocol (version 1 or 2) is demanded"
     )

@@ -27,6 +27,11 @@ HANDSHAKE_TIMEOUT = 30.0
 CLOSING_TIMEOUT = 30.0
 """Seconds that a client has to take the last octets before its connection is cut."""
 
+MIN_DATA_RATE = 500
+"""Octets a second (Postfix: smtpd_min_data_rate)."""
+RESUME_TIME = 1.0
+"""Seconds that a client has to go on, at least, once a decision of ours is made."""
+
 _NEVER = float("inf")
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred: pid, uid, gid (unix(7))."""
@@ -37,6 +42,7 @@ _numbers = itertools.count(1)
 class Connection(asyncio.Protocol):
     """One connection. A subclass says what follows when it is `_admitted`, `_secured`, or `_time_is_up`.
 
+    `min_data_rate`: octets a second, on average, with which a request must come in, once its time is up.
     `tls` is for STARTTLS and, with `implicit_tls`, for a handshake before anything else; `gate` may
     refuse the connection, which then gets `refusal` and ends; who connects from `proxies` must begin
     with a PROXY header. `alive` has the connection in it while it lives.
@@ -44,8 +50,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_closing", "_deadline", "_encryption", "_entered", "_filter", "_gate", "_implicit_tls",
-        "_loop", "_lost", "_pending", "_pending_size", "_proxies", "_proxy", "_reading_paused", "_refusal",
-        "_timer", "_timer_at", "_tls", "_transport", "_write_paused", "number", "peer", "reason", "tls_info",
+        "_loop", "_lost", "_min_data_rate", "_pending", "_pending_size", "_proxies", "_proxy",
+        "_reading_paused", "_refusal", "_timer", "_timer_at", "_tls", "_transport", "_write_paused", "number",
+        "peer", "reason", "tls_info",
     )  # fmt: skip
 
     def __init__(
@@ -58,8 +65,10 @@ class Connection(asyncio.Protocol):
         refusal: bytes = b"",
         proxies: Container[str] = (),
         alive: Alive | None = None,
+        min_data_rate: int = MIN_DATA_RATE,
     ) -> None:
         self._loop = loop
+        self._min_data_rate = min_data_rate
         self._tls = tls
         self._implicit_tls = implicit_tls
         self._gate = gate
@@ -269,6 +278,22 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         self._timer_at = deadline
         self._timer = self._loop.call_at(deadline, self._time_is_up)
+
+    def _expect_rest(self, received: int, most: float) -> None:
+        """A request is not complete: `received` octets of it earn it time, `most` seconds from now at most.
+
+        So what comes drop by drop does not put its deadline off for ever, as with Postfix's
+        smtpd_per_request_deadline. Where nothing was received, it has waited for us.
+        """
+        now = self._loop.time()
+        deadline = self._deadline + received / self._min_data_rate
+        if not received:
+            deadline = max(deadline, now + RESUME_TIME)
+        deadline = min(deadline, now + most)
+        if self._timer is None or deadline < self._timer_at:
+            self._expect(deadline - now)
+        else:
+            self._deadline = deadline
 
 
 def _peer_of(transport: asyncio.BaseTransport) -> Peer:

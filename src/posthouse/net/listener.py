@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
+from posthouse.net.connection import MIN_DATA_RATE
 from posthouse.net.pump import Pump
 from posthouse.net.session import OPEN, Core, Driver, Gate, TlsSource
 from posthouse.observe import metrics
@@ -64,6 +65,7 @@ class Listener:
     `session` makes the core and the driver of one connection. `tls` gives the context for STARTTLS
     or, with `implicit_tls`, for every connection. `gate` counts connections; one too many gets
     `refusal` (octets, as `421 …`). `proxies` are the addresses that speak the PROXY protocol (`Networks`).
+    `min_data_rate`, as of `Connection`, may be changed for the connections to come.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Listener:
         gate: Gate = OPEN,
         refusal: bytes = b"",
         proxies: Container[str] = (),
+        min_data_rate: int = MIN_DATA_RATE,
     ) -> None:
         self.name = name
+        self.min_data_rate = min_data_rate
         self.pumps = Connections(name)
         """The live connections."""
         self._sockets = sockets
@@ -127,6 +131,7 @@ class Listener:
                 refusal=self._refusal,
                 proxies=self._proxies,
                 alive=self.pumps,
+                min_data_rate=self.min_data_rate,
             )
 
         return connect

@@ -11,7 +11,8 @@ the client takes them, or with `Through`, after which all octets pass through a 
 What it promises:
 - a client that does not read is not read from; one that writes while a decision is outstanding is
   stopped after `HELD_LIMIT` octets;
-- every wait for the client has a deadline, `core.timeout` seconds after the last octets that moved;
+- every wait for the client has a deadline, `core.timeout` seconds after the last answer to it; the octets of
+  a request that is not complete put it off by the time that the minimal data rate allows for them, no more;
 - STARTTLS upgrades in place; what the client sent in clear behind it never reaches the core
   (RFC 3207 §4.2, RFC 2595 §4);
 - an exception in a driver or a core is logged once, the client is told that the service goes away, and
@@ -152,7 +153,7 @@ class Pump(Connection):
             if self._held > HELD_LIMIT:
                 self._pause_reading()
         else:
-            self._advance()
+            self._advance(len(data))
 
     def _read_on(self) -> None:
         """Take more of what has come and waits in the filter, unless the core has enough of it."""
@@ -219,14 +220,18 @@ class Pump(Connection):
         self._advance()
 
     def _secured(self) -> None:
+        self._expect(self._core.timeout)
         assert self._encryption is not None
         self._core.tls_started(self.tls_info, self._encryption.channel)
         self._advance()
 
     # The work
 
-    def _advance(self) -> None:
-        """Handle events until there are no more or one must be waited for; then write."""
+    def _advance(self, received: int = 0) -> None:
+        """Handle events until there are no more or one must be waited for; then write.
+
+        `received`: octets that have just come.
+        """
         if self._running or self._closing or not self._driving:
             return
         self._running = True
@@ -253,7 +258,7 @@ class Pump(Connection):
             return
         self._running = False
         if not self._closing:
-            self._flush()
+            self._flush(received)
 
     def _wait_for(self, answer: Any, kind: int) -> bool:
         """Begin to wait for a future, coroutine or stream. True when it was done already."""
@@ -299,7 +304,7 @@ class Pump(Connection):
 
     def _go_on(self) -> None:
         """A wait is over: go on with what the client sent meanwhile."""
-        self._held = 0
+        held, self._held = self._held, 0
         if self._write_paused:
             self._flush()
             return
@@ -307,7 +312,7 @@ class Pump(Connection):
             self._resume_reading()
         else:
             self._loop.call_soon(self._read_on)
-        self._advance()
+        self._advance(held)
 
     def _change_way(self, answer: Through) -> None:
         """Write all that is said so far as it always was, and the rest by another way."""
@@ -438,11 +443,12 @@ class Pump(Connection):
 
     # Writing, closing, waiting
 
-    def _flush(self) -> None:
+    def _flush(self, received: int = 0) -> None:
         """Write all output, then do what the core wants next."""
         core = self._core
         output = core.take_output()
-        if output or self._pending:
+        answered = bool(output or self._pending)
+        if answered:
             self._write(output)
         if self._outstanding:
             return
@@ -452,8 +458,10 @@ class Pump(Connection):
             self._start_tls()
         elif self._eof and not self._write_paused:  # paused: there may be more to answer
             self._close("eof")
-        else:
+        elif answered:
             self._expect(core.timeout)
+        else:
+            self._expect_rest(received, core.timeout)
 
     def _flush_pushed(self) -> None:
         self._flushing = False
