@@ -133,7 +133,7 @@ class Knowledge:
 
     async def of_some(
         self, user: User, selected: Selected, families: Sequence[Family], indexes: Sequence[int]
-    ) -> list[list[Sequence[Any]]]:
+    ) -> list[Sequence[Iterable[Any]]]:
         """The same for some messages of the view; of a few, without having those of all."""
         if len(indexes) <= FEW and not all(self.has(selected, family) for family in families):
             view = _view(selected)
@@ -141,12 +141,12 @@ class Knowledge:
             made = await user.read_much(
                 lambda reader: facts.make(reader, view.account, view.mailbox, families, uids, sizes)
             )
-            return [list(map(list, columns)) for columns in made]
+            return list(made)
         count = len(selected.view)
-        whole = [list(map(list, found)) for found in await self.of(user, selected, *families)]
+        whole = await self.of(user, selected, *families)
         if len(indexes) == count:
-            return whole  # type: ignore[return-value]
-        return [[[column[index] for index in indexes] for column in found] for found in whole]
+            return list(whole)
+        return [[columns.picked(column, indexes) for column in found] for found in whole]
 
     def answered(self, selected: Selected, question: str) -> bytes | None:
         """What was answered to a question about all messages of the view, if they are the same still."""

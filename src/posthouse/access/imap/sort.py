@@ -71,7 +71,7 @@ async def _column(
         return [selected.view.sizes[index] for index in indexes]
     family, place = _FACTS[by]
     (columns,) = await user.services.knowledge.of_some(user, selected, (family,), indexes)
-    return columns[place]
+    return list(columns[place])
 
 
 async def thread(user: User, command: commands.Thread) -> Result:
@@ -97,15 +97,13 @@ async def _threads(user: User, selected: Selected, command: commands.Thread, fou
     numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
     by_references = command.algorithm is Algorithm.REFERENCES
     families = SENT, SUBJECT, REFERENCES
-    (sent,), subject, ids = await user.services.knowledge.of_some(user, selected, families, found)
+    facts = await user.services.knowledge.of_some(user, selected, families, found)
+    (sent,), (bases, replies), (own, others) = facts
 
     def make(reader: Reader) -> bytes:
-        known = [
-            threads.Known(number, sent, subject, bool(reply), id, references.split())
-            for number, sent, subject, reply, id, references in zip(
-                numbers, sent, *subject, *ids, strict=True
-            )
-        ]
+        known = list(
+            map(threads.Known, numbers, sent, bases, map(bool, replies), own, map(bytes.split, others))
+        )
         return threads.write(threads.by_references(known) if by_references else threads.by_subject(known))
 
     return await user.read_much(make)
