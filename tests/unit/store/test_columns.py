@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,13 @@ def test_a_mask_leaves_what_it_has_a_one_for(some: list[tuple[object, ...]], bit
     assert list(zip(*map(list, kept), strict=True)) == [
         row for row, wanted in zip(some, mask, strict=True) if wanted
     ]
+
+
+@given(rows, st.randoms(use_true_random=False))
+def test_what_is_picked_comes_in_the_order_asked_for(some: list[tuple[object, ...]], chance: Random) -> None:
+    places = chance.sample(range(len(some)), k=chance.randint(0, len(some)))
+    picked = [columns.picked(one, places) for one in columns.columns("itbt", some)]
+    assert list(zip(*map(list, picked), strict=True)) == [some[place] for place in places]
 
 
 @given(rows, st.binary(min_size=1, max_size=4))

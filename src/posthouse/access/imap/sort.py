@@ -101,9 +101,8 @@ async def _threads(user: User, selected: Selected, command: commands.Thread, fou
     (sent,), (bases, replies), (own, others) = facts
 
     def make(reader: Reader) -> bytes:
-        known = list(
-            map(threads.Known, numbers, sent, bases, map(bool, replies), own, map(bytes.split, others))
-        )
+        references = map(bytes.split, others)
+        known = list(map(threads.Known, numbers, sent, bases, map(bool, replies), own, references))
         return threads.write(threads.by_references(known) if by_references else threads.by_subject(known))
 
     return await user.read_much(make)
