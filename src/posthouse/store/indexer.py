@@ -1,6 +1,7 @@
 """The indexer: puts new messages into the full-text index and takes out what is gone, in the background.
 
-So it does with their facts (`factpages`), which come first: they take little time, and spare much.
+So it does with their facts (`factpages`), which come first: they take little time, and spare much. And it
+keeps the pages from which large mailboxes are opened (`snapshotpages`).
 
 One process at a time does it for all, by lease. It hears of changes as sessions do and waits a moment for
 more; once a minute it looks at every account that has changed since, whoever told of it. A mailbox's mark
@@ -30,7 +31,7 @@ from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import Scanner, scan
 from posthouse.mail.text import body_text, header_text, read_body_text
 from posthouse.observe import log, metrics
-from posthouse.store import factpages, facts, mailboxes, read, threads
+from posthouse.store import factpages, facts, mailboxes, read, snapshotpages, threads
 from posthouse.store.factpages import Page
 from posthouse.store.fulltext import LEASE, Document, FullText
 from posthouse.store.read import Message
@@ -209,6 +210,7 @@ class Indexer:
         await self._prune(account)
         for mailbox in there:
             await self._shrink(account, mailbox)
+            await self._keep_pages(account, mailbox)
         await self._find_threads(account)
         await self._write(partial(self._fulltext.look, account=account, modseq=modseq, mailboxes=there))
 
@@ -314,6 +316,13 @@ class Indexer:
         head, body, cut = await texts(message, self._text_limit)
         await asyncio.sleep(0)
         return [self._fulltext.document(account, email, head, body, partial=cut)]
+
+    async def _keep_pages(self, account: AccountId, mailbox: int) -> None:
+        """See to the pages from which a large mailbox is opened."""
+        started, heard = monotonic(), self._heard
+        async for _ in snapshotpages.keep(self._database, account, mailbox):
+            await self._rest(started, heard)
+            started, heard = monotonic(), self._heard
 
     async def _shrink(self, account: AccountId, mailbox: int) -> None:
         """Take the facts of messages out that are gone from a mailbox, if there are any."""

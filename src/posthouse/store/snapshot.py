@@ -1,8 +1,9 @@
 """Snapshots: what a session knows of a mailbox, as columns, and what changed since.
 
-One query reads a mailbox; columns are arrays, not objects per message, so that a hundred thousand
-messages cost a few megabytes. `delta` then tells what became new, changed or vanished after a modseq,
-at a cost that does not grow with the mailbox unless flags have changed.
+One query reads a mailbox, or the pages that are kept of a large one (`snapshotpages`); columns are arrays,
+not objects per message, so that a hundred thousand messages cost a few megabytes. `delta` then tells what
+became new, changed or vanished after a modseq, at a cost that does not grow with the mailbox unless flags
+have changed.
 
 Snapshots that know the same share their columns (`share`, `adopt`); who changes one copies first what it
 changes. `shared.Snapshots` keeps them for the sessions of a worker.
@@ -17,12 +18,14 @@ from itertools import compress, islice
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
+from posthouse.store import snapshotpages
 from posthouse.store.mailboxes import SEPARATOR, Mailbox, MailboxNotFound
 from posthouse.store.uids import joined
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
     from posthouse.mail.envelope import AccountId
+    from posthouse.store.snapshotpages import Loaded
 
 
 class Entry(NamedTuple):
@@ -91,6 +94,10 @@ class Snapshot:
         self.flags = bytearray()
         self.keywords: list[str] = []
         self.modseqs = array("q")
+        self._extend(rows)
+
+    def _extend(self, rows: Iterable[tuple[int, int, int, int, str, int]]) -> None:
+        """Add messages at the end."""
         rows = iter(rows)
         while some := list(islice(rows, _ROWS)):
             uids, emails, sizes, flags, keywords, modseqs = zip(*some, strict=True)
@@ -100,6 +107,35 @@ class Snapshot:
             self.flags.extend(flags)
             self.keywords.extend(map(intern, keywords))
             self.modseqs.extend(modseqs)
+
+    @classmethod
+    def of_pages(cls, mailbox: Mailbox, recent: int, pages: Loaded) -> Snapshot:
+        """A mailbox as its pages have it."""
+        made = cls(mailbox, recent, ())
+        made.uids, made.emails, made.sizes = pages.uids, pages.emails, pages.sizes
+        made.flags, made.keywords, made.modseqs = pages.flags, pages.keywords, pages.modseqs
+        return made
+
+    def catch_up(
+        self,
+        vanished: list[tuple[int, int]],
+        changed: Iterable[tuple[int, int, str, int]],
+        new: Iterable[tuple[int, int, int, int, str, int]],
+    ) -> None:
+        """Take over what has happened since: runs of UIDs, those that changed, and the columns of new ones.
+
+        Of `changed`: UID, flags, keywords and modseq; both by ascending UID, and read as they come.
+        """
+        self._remove(self._slices(vanished))
+        at = -1
+        for uid, flags, keywords, modseq in changed:
+            at += 1  # mostly neighbours
+            if at >= len(self.uids) or self.uids[at] != uid:
+                at = bisect_left(self.uids, uid)
+            self.flags[at] = flags
+            self.keywords[at] = intern(keywords)
+            self.modseqs[at] = modseq
+        self._extend(new)
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -237,11 +273,25 @@ _ENTRY = "uid, email, size, flags, keywords, modseq"
 
 def take(reader: Reader, account: AccountId, mailbox: int) -> Snapshot:
     """The mailbox with this id as it is. Raises `MailboxNotFound`."""
-    found, (recent, _, _) = _mailbox(reader, account, mailbox)
-    rows = reader.each(
-        f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? ORDER BY uid", (account, mailbox)
+    found, (recent, changed_at, forgotten) = _mailbox(reader, account, mailbox)
+    query = f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? AND uid >= ? ORDER BY uid"
+    pages = snapshotpages.load(reader, account, mailbox) if found.uidnext > snapshotpages.LARGE else None
+    if pages is None or pages.modseq < forgotten:
+        return Snapshot(found, recent, reader.each(query, (account, mailbox, 1)))
+    taken = Snapshot.of_pages(found, recent, pages)
+    changed: Iterable[tuple[int, int, str, int]] = ()
+    if changed_at > pages.modseq:
+        changed = reader.each(
+            "SELECT uid, flags, keywords, modseq FROM placement"
+            " WHERE account = ? AND mailbox = ? AND uid < ? AND modseq > ? ORDER BY uid",
+            (account, mailbox, pages.below, pages.modseq),
+        )
+    taken.catch_up(
+        vanished(reader, account, mailbox, pages.modseq),
+        changed,
+        reader.each(query, (account, mailbox, pages.below)),
     )
-    return Snapshot(found, recent, rows)
+    return taken
 
 
 def _mailbox(reader: Reader, account: AccountId, id: int) -> tuple[Mailbox, tuple[int, int, int]]:
