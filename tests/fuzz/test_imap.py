@@ -39,6 +39,7 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"(selected (MessageNew (UID ENVELOPE) MessageExpunge))",
     b"(personal (MailboxName FlagChange))", b"(subtree (a b) NONE)", b"(inboxes (AnnotationChange))",
     b"(personal (MailboxMetadataChange ServerMetadataChange))", b"(subscribed (Sunrise))",
+    b"UIDAFTER 4294967295", b"UIDBEFORE 1", b"UIDAFTER 1:3",
     b"(REVERSE DATE SUBJECT)", b"REFERENCES", b"OLDER", b"EMAILID", b"BINARY.SIZE[1.2]", b"BINARY[]<1.2>",
     b"SAVEDON", b"SAVEDATE", b"+lrs", b"-anyone", b"(MYRIGHTS)", b"/private/x", b"(DEPTH 1 MAXSIZE 5)",
     b"(/shared/x NIL)", b"(/private/y ~{3+}\r\na\0c)", b"(METADATA /shared/x)", b"AGJvYgBzZWNyZXQ=", b"PLAIN",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from posthouse.access.imap.readahead import ReadAhead
 from posthouse.protocol import sasl
+from posthouse.protocol.imap.offers import NO_LIMITS, Offers
 
 if TYPE_CHECKING:
     from posthouse.access.imap.facts import Knowledge
@@ -64,6 +65,8 @@ class Services:
     fulltext: FullText | None = None
     """The full-text index; None: messages are read."""
     read_ahead: ReadAhead = field(default_factory=ReadAhead)
+    imap: Offers = NO_LIMITS
+    """What IMAP offers, but for `message_size_limit`."""
     pop3_lock_session: bool = False
     """A POP3 maildrop has one session at a time."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)

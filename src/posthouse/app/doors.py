@@ -20,6 +20,7 @@ from posthouse.net.limits import ConnectionLimits, Networks, share
 from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
 from posthouse.protocol import sasl
+from posthouse.protocol.imap.offers import Offers
 from posthouse.protocol.smtp.limits import Limits
 from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
@@ -98,6 +99,11 @@ class Doors:
             mailbox_size_limit=config.accounts.mailbox_size_limit,
             hostname=config.hostname,
             auth_allow_cleartext=config.accounts.auth_allow_cleartext,
+            imap=Offers(
+                message_limit=config.imap.message_limit,
+                save_limit=config.imap.save_limit,
+                unauthenticate=config.imap.unauthenticate,
+            ),
             pop3_lock_session=config.pop3.lock_session,
         )
         for name in self._names:

@@ -240,6 +240,35 @@ class OAuth(Table):
     )
 
 
+class Imap(Table):
+    """IMAP."""
+
+    message_limit: Number = Field(
+        0,
+        ge=0,
+        description="messages that one command deals with at most, 1000 or more; clients that know "
+        "MESSAGELIMIT (RFC 9738) go on with the rest; 0: all",
+    )
+    save_limit: Number = Field(
+        0,
+        ge=0,
+        description="messages that one COPY or APPEND takes at most, 1000 or more, where there is no "
+        "message_limit (SAVELIMIT of RFC 9738); 0: all",
+    )
+    unauthenticate: Switch = Field(
+        True, description="a client may log out and stay, to log in as another user (RFC 8437)"
+    )
+
+    @field_validator("message_limit", "save_limit")
+    @classmethod
+    def _is_what_clients_expect(cls, limit: int, info: ValidationInfo) -> int:
+        if 0 < limit < 1000:  # RFC 9738 §3
+            raise ValueError("must be 0, or 1000 at least")
+        if limit and info.field_name == "save_limit" and info.data.get("message_limit"):
+            raise ValueError("must be 0 beside message_limit, which holds for COPY and APPEND too")
+        return limit
+
+
 class Pop3(Table):
     """POP3."""
 
@@ -431,6 +460,7 @@ class Config(Table):
     smtp: Smtp = Field(default_factory=Smtp)
     accounts: Accounts = Field(default_factory=Accounts)
     oauth: OAuth = Field(default_factory=OAuth)
+    imap: Imap = Field(default_factory=Imap)
     pop3: Pop3 = Field(default_factory=Pop3)
     dns: Dns = Field(default_factory=Dns)
     outbound: Outbound = Field(default_factory=Outbound)

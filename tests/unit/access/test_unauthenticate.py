@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from posthouse.protocol.imap.offers import Offers
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import LETTER, Client
 
@@ -24,3 +27,12 @@ async def test_the_next_user_begins_anew(server: Server) -> None:
         # and what happens to the first is not said any more
         await server.deliver(LETTER)
         assert await client.do("NOOP") == ["OK NOOP completed"]
+
+
+async def test_it_may_be_turned_off(server: Server) -> None:
+    # RFC 8437 §8: where a proxy decides who may log in
+    server.services = dataclasses.replace(server.services, imap=Offers(unauthenticate=False))
+    async with Client(server) as client:
+        assert "UNAUTHENTICATE" not in (await client.do("CAPABILITY"))[0].split()
+        assert await client.do("UNAUTHENTICATE") == ["BAD Unknown command UNAUTHENTICATE"]
+        assert (await client.do("SELECT INBOX"))[-1].startswith("OK ")

@@ -130,6 +130,8 @@ def test_relative_paths_lie_under_data_directory() -> None:
             "open relay",
         ),
         ("[smtp]\nrecipient_limit = 99", 2, "smtp.recipient_limit", "at least 100"),
+        ("[imap]\nmessage_limit = 999", 2, "imap.message_limit", "1000 at least"),
+        ("[imap]\nmessage_limit = 1000\nsave_limit = 2000", 3, "imap.save_limit", "0 beside message_limit"),
         ("[journey]\nenabled = 'yes'", 2, "journey.enabled", "true or false"),
         ("workers = '2'", 1, "workers", "a whole number"),
         ("hostname = 'my_host'", 1, "hostname", "must be a name such as"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
-from posthouse.access.imap import flags, urls
+from posthouse.access.imap import flags, message_limit, urls
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
 from posthouse.access.imap.selected import REMOVED
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
@@ -106,6 +106,10 @@ class Appending:
             return _TOO_BIG
         if size == 0 and not self._command.catenate:
             return _EMPTY
+        offers = self._user.services.imap
+        limit = offers.message_limit or offers.save_limit
+        if limit and len(self._messages) >= limit:
+            return message_limit.refusal(limit)
         if self._held + min(size, INLINE_LIMIT) > _MOST_HELD or len(self._messages) >= _MOST_MESSAGES:
             return _TOO_MANY
         keyword_text(flags.split(self._command.flags)[1])

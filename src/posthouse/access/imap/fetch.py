@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap import fetch_lines, resync
+from posthouse.access.imap import fetch_lines, message_limit, resync
 from posthouse.access.imap.fetch_plan import Plan, is_plain, plan
 from posthouse.access.imap.lines import some
 from posthouse.access.imap.objects import know_threads
@@ -53,11 +53,21 @@ def fetch(user: User, command: commands.Fetch) -> Stream | Coroutine[Any, Any, R
         # RFC 7162 §3.1.4.1: who asks for changes is told their modseq.
         items = tuple(dict.fromkeys((*items, Item.MODSEQ)))
     wanted = plan(items, uid=command.uid and not user.enabled.uidonly)
-    if _is_little(selected, runs, wanted, command):
+    limited = ""
+    if limit := user.services.imap.message_limit:
+        if command.partial is None:
+            runs, limited = message_limit.newest(user, selected, runs)
+        elif abs(command.partial[1] - command.partial[0]) >= limit:
+            return _refused(message_limit.refusal(limit))
+    if not limited and _is_little(selected, runs, wanted, command):
         return _at_once(user, selected, indexes_of(runs), wanted, command)
     stream = Stream(())
-    stream.pieces = _lines(user, selected, runs, wanted, command, stream)
+    stream.pieces = _lines(user, selected, runs, wanted, command, stream, limited)
     return stream
+
+
+async def _refused(result: Result) -> Result:
+    return result
 
 
 def _is_little(selected: Selected, runs: Runs, wanted: Plan, command: commands.Fetch) -> bool:
@@ -126,7 +136,13 @@ async def _rows_of_few(
 
 
 async def _lines(
-    user: User, selected: Selected, runs: Runs, wanted: Plan, command: commands.Fetch, stream: Stream
+    user: User,
+    selected: Selected,
+    runs: Runs,
+    wanted: Plan,
+    command: commands.Fetch,
+    stream: Stream,
+    limited: str,
 ) -> AsyncIterator[bytes]:
     missing, uid = False, command.uid
     user.decoding.unknown = False
@@ -160,7 +176,7 @@ async def _lines(
                 yield piece
         own = await _marked(user, selected, marking)
         said = await user.news(expunges=uid, own=own)
-        stream.then = _result(user, said, missing=missing and not uid)
+        stream.then = message_limit.told(_result(user, said, missing=missing and not uid), limited)
     except _PROBLEMS as problem:
         stream.then = _refusal(problem)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from posthouse.access.imap import flags
+from posthouse.access.imap import flags, message_limit
+from posthouse.access.imap.message_limit import newest
 from posthouse.access.imap.selected import REMOVED, OwnChange, Runs, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import READ_ONLY, User, completed
 from posthouse.access.places import Found, MayBeCreated, Missing, Place, flags_kept, look, place, require
@@ -16,8 +17,8 @@ from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.server import Result
 from posthouse.store import changes
 from posthouse.store.changes import Action, Terms
-from posthouse.store.flags import keyword_text, with_keywords, without_keywords
-from posthouse.store.uids import ALL, Ranges
+from posthouse.store.flags import Flag, keyword_text, with_keywords, without_keywords
+from posthouse.store.uids import ALL, Ranges, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
@@ -38,7 +39,7 @@ def _many(ranges: Ranges) -> bool:
 async def store(user: User, command: commands.Store) -> Result:
     """STORE (RFC 3501 §6.4.6)."""
     selected = user.open
-    runs = selected.runs(command.numbers, uid=command.uid)
+    runs, limited = newest(user, selected, selected.runs(command.numbers, uid=command.uid))
     if selected.read_only:
         return READ_ONLY
     bits, words = flags.split(command.flags)
@@ -79,7 +80,8 @@ async def store(user: User, command: commands.Store) -> Result:
     if not command.silent:
         indexes = indexes_of(indexes_of_uids(selected.view, ranges))
         said += selected.fetch_flags(indexes, with_uid=command.uid)
-    return completed("STORE", _modified(selected, stored.refused, command.uid), said)
+    done = completed("STORE", _modified(selected, stored.refused, command.uid), said)
+    return message_limit.told(done, limited)
 
 
 def _only_flags(command: commands.Store, words: tuple[str, ...], selected: Selected, runs: Runs) -> bool:
@@ -122,7 +124,11 @@ def _expectation(how: How, bits: int, words: tuple[str, ...]) -> Callable[[int, 
 async def copy(user: User, command: commands.Copy) -> Result:
     """COPY (RFC 3501 §6.4.7), answered with COPYUID (RFC 4315 §3)."""
     selected = user.open
-    ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
+    runs = selected.runs(command.numbers, uid=command.uid)
+    refused = message_limit.too_many(user, selected, runs, saving=True)
+    if refused is not None:
+        return refused
+    ranges = selected.uid_ranges(runs)
     account, mailbox = selected.account, selected.mailbox
     target = await place(user, command.mailbox)
 
@@ -165,7 +171,8 @@ def owner(target: Place) -> tuple[AccountId, ...]:
 async def move(user: User, command: commands.Move) -> Result:
     """MOVE (RFC 6851 §3.3): COPYUID comes before the EXPUNGEs, in an untagged OK."""
     selected = user.open
-    ranges = selected.uid_ranges(selected.runs(command.numbers, uid=command.uid))
+    runs, limited = newest(user, selected, selected.runs(command.numbers, uid=command.uid))
+    ranges = selected.uid_ranges(runs)
     if selected.read_only:
         return READ_ONLY
     if not selected.rights.issuperset("te"):
@@ -184,7 +191,7 @@ async def move(user: User, command: commands.Move) -> Result:
     user.tell(moved.left, account)
     user.has_put(target.account or user.account, moved.uidvalidity, moved.targets)
     said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True, own=REMOVED)
-    return completed("MOVE", highest_modseq(user), said)
+    return message_limit.told(completed("MOVE", highest_modseq(user), said), limited)
 
 
 def highest_modseq(user: User) -> str:
@@ -206,12 +213,17 @@ async def expunge(user: User, command: commands.Expunge) -> Result:
         return READ_ONLY
     if "e" not in selected.rights:
         return NO_EXPUNGE
-    if command.uids is None:
-        gone = await remove_deleted(user, ALL)
-    else:
-        gone = await remove_deleted(user, selected.uid_ranges(selected.runs(command.uids, uid=True)))
+    limited, ranges = "", ALL
+    if command.uids is not None:
+        runs = selected.runs(command.uids, uid=True)
+        if user.services.imap.message_limit:  # only what is \\Deleted counts
+            flags_now = selected.view.flags
+            deleted = (index for index in indexes_of(runs) if flags_now[index] & Flag.DELETED)
+            runs, limited = newest(user, selected, [(first, last + 1) for first, last in ranges_of(deleted)])
+        ranges = selected.uid_ranges(runs)
+    gone = await remove_deleted(user, ranges)
     said = await user.news(expunges=True, own=REMOVED if gone else None)
-    return completed("EXPUNGE", highest_modseq(user) if gone else "", said)
+    return message_limit.told(completed("EXPUNGE", highest_modseq(user) if gone else "", said), limited)
 
 
 async def close(user: User, command: commands.Close) -> Result:

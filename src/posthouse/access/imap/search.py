@@ -16,7 +16,7 @@ from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.imap import contexts, fetch, flags, headers, masks, results
+from posthouse.access.imap import contexts, fetch, flags, headers, masks, message_limit, results
 from posthouse.access.imap.contexts import TAG_REUSE, Choose
 from posthouse.access.imap.facts import FEW
 from posthouse.access.imap.filters import spelled_out
@@ -34,7 +34,7 @@ from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.events import UNKNOWN_CHARSET
 from posthouse.protocol.imap.fetching import Section
 from posthouse.protocol.imap.searching import SearchKey
-from posthouse.protocol.imap.sequence import SAVED, SequenceSet
+from posthouse.protocol.imap.sequence import LARGEST, SAVED, SequenceSet
 from posthouse.protocol.imap.server import Result
 from posthouse.store import read
 from posthouse.store.content import from_row
@@ -127,7 +127,8 @@ async def search(user: User, command: commands.Search) -> Result:
     if tag_in_use(user, command):
         return TAG_REUSE
     command = await spelled_out(user, command)
-    return await answer(user, command, await found(user, command), "SEARCH")
+    indexes, limited = await found(user, command)
+    return message_limit.told(await answer(user, command, indexes, "SEARCH"), limited)
 
 
 def tag_in_use(user: User, command: commands.Search | commands.Sort | commands.MultiSearch) -> bool:
@@ -137,13 +138,19 @@ def tag_in_use(user: User, command: commands.Search | commands.Sort | commands.M
     return user.selected.contexts.has(command.tag)
 
 
-async def found(user: User, command: Searching) -> list[int]:
-    """Indexes of the messages that a command is about, ascending."""
+async def found(user: User, command: Searching) -> tuple[list[int], str]:
+    """Indexes of the messages that a command is about, ascending; MESSAGELIMIT if not all were looked at."""
     selected = user.open
-    before = selected.saved
+    one = Search(user, selected, selected.saved)
     if _saves(command):
         selected.saved = ()  # RFC 5182 §2.1: where the search fails, `$` stands for nothing
-    return await Search(user, selected, before).run(command.key)
+    key, code = command.key, ""
+    if user.services.imap.message_limit:
+        some, code = message_limit.newest(user, selected, one.looked_at(key))
+        if code:
+            first = selected.view.uids[some[0][0]]
+            key = searching.And((searching.Uids(SequenceSet(((first, LARGEST),))), key))
+    return await one.run(key), code
 
 
 def _saves(command: Searching) -> bool:
@@ -271,6 +278,18 @@ class Search:
                 known = await self._those_of(masks.of_indexes(answered.known, count), answered.key)
                 return sorted(known + await self._those_of(masks.of_indexes(answered.unknown, count), key))
         return await self._those_of(masks.every(count), key)
+
+    def looked_at(self, key: SearchKey) -> Runs:
+        """The messages that a search has to look at: those that it names, or all (RFC 9738 §3.1)."""
+        mask = self._named(key)
+        return [(first, last + 1) for first, last in ranges_of(masks.indexes(mask))]
+
+    def _named(self, key: SearchKey) -> bytes:
+        if isinstance(key, searching.And):
+            return reduce(masks.both, map(self._named, key.keys))
+        if isinstance(key, searching.Numbers | searching.Uids):
+            return self._mask(key)
+        return masks.every(len(self._selected.view))
 
     async def among(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
         """Those of a few messages for which `key` holds, ascending."""

@@ -144,7 +144,7 @@ class ImapSession:
         self.core = ServerSession(
             services.hostname,
             tls_available=tls_available,
-            append_limit=services.message_size_limit,
+            offers=services.imap._replace(append_limit=services.message_size_limit),
             mechanisms=services.mechanisms,
         )
         self._services = services

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap import search, threads
+from posthouse.access.imap import message_limit, search, threads
 from posthouse.access.imap.contexts import TAG_REUSE
 from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.selected import Selected
@@ -41,7 +41,9 @@ async def sort(user: User, command: commands.Sort) -> Result:
     if search.tag_in_use(user, command):
         return TAG_REUSE
     command = await spelled_out(user, command)
-    found = await search.found(user, command)
+    found, limited = await search.found(user, command)
+    if limited:
+        return message_limit.refusal(user.services.imap.message_limit, limited)
 
     async def order(indexes: Sequence[int]) -> list[int]:
         return await sorted_by(user, selected, list(indexes), command.criteria, command.key)
@@ -78,7 +80,9 @@ async def thread(user: User, command: commands.Thread) -> Result:
     """THREAD and UID THREAD."""
     selected = user.open
     command = await spelled_out(user, command)
-    found = await search.found(user, command)
+    found, limited = await search.found(user, command)
+    if limited:
+        return message_limit.refusal(user.services.imap.message_limit, limited)
     knowledge = user.services.knowledge
     question = f"{'UID ' if command.uid else ''}THREAD {command.algorithm.value}"
     everything = len(found) == len(selected.view)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
-from posthouse.protocol.imap.sequence import SAVED, SequenceSet
+from posthouse.protocol.imap.sequence import LARGEST, SAVED, SequenceSet
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
 
 DEEPEST = 50
@@ -401,6 +401,20 @@ def _age(*, older: bool) -> Callable[[Keys, int], SearchKey]:
     return read
 
 
+def _beside(*, after: bool) -> Callable[[Keys, int], SearchKey]:
+    """UIDAFTER and UIDBEFORE (RFC 9738 §3.2): the UIDs above one, or below."""
+
+    def read(keys: Keys, depth: int) -> SearchKey:
+        numbers = keys._parser.number_set()
+        if len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
+            raise SyntaxProblem("Expected one UID")
+        uid = numbers.ranges[0][0]
+        first, last = (uid + 1, LARGEST) if after else (1, uid - 1)
+        return Uids(SequenceSet(((first, last),))) if first <= last else Not(All())
+
+    return read
+
+
 def _internal(how: Day) -> Callable[[Keys, int], SearchKey]:
     return lambda keys, depth: InternalDate(how, keys._parser.date())
 
@@ -443,6 +457,8 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "THREADID": _object_id("THREADID"),
     "TO": _in_field("to"),
     "UID": lambda keys, depth: Uids(keys._parser.sequence_set()),
+    "UIDAFTER": _beside(after=True),
+    "UIDBEFORE": _beside(after=False),
     "UNKEYWORD": Keys._not_keyword,
     "YOUNGER": _age(older=False),
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_LARGEST = 2**32 - 1
+LARGEST = 2**32 - 1
+"""The largest number in a set."""
 STAR = 0
 """Stands for `*`, the largest number in use."""
 
@@ -57,7 +58,7 @@ def parse_sequence_set(octets: bytes) -> SequenceSet:
 def _number(octets: bytes) -> int:
     if octets == b"*":
         return STAR
-    if not octets.isdigit() or len(octets) > 10 or not 0 < int(octets) <= _LARGEST:
+    if not octets.isdigit() or len(octets) > 10 or not 0 < int(octets) <= LARGEST:
         raise ValueError("A sequence set is made of numbers from 1, `*`, `:` and `,`")
     return int(octets)
 

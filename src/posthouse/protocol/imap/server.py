@@ -45,6 +45,7 @@ from posthouse.protocol.imap.events import (
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
 from posthouse.protocol.imap.language import DEFAULT, translated
 from posthouse.protocol.imap.notifying import UnknownEvent
+from posthouse.protocol.imap.offers import NO_LIMITS, Offers
 from posthouse.protocol.imap.searching import FilterCharset, UnknownCharset
 from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
@@ -100,7 +101,7 @@ class ServerSession:
     `tls_available`: STARTTLS is offered. `secure`: the connection is encrypted already (IMAPS).
     `plaintext_login`: passwords are taken without encryption too (loopback).
     `mechanisms`: of SASL, those that are configured.
-    `append_limit`: octets of a message at most, as CAPABILITY tells; the driver refuses what is larger.
+    `offers`: as CAPABILITY tells; the driver holds to the limits.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class ServerSession:
         tls_available: bool = False,
         secure: bool = False,
         plaintext_login: bool = False,
-        append_limit: int = 0,
+        offers: Offers = NO_LIMITS,
         mechanisms: Sequence[str] = sasl.USUAL,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -124,7 +125,7 @@ class ServerSession:
         self.timeout = limits.login
         self.tls_available = tls_available
         self.secure = secure
-        self.append_limit = append_limit
+        self.offers = offers
         self._mechanisms = mechanisms
         self._channel = sasl.PRIVATE if secure or plaintext_login else sasl.IN_CLEAR
         self._hostname = hostname
@@ -348,6 +349,9 @@ class ServerSession:
             self._failure = Result("BAD", str(problem))
             return None
         self._tag = head.tag
+        if head.verb.name == "UNAUTHENTICATE" and not self.offers.unauthenticate:
+            self._failure = Result("BAD", f"Unknown command {head.verb.name}")
+            return None
         if self.state not in head.verb.states:
             self._failure = self._wrong_state(head)
             return None

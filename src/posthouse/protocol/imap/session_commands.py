@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 def capabilities(session: ServerSession) -> str:
     """What CAPABILITY says now."""
-    names = list(CAPABILITIES)
-    if session.append_limit:
-        names.append(f"APPENDLIMIT={session.append_limit}")  # RFC 7889 §2
+    names = [*CAPABILITIES, *session.offers.names()]
     if session.state is State.NOT_AUTHENTICATED:
         if session.tls_available and not session.secure:
             names.append("STARTTLS")
@@ -32,7 +30,8 @@ def capabilities(session: ServerSession) -> str:
             names.append("LOGINDISABLED")
     else:
         # they say something only to those who have logged in
-        names.append("UNAUTHENTICATE")  # RFC 8437 §2
+        if session.offers.unauthenticate:
+            names.append("UNAUTHENTICATE")  # RFC 8437 §2
         names.append("COMPRESS=DEFLATE")  # RFC 4978 §2
     return " ".join(names)
 
