@@ -49,7 +49,7 @@ def end_of_head(data: bytes | bytearray) -> int:
     if data[:1] == b"\n":
         return 1
     end = data.find(b"\n\r\n")
-    bare = data.find(b"\n\n", 0, len(data) if end < 0 else end)
+    bare = data.find(b"\n\n", 0, len(data) if end < 0 else end + 1)
     if bare >= 0:
         return bare + 2
     return len(data) if end < 0 else end + 3

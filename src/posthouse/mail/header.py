@@ -21,13 +21,15 @@ USUAL = (
 """Fields that almost every letter is asked for: by its trace, its journey and its ENVELOPE."""
 
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*+(?:\n[ \t].*+)*+\n?", re.MULTILINE)
-_USUAL_KEYS = frozenset(name.lower().encode() for name in USUAL)
-_USUAL = re.compile(rb"\n(" + b"|".join(sorted(_USUAL_KEYS)) + rb")[ \t]*+:")
+_NAMES = {name.lower().encode(): name for name in USUAL}
+_USUAL = re.compile(rb"\n(" + b"|".join(sorted(_NAMES)) + rb")[ \t]*+:")
+_NONE: list[tuple[int, int]] = []
+_NO_FIELDS = dict.fromkeys(USUAL, _NONE)
 
 
 @lru_cache(maxsize=256)
-def _key(name: str) -> bytes:
-    return name.lower().encode("ascii", "replace")
+def _pattern(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"\n(" + re.escape(name.lower().encode("ascii", "replace")) + rb")[ \t]*+:")
 
 
 class HeaderIndex:
@@ -42,21 +44,24 @@ class HeaderIndex:
     def __init__(self, head: bytes) -> None:
         self.head = head
         self._lowered = b""
-        self._usual: dict[bytes, list[tuple[int, int]]] | None = None
+        self._usual: dict[str, list[tuple[int, int]]] | None = None
 
     def _spans(self, name: str) -> Sequence[tuple[int, int]]:
         """Where the value of each such field begins and ends."""
         usual = self._usual
+        spans: list[tuple[int, int]] | None
         if usual is None:
             self._lowered = b"\n" + self.head.lower()  # one octet longer than the head, at its front
-            usual = self._usual = {}
+            usual = self._usual = _NO_FIELDS.copy()
             for found, start, end in self._search(_USUAL):
-                usual.setdefault(found, []).append((start, end))
-        wanted = _key(name)
-        if wanted in _USUAL_KEYS:
-            return usual.get(wanted, ())
-        pattern = re.compile(rb"\n(" + re.escape(wanted) + rb")[ \t]*+:")
-        return [(start, end) for _, start, end in self._search(pattern)]
+                spans = usual[_NAMES[found]]
+                if spans is _NONE:
+                    spans = usual[_NAMES[found]] = []
+                spans.append((start, end))
+        spans = usual.get(name)
+        if spans is None:
+            spans = usual[name] = [(start, end) for _, start, end in self._search(_pattern(name))]
+        return spans
 
     def _search(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, int, int]]:
         """Name, start and end of the value of each field that the pattern matches."""
@@ -78,7 +83,10 @@ class HeaderIndex:
 
     def all(self, name: str) -> list[bytes]:
         """The values of all such fields from top to bottom, unfolded and stripped."""
-        return [unfold(self.head[start:end]) for start, end in self._spans(name)]
+        spans = self._spans(name)
+        if not spans:
+            return []
+        return [unfold(self.head[start:end]) for start, end in spans]
 
     def count(self, name: str) -> int:
         """How many such fields there are."""

@@ -54,7 +54,7 @@ def first_address(envelope: bytes, field: int) -> list[bytes | None] | None:
     addresses = _parsed(envelope)[field]
     if not isinstance(addresses, list) or not addresses or not isinstance(addresses[0], list):
         return None
-    return addresses[0]
+    return addresses[0] if len(addresses[0]) > HOST else None
 
 
 @lru_cache(maxsize=8)
@@ -77,6 +77,8 @@ def _parsed(envelope: bytes) -> list[Any]:
         if text == b"(":
             lists.append([])
         elif text == b")":
+            if len(lists) == 1:
+                break
             closed = lists.pop()
             lists[-1].append(closed)
         elif text == b"NIL":
@@ -86,5 +88,5 @@ def _parsed(envelope: bytes) -> list[Any]:
             position += int(token[2])
         elif token[1] is not None:
             lists[-1].append(_ESCAPE.sub(rb"\1", token[1]))
-    whole: list[Any] = lists[0][0] if lists[0] else []
+    whole: list[Any] = lists[0][0] if lists[0] and isinstance(lists[0][0], list) else []
     return whole + [None] * (FIELDS - len(whole))

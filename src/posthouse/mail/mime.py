@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from posthouse.mail import parameters
+from posthouse.mail.content import end_of_head
 
 NESTING_LIMIT = 100
 """Levels of multiparts and nested letters that are looked into."""
@@ -140,6 +141,14 @@ class Part:
 
 def scan(data: bytes) -> Part:
     """The structure of a letter that lies in memory."""
+    body_start = end_of_head(data)
+    if body_start <= PART_HEADER_LIMIT:
+        part = Part(0)
+        part.read_header(data[:body_start], digest=False)
+        if part.type not in ("multipart", "message"):  # there is nothing to look for
+            part.body_start, part.end = body_start, len(data)
+            part.lines = data.count(b"\n", body_start)
+            return part
     scanner = Scanner()
     scanner.feed(data, last=True)
     return scanner.root

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from posthouse.mail import mime
+from posthouse.mail.content import end_of_head
 from posthouse.mail.mime import Part, Scanner, scan
 
 
@@ -221,3 +222,20 @@ def test_a_header_beyond_the_limit_is_cut_but_offsets_stay_exact() -> None:
     assert not part.header_complete
     assert data[part.body_start : part.end] == b"body"
     assert facts(root) == facts(scan(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "end"),
+    [
+        (b"A: b\r\n\r\nx", 8),
+        (b"A: b\n\nx\r\n\r\n", 6),
+        (b"A: b\r\n\n\r\nx", 7),
+        (b"A: b\n\r\n\nx", 7),
+        (b"\r\nx\r\n\r\n", 2),
+        (b"\nx", 1),
+        (b"A: b\r\n", 6),
+    ],
+)
+def test_the_head_ends_with_the_first_empty_line_however_it_is_written(data: bytes, end: int) -> None:
+    assert end_of_head(data) == end
+    assert scan(data).body_start == end
