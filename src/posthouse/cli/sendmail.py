@@ -20,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from posthouse.cli.addressees import qualified, read_addresses
@@ -63,7 +64,8 @@ def sendmail(arguments: list[str]) -> int:
             return main(["queue", "list", *(["--config", options.config] if options.config else [])])
     try:
         if options.mode == "smtp":
-            return _bridge(_connect(options))
+            with _connect(options) as connection:
+                return _bridge(connection)
         if options.mode == "verify":
             return _verify(options)
         with read_letter(sys.stdin.buffer, dot_ends=not options.ignore_dots) as letter:
@@ -179,6 +181,11 @@ def _values(letter: StdinLetter) -> Iterator[bytes]:
 
 def _hand_over(options: Options, letter: StdinLetter) -> int:
     dialogue, origin = _begin(options)
+    with closing(dialogue):
+        return _send(options, letter, dialogue, origin)
+
+
+def _send(options: Options, letter: StdinLetter, dialogue: Dialogue, origin: str) -> int:
     sender, author = _sender(options, origin)
     texts = [*map(os.fsencode, options.recipients), *(_values(letter) if options.from_header else ())]
     recipients = _recipients(texts, origin)
@@ -199,7 +206,6 @@ def _hand_over(options: Options, letter: StdinLetter) -> int:
             dialogue.write(piece)
         dialogue.session.finish()
         event = dialogue.event()
-    dialogue.close()
     assert isinstance(event, Finished)
     for recipient, reply in zip(recipients, event.replies, strict=True):
         if not reply.positive:
@@ -278,12 +284,12 @@ def _verify(options: Options) -> int:
         raise UsageError("-bv: which addresses?")
     dialogue, origin = _begin(options)
     replies: list[Reply] = []
-    for address in _recipients(map(os.fsencode, options.recipients), origin):
-        dialogue.session.command(f"VRFY {address}\r\n".encode(), replies.append, TIMEOUTS.command)
-        dialogue.until_idle()
-        if replies:
-            print(f"{address}: {_printable(str(replies[-1]))}")
-    dialogue.close()
+    with closing(dialogue):
+        for address in _recipients(map(os.fsencode, options.recipients), origin):
+            dialogue.session.command(f"VRFY {address}\r\n".encode(), replies.append, TIMEOUTS.command)
+            dialogue.until_idle()
+            if replies:
+                print(f"{address}: {_printable(str(replies[-1]))}")
     return exit_code_of(*replies) if replies else os.EX_TEMPFAIL
 
 

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.commandline import posthouse
 
 PASSWORD = "a very long road to Samarkand"
 
@@ -22,17 +23,9 @@ class Shell:
         self._directory = directory
 
     def run(self, *arguments: str, stdin: str = "", code: int = os.EX_OK) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "posthouse", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "POSTHOUSE_CONFIG": str(self._directory / "posthouse.toml")},
-            timeout=60,
-            check=False,
-        )
+        variables = {"POSTHOUSE_CONFIG": str(self._directory / "posthouse.toml")}
+        done = posthouse(*arguments, stdin=stdin.encode(), directory=Path.cwd(), variables=variables)
         assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
         return done
 
     def json(self, *arguments: str) -> Any:
