@@ -168,6 +168,11 @@ def find_id(reader: Tx | Reader, account: AccountId, id: int) -> Mailbox | None:
     return None if row is None or row[1].startswith(SEPARATOR) else Mailbox(*row)
 
 
+def touch(tx: Tx, account: AccountId, id: int, modseq: int) -> None:
+    """Something about a mailbox has changed, if no message of it: sessions that have it open look again."""
+    tx.run("UPDATE mailbox SET modseq = ? WHERE account = ? AND id = ?", (modseq, account, id))
+
+
 def exists(reader: Tx | Reader, account: AccountId, name: str) -> bool:
     """Whether there is a mailbox with this canonical name."""
     return reader.one("SELECT 1 FROM mailbox WHERE account = ? AND name = ?", (account, name)) is not None

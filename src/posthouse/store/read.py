@@ -42,6 +42,8 @@ class Column(Enum):
     CONTENT_SIZE = "c.size"
     BLOB = "c.blob"
     BODY = "b.body"
+    PREVIEW = "v.text"
+    """None where it has not been found out yet."""
 
     __hash__ = object.__hash__
 
@@ -59,6 +61,8 @@ def fetch(
         joins = " JOIN email e ON e.account = p.account AND e.id = p.email"
     if tables & {"c", "b"}:
         joins += " JOIN content c ON c.id = e.content"
+    if "v" in tables:
+        joins += " LEFT JOIN preview v ON v.account = p.account AND v.email = p.email"
     if "b" in tables:
         joins += " LEFT JOIN content_body b ON b.content = c.id"
     wanted = ", ".join(column.value for column in columns)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posthouse.accounts import usage
-from posthouse.store import snapshotpages
+from posthouse.store import previews, snapshotpages
 from posthouse.store.mailboxes import SEPARATOR
 from posthouse.store.uids import listed, ranges_of
 
@@ -28,19 +28,17 @@ _DELETED = f"{SEPARATOR}%"
 
 def release_emails(tx: Tx, contents: Contents, account: AccountId, emails: Sequence[int]) -> None:
     """Remove those of `emails` that lie in no mailbox now, and release their content."""
-    unused: list[int] = []
+    unused: list[tuple[int, int]] = []
     for condition, some in listed(sorted(set(emails)), "id"):
-        unused += (
-            content
-            for (content,) in tx.all(
-                f"DELETE FROM email WHERE account = ? AND {condition}"
-                " AND NOT EXISTS"
-                " (SELECT 1 FROM placement p WHERE p.account = email.account AND p.email = email.id)"
-                " RETURNING content",
-                (account, *some),
-            )
+        unused += tx.all(
+            f"DELETE FROM email WHERE account = ? AND {condition}"
+            " AND NOT EXISTS"
+            " (SELECT 1 FROM placement p WHERE p.account = email.account AND p.email = email.id)"
+            " RETURNING id, content",
+            (account, *some),
         )
-    contents.release(tx, unused)
+    previews.forget(tx, account, [id for id, _ in unused])
+    contents.release(tx, [content for _, content in unused])
 
 
 def sweep(tx: Tx, contents: Contents, account: AccountId, limit: int = BATCH) -> int:

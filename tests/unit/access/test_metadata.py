@@ -163,3 +163,12 @@ async def test_what_a_mailbox_is_for_is_an_annotation_too(bob: Client) -> None:
     assert (await bob.do('SETMETADATA Gone (/private/specialuse "\\\\trash")'))[-1].startswith("OK")
     assert "\\Trash" in (await bob.do('LIST "" Gone'))[0]
     assert (await bob.do('SETMETADATA Gone (/private/specialuse "\\\\All")'))[-1].startswith("NO [USEATTR]")
+
+
+async def test_an_annotation_is_a_change_of_its_mailbox(bob: Client) -> None:
+    # RFC 7162 §3.2
+    before = await bob.do("STATUS INBOX (HIGHESTMODSEQ)")
+    other = await bob.do("STATUS Sent (HIGHESTMODSEQ)")
+    await bob.do('SETMETADATA INBOX (/private/comment "x")')
+    assert (await bob.do("STATUS INBOX (HIGHESTMODSEQ)"))[0] > before[0]
+    assert await bob.do("STATUS Sent (HIGHESTMODSEQ)") == other

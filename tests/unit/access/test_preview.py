@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 
+import pytest
+
+from tests.servers import eventually
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import Client
 
@@ -40,3 +43,36 @@ async def test_who_is_in_no_hurry_is_told_what_is_at_hand(server: Server) -> Non
         lines = await client.do("UID FETCH 1:2 (PREVIEW (LAZY) FLAGS)")
         assert lines[0] == '* 1 FETCH (UID 1 FLAGS (\\Recent) PREVIEW "short")'
         assert lines[1] == "* 2 FETCH (UID 2 FLAGS (\\Recent) PREVIEW NIL)"
+
+
+async def test_what_was_found_out_once_is_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for letter in (HTML, LONG, b"Subject: empty\r\n\r\n"):
+        await server.deliver(letter)
+    async with Client(server) as client, Client(server, "eve") as eve:
+        await client.do("SELECT INBOX")
+        before = await client.do("FETCH 1:3 (PREVIEW UID)")
+        kept = "SELECT count(*) FROM preview WHERE account = 1"
+
+        async def number() -> int:
+            return int((await server.database.read(lambda reader: reader.one(kept)) or (0,))[0])
+
+        async def all_kept() -> bool:
+            return await number() == 3
+
+        await eventually(all_kept, what="the three previews")
+        # when it is asked for again, by anybody, nothing is decoded, and who is in no hurry has it too
+        monkeypatch.setattr("posthouse.access.imap.previews.preview", None)
+        assert await client.do("FETCH 1:3 (PREVIEW UID)") == before
+        assert "NIL" not in " ".join(await client.do("FETCH 1:3 (PREVIEW (LAZY))"))
+        await client.do("COPY 2 Sent")
+        await client.do("SELECT Sent")
+        assert (await client.do("FETCH 1 PREVIEW"))[0].startswith('* 1 FETCH (PREVIEW "word word')
+        # of another's mail there is nothing to be had
+        await eve.do("SELECT INBOX")
+        assert await eve.do("UID FETCH 1:* PREVIEW") == ["OK FETCH completed"]
+        # and it goes with the message
+        for mailbox in ("Sent", "INBOX"):
+            await client.do(f"SELECT {mailbox}")
+            await client.do("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+            await client.do("EXPUNGE")
+        assert await number() == 0

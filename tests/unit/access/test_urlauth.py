@@ -118,15 +118,38 @@ async def test_taking_back_the_key_revokes_all_that_it_signed(bob: Client) -> No
     await bob.do("COPY 1 Sent")
     sent = f"{BOB}/Sent/;UID=1;URLAUTH=anonymous"
     [inbox, other] = await signed(bob, f"{PART};URLAUTH=anonymous", sent)
-    assert await bob.do("RESETKEY INBOX INTERNAL") == ["OK [URLMECH INTERNAL] RESETKEY completed"]
+    assert (await bob.do("RESETKEY INBOX INTERNAL"))[-1] == "OK [URLMECH INTERNAL] RESETKEY completed"
     assert await fetched(bob, inbox) == ["NIL"]
     assert (await fetched(bob, other))[0] != "NIL"
     [inbox] = await signed(bob, f"{PART};URLAUTH=anonymous")
     assert await fetched(bob, inbox) == ["{10}", "first part"]
-    assert await bob.do("RESETKEY") == ["OK RESETKEY completed"]
+    assert (await bob.do("RESETKEY"))[-1] == "OK RESETKEY completed"
     assert await fetched(bob, inbox) == ["NIL"]
     assert await fetched(bob, other) == ["NIL"]
     assert (await bob.do("RESETKEY INBOX XSAMPLE"))[-1].startswith("NO [URLMECH INTERNAL]")
+
+
+async def test_sessions_that_have_the_mailbox_open_hear_of_a_new_key(
+    server: Server, bob: Client, eve: Client
+) -> None:
+    # RFC 4467 §7: those of the same user, and no others
+    await bob.do("SETACL INBOX eve lr")
+    await eve.do('SELECT "Other Users/bob@example.org/INBOX"')
+    async with Client(server) as open_one, Client(server) as idle_one, Client(server) as elsewhere:
+        await open_one.do("SELECT INBOX")
+        await elsewhere.do("SELECT Sent")
+        await idle_one.do("SELECT INBOX")
+        idle_one.send("i IDLE")
+        assert await idle_one.line() == "+ idling"
+        await signed(bob, f"{PART};URLAUTH=anonymous")
+        for command in ("RESETKEY INBOX", "RESETKEY"):
+            await bob.do(command)
+            told = "* OK [URLMECH INTERNAL] URLs of its messages have to be signed anew"
+            assert await open_one.do("NOOP") == [told, "OK NOOP completed"]
+            assert await idle_one.line() == told
+            assert await open_one.do("NOOP") == ["OK NOOP completed"]
+            assert await elsewhere.do("NOOP") == ["OK NOOP completed"]
+            assert await eve.do("NOOP") == ["OK NOOP completed"]
 
 
 async def test_a_mailbox_of_the_same_name_is_another_one(bob: Client) -> None:

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import add
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
-from posthouse.access.imap import binary, sections
+from posthouse.access.imap import binary, previews, sections
 from posthouse.access.imap.fetch_plan import STORED, Plan
 from posthouse.access.imap.lines import Values, some
 from posthouse.access.imap.objects import email_id, thread_id
@@ -19,7 +19,6 @@ from posthouse.db import DatabaseError
 from posthouse.mail.dates import imap_datetime
 from posthouse.mail.imapform import body as body_of
 from posthouse.mail.mime import scan
-from posthouse.mail.text import preview
 from posthouse.protocol.imap.fetching import Binary, Item, Preview, Section, Text
 from posthouse.protocol.imap.syntax import quoted
 from posthouse.store.content import from_row
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 _END = b")\r\n"
 _OF_CONTENT = (Column.CONTENT_SIZE, Column.HEAD, Column.BLOB, Column.BODY)
-_PREVIEW = 200
-"""Characters of a preview (RFC 8970 §3.2)."""
 
 Row: TypeAlias = tuple[Any, ...]
 _Columns: TypeAlias = Mapping[Column, Sequence[Any]]
@@ -44,14 +41,15 @@ async def written(
 ) -> AsyncIterator[bytes]:
     """The lines about some messages, from the columns `wanted` of each."""
     if not wanted.bodies:
-        yield in_memory(user, selected, wanted, indexes, rows)
+        shown = await _previews(user, selected, wanted, indexes, rows)
+        yield in_memory(user, selected, wanted, indexes, rows, shown)
         return
     blob = wanted.columns.index(Column.BLOB)
     for large, group in groupby(zip(indexes, rows, strict=True), lambda pair: pair[1][blob] is not None):
         these, theirs = zip(*group, strict=True)
         if not large:
-            previews = await _previews(user, selected, wanted, these, theirs)
-            yield in_memory(user, selected, wanted, these, theirs, previews)
+            shown = await _previews(user, selected, wanted, these, theirs)
+            yield in_memory(user, selected, wanted, these, theirs, shown)
             continue
         for index, row in zip(these, theirs, strict=True):
             async for piece in _line_of_large(user, selected, wanted, index, row):
@@ -64,11 +62,11 @@ def in_memory(
     wanted: Plan,
     indexes: Sequence[int],
     rows: Sequence[Row],
-    previews: Sequence[Values] = (),
+    shown: Sequence[Values] = (),
 ) -> bytes:
     """The same where no body lies in a blob."""
     found = dict(zip(wanted.columns, zip(*rows, strict=True), strict=True)) if rows else {}
-    columns = [*_plain(selected, wanted, indexes, found), *previews]
+    columns = [*_plain(selected, wanted, indexes, found), *shown]
     if wanted.others:
         columns += _with_bodies(wanted, found, user.decoding)
     return selected.join(indexes, columns)
@@ -202,29 +200,30 @@ async def _first_two_as_one(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes
 async def _previews(
     user: User, selected: Selected, wanted: Plan, indexes: Sequence[int], rows: Sequence[Row]
 ) -> list[Values]:
-    """A column for each PREVIEW."""
-    return [
-        Values(
-            [
-                await _preview(user, wish, selected.view.emails[index], _message(user, wanted, row))
-                for index, row in zip(indexes, rows, strict=True)
-            ]
-        )
-        for wish in wanted.previews
-    ]
+    """A column for each PREVIEW: what is kept, and what is found out now, to be kept from now on."""
+    if not wanted.previews:
+        return []
+    at = wanted.columns.index(Column.PREVIEW)
+    emails = some(selected.view.emails, indexes)
+    texts: dict[int, str | None] = {email: row[at] for email, row in zip(emails, rows, strict=True)}
+    unknown = [index for index, email in zip(indexes, emails, strict=True) if texts[email] is None]
+    if unknown:
+        lazy = all(wish.lazy for wish in wanted.previews)
+        texts |= await previews.found_out(user, selected, unknown, lazy=lazy)
+    return [Values([_preview(wish, texts[email]) for email in emails]) for wish in wanted.previews]
+
+
+def _preview(wanted: Preview, text: str | None) -> bytes:
+    # RFC 8970 §3.2: NIL only to who is in no hurry, else a message that has just gone has none
+    if text is None and wanted.lazy:
+        return b"PREVIEW NIL"
+    return b"PREVIEW " + quoted((text or "").encode())
 
 
 def _message(user: User, wanted: Plan, row: Row) -> Message:
     value = dict(zip(wanted.columns, row, strict=True))
     size, head, blob, body = (value[column] for column in _OF_CONTENT)
     return Message(value[Column.PREFIX], from_row(user.services.blobs, size, head, blob, body))
-
-
-async def _preview(user: User, wanted: Preview, email: int, message: Message) -> bytes:
-    if wanted.lazy and message.data is None:
-        return b"PREVIEW NIL"  # RFC 8970 §3.1: not at hand
-    root = await user.structures.of(email, message)
-    return b"PREVIEW " + quoted((await preview(message, root, _PREVIEW)).encode())
 
 
 async def _large(

@@ -40,10 +40,13 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     if uid and Item.UID not in items:
         items = (Item.UID, *items)
     wanted = [item for item in items if isinstance(item, Section | Binary)]
-    bodies = not all(map(is_plain, items))
+    previews = tuple([item for item in items if isinstance(item, Preview)])
+    bodies = not all(is_plain(item) or isinstance(item, Preview) for item in items)
     columns = [STORED[item] for item in items if isinstance(item, Item) and item in STORED]
     if Item.SAVEDATE in items:
         columns += [Column.SAVED, Column.ARRIVED]
+    if previews:
+        columns.append(Column.PREVIEW)
     if wanted or bodies:
         columns += [Column.PREFIX, Column.HEAD]
     if bodies:
@@ -53,7 +56,7 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
         plain=tuple(
             [(item, _label(item)) for item in items if isinstance(item, Item | Section) and is_plain(item)]
         ),
-        previews=tuple([item for item in items if isinstance(item, Preview)]),
+        previews=previews,
         others=tuple(
             [(item, _label(item)) for item in items if not isinstance(item, Preview) and not is_plain(item)]
         ),

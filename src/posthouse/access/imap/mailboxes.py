@@ -10,8 +10,7 @@ from posthouse.access.imap import resync
 from posthouse.access.imap.messages import owner
 from posthouse.access.imap.objects import mailbox_id
 from posthouse.access.imap.selected import Selected
-from posthouse.access.imap.state import User, completed
-from posthouse.access.imap.urlauth import URLMECH
+from posthouse.access.imap.state import URLMECH, User, completed
 from posthouse.access.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.accounts import usage
 from posthouse.observe import log

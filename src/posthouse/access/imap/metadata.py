@@ -165,7 +165,10 @@ def _set(tx: Tx, user: User, at: Place, values: dict[str, bytes | None]) -> int:
             raise BadUse("Only the owner can say what a mailbox is for")
         use = _use(values.pop(_SPECIAL_USE))
         modseq = mailboxes.set_special_use(tx, there.account, there.mailbox.name, use)
-    return metadata.put(tx, Where(there.account, there.mailbox.id, user.account), values) or modseq
+    modseq = metadata.put(tx, Where(there.account, there.mailbox.id, user.account), values) or modseq
+    if modseq:
+        mailboxes.touch(tx, there.account, there.mailbox.id, modseq)  # RFC 7162 §3.2
+    return modseq
 
 
 def _must_be_search(value: bytes) -> None:

@@ -67,7 +67,8 @@ class Selected:
 
     __slots__ = (
         "_as_of", "_enabled", "_keywords", "_lock", "_modseq_told", "_pending", "_recent", "_synced",
-        "account", "contexts", "examining", "reading", "rights", "saved", "view",
+        "account", "changed_otherwise", "contexts", "examining", "keys_as_of", "reading", "rights", "saved",
+        "view",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +93,10 @@ class Selected:
         self.examining = examining
         self.reading = NOTHING_READ
         """How this session takes messages one by one."""
+        self.changed_otherwise = False
+        """Something has changed that is no change of a message that is there."""
+        self.keys_as_of = view.mailbox.modseq
+        """Up to where it is known whether the keys of URLs have changed."""
         self.contexts = Contexts()
         self.saved: Ranges = ()
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
@@ -233,6 +238,8 @@ class Selected:
             if not delta.complete:
                 fresh = await user.read_much(lambda reader: snapshot.take(reader, account, since.id))
                 delta = self._difference(fresh)
+            latest = max([entry.modseq for entry in (*delta.changed, *delta.new)], default=since.modseq)
+            self.changed_otherwise = self.changed_otherwise or delta.mailbox.modseq > latest
             said = self._apply(user, delta, expunges, own)
             self._as_of = version
             if delta.changed or delta.new:

@@ -13,6 +13,7 @@ from posthouse.access.services import Services
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.server import Result
+from posthouse.store import urlkeys
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
@@ -117,12 +118,25 @@ class User:
         """
         if self.selected is None or (own is None and self.hears_nothing):
             return b""
-        return await self.selected.news(self, expunges=expunges, own=own)
+        selected = self.selected
+        said = await selected.news(self, expunges=expunges, own=own)
+        return said + await self._news_of_urls(selected) if selected.changed_otherwise else said
+
+    async def _news_of_urls(self, selected: Selected) -> bytes:
+        """What is said once RESETKEY has made a new key for the selected mailbox (RFC 4467 §7)."""
+        account, mailbox, since = selected.account, selected.mailbox, selected.keys_as_of
+        selected.changed_otherwise, selected.keys_as_of = False, selected.view.mailbox.modseq
+        renewed = await self.read(lambda reader: urlkeys.renewed(reader, self.account, account, mailbox))
+        return NEW_URL_KEY if renewed > since else b""
 
 
 def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:
     return Result("OK", f"{name} completed", code, untagged)
 
+
+URLMECH = "URLMECH INTERNAL"
+"""How URLs are signed (RFC 4467 §8)."""
+NEW_URL_KEY = f"* OK [{URLMECH}] URLs of its messages have to be signed anew\r\n".encode()
 
 CLOSED = b"* OK [CLOSED] The mailbox selected before is closed\r\n"
 """RFC 7162 §3.2.11: what follows is of another mailbox."""

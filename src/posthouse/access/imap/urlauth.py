@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from posthouse.access.imap.messages import owner
 from posthouse.access.imap.sections import Pieces
-from posthouse.access.imap.state import GONE, LOST, RightsLost, User, completed
+from posthouse.access.imap.state import GONE, LOST, URLMECH, RightsLost, User, completed
 from posthouse.access.imap.urls import named, of_this_server
 from posthouse.access.places import find, place
 from posthouse.accounts import account as accounts
+from posthouse.accounts import usage
 from posthouse.accounts.account import State
 from posthouse.db import DatabaseError
 from posthouse.mail.address import AddressError, canonical, parse_address
@@ -34,7 +35,7 @@ from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.events import TRY_LATER, Result
 from posthouse.protocol.imap.syntax import quoted
 from posthouse.protocol.imap.url import Access, AuthorizedUrl, BadUrl, parse_authorized_url, parse_url
-from posthouse.store import urlkeys
+from posthouse.store import mailboxes, urlkeys
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from posthouse.mail.envelope import AccountId
 
 INTERNAL = "INTERNAL"
-URLMECH = f"URLMECH {INTERNAL}"
 _HMAC_SHA256 = b"\1"
 
 
@@ -109,19 +109,31 @@ async def _signed(user: User, url: AuthorizedUrl) -> str:
 async def reset_key(user: User, command: commands.ResetKey) -> Result:
     """RESETKEY (RFC 4467 §7): what was signed with the old key is worth nothing any more."""
     if command.mailbox is None:
-        await user.write(lambda tx: urlkeys.remove_all(tx, user.account))
+        every = await user.read(lambda reader: urlkeys.every(reader, user.account))
+        for account, mailbox in every:
+            await _renew(user, account, mailbox)
         return completed("RESETKEY", untagged=await user.news(expunges=True))
     if any(mechanism != INTERNAL for mechanism in command.mechanisms):
         return Result("NO", f"The only mechanism is {INTERNAL}", URLMECH)
     at = await place(user, command.mailbox)
+    found = await user.read(lambda reader: find(reader, user, at, "r"))
+    await _renew(user, found.account, found.mailbox.id)
+    return completed("RESETKEY", URLMECH, await user.news(expunges=True))
+
+
+async def _renew(user: User, account: AccountId, mailbox: int) -> None:
+    """Give the user a new key for a mailbox; his sessions that have it open are told (`news`)."""
     fresh = secrets.token_bytes(urlkeys.KEY_OCTETS)
 
-    def renew(tx: Tx) -> None:
-        found = find(tx, user, at, "r")
-        urlkeys.put(tx, user.account, found.account, found.mailbox.id, fresh)
+    def renew(tx: Tx) -> int:
+        if mailboxes.find_id(tx, account, mailbox) is None:
+            return 0  # deleted this moment
+        modseq = usage.advance(tx, account)
+        mailboxes.touch(tx, account, mailbox, modseq)
+        urlkeys.put(tx, user.account, account, mailbox, fresh, modseq)
+        return modseq
 
-    await user.write(renew, *owner(at))
-    return completed("RESETKEY", URLMECH, await user.news(expunges=True))
+    user.tell(await user.write(renew, account), account)
 
 
 # URLFETCH
