@@ -1,7 +1,7 @@
 """A database file of its own, made from what stands in the main database and so made anew where need be.
 
-It lies beside the SQLite file. One that another version has made and that no step leads on from, or that is
-no database any more, is removed and begun afresh: nothing is lost but the time to fill it again.
+It lies beside the SQLite file. One that another version has made, or that is no database any more, is removed
+and begun afresh: nothing is lost but the time to fill it again.
 
 So is one that is ahead of the main database, which then is a backup that was restored. Who fills the file
 holds a lease in the main database meanwhile, and has noted here when it ends (`leases.note`): a backup has
@@ -10,7 +10,6 @@ an earlier end of it, unless less than half the lease's time went by between the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,17 +34,15 @@ class Source(NamedTuple):
     """Whose holder fills the file."""
 
 
-def open_rebuildable(
-    path: Path, schema: str, version: int, steps: Mapping[int, str], source: Source
-) -> SqliteDatabase:
+def open_rebuildable(path: Path, schema: str, version: int, source: Source) -> SqliteDatabase:
     """The file with this schema, whoever else opens it at the same time; bound to the running loop.
 
-    `version` grows with each change of `schema`; `steps`: what makes a file of a version one of the next.
+    `version` grows with each change of `schema`, and of what is put in.
     """
     lock = LockFile(lock_path(path))
     try:
         lock.take()
-        if _version(path, steps) != version or _ends(path, source.lease) > _ends(source.path, source.lease):
+        if _version(path) != version or _ends(path, source.lease) > _ends(source.path, source.lease):
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             connection = connect(path, create=True)
@@ -72,19 +69,14 @@ def _ends(path: Path, lease: str) -> float:
     return ends if isinstance(ends, float) else 0.0
 
 
-def _version(path: Path, steps: Mapping[int, str]) -> int | None:
-    """Of which version the file is, once it has taken its steps; None where it is none, or no database."""
+def _version(path: Path) -> int | None:
+    """Of which version the file is; None where it is none, or no database."""
     if not path.exists():
         return None
     try:
         connection = connect(path)
         try:
-            version = int(connection.pragma("user_version"))
-            while version in steps:
-                script = f"BEGIN IMMEDIATE; {steps[version]}; PRAGMA user_version = {version + 1}; COMMIT"
-                connection.cursor().execute(script).fetchall()
-                version += 1
-            return version
+            return int(connection.pragma("user_version"))
         finally:
             connection.close(True)
     except (apsw.NotADBError, apsw.CorruptError):

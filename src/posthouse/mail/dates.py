@@ -27,6 +27,7 @@ _ZONES = {
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMENT = re.compile(r"\([^()]*\)")
+_AROUND = re.compile(r"\s*+([:,])\s*+")
 _DATE = re.compile(
     r"\s*(?:[A-Za-z]{3,9}\.?,?\s*)?(\d{1,2})[\s-]+([A-Za-z]{3})[A-Za-z]*\.?[\s-]+(\d{2,4})"
     r"[\s,]+(\d{1,2})[:.](\d{2})(?:[:.](\d{2})(?:\.\d+)?)?\s*([+-]\s?\d{2}:?\d{2}|[A-Za-z]{1,5})?"
@@ -54,10 +55,15 @@ def format_date(epoch: float, offset_minutes: int = 0) -> str:
     return _format_second(int(epoch // 1), offset_minutes)
 
 
+def plain(value: str) -> str:
+    """A date without comments, and without white space that means nothing (RFC 5322 §4.3)."""
+    return _AROUND.sub(r"\1", _COMMENT.sub(" ", value[:1000]))
+
+
 def parse_date(value: str) -> float | None:
     """The moment a Date field names; None where it names none. Missing zones are UTC."""
-    if "(" in value:
-        value = _COMMENT.sub(" ", value[:1000])
+    if "(" in value or " :" in value or " ," in value:
+        value = plain(value)
     match = _DATE.match(value)
     if match is not None:
         day, month, year, hour, minute, second, zone = match.groups()

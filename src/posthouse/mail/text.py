@@ -1,7 +1,9 @@
 """What a letter says: its text without transfer encodings, charsets and markup, for searching and previews.
 
-The body's text is that of all its text parts, HTML as a reader sees it, in their order, with the names and
-descriptions of attachments and the headers of nested letters where they stand. It comes in pieces, so that
+The header's text is that of its fields; beside it stands that of its parts' headers, at which TEXT looks as
+well (RFC 9051 §6.4.4). The body's text is that of all its text parts, HTML as a reader sees it, in their
+order, with the names and descriptions of attachments and the headers of nested letters where they stand.
+It comes in pieces, so that
 a large text never sits whole in memory, and the same letter gives the same text whichever way it is read:
 `BodyText` reads nothing itself but says which octets it wants next; `body_text` gives it those of a letter
 in memory, `read_body_text` those of any `Content`.
@@ -118,13 +120,30 @@ async def read_body_text(content: Content, root: Part) -> AsyncIterator[str]:
 
 
 def header_text(head: bytes) -> str:
-    """All fields of a header section, decoded and unfolded, one a line."""
+    """All fields of a header section, decoded and unfolded, one a line; what is no field, where it stands."""
     lines = []
+    position = 0
     for name, start, end in HeaderIndex(head).fields:
+        if position < start:
+            lines.append(field_value_text(head[position:start].strip()))
+        position = end
         colon = head.index(b":", start)
         value = head[colon + 1 : end].replace(b"\r\n", b"").replace(b"\n", b"")
         lines.append(f"{name.decode('latin-1')}: {field_value_text(value.strip())}")
+    if rest := head[position:].strip():
+        lines.append(field_value_text(rest))
     return "\n".join(lines).replace("\0", "\ufffd")
+
+
+def part_headers(root: Part) -> Iterator[str]:
+    """The text of the header of each part; that of a nested letter belongs to the body's text."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        yield from (header_text(child.header) for child in part.parts)
+        waiting += part.parts
+        if part.message is not None:
+            waiting.append(part.message)
 
 
 async def preview(content: Content, root: Part, characters: int) -> str:
@@ -166,8 +185,8 @@ def _segments(root: Part) -> Iterator[str | Part]:
                 yield caption.replace("\0", "\ufffd")
         if part.message is not None:
             yield header_text(part.message.header)
-        elif part.type == "text" and part.size:
-            yield part
+        elif part.type in ("text", "message") and part.size:
+            yield part  # such as message/delivery-status, which is lines of text
         waiting += reversed(part.parts)
         if part.message is not None:
             waiting.append(part.message)

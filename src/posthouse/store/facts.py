@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from posthouse.mail import imapread
 from posthouse.mail.casefold import fold
 from posthouse.mail.content import HEAD_LIMIT
-from posthouse.mail.dates import parse_date
+from posthouse.mail.dates import parse_date, plain
 from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.mail.subjects import base_subject
 from posthouse.store import columns, read
@@ -117,8 +117,8 @@ def _day(prefix: bytes, head: bytes) -> tuple[int]:
 
 def sent_day(header: HeaderIndex) -> datetime.date | None:
     """The day in the Date field, as written there: its zone does not count (RFC 3501 §6.4.4)."""
-    value = header.first("Date")
-    parsed = None if value is None else parsedate(value.decode("latin-1"))
+    value = (header.first("Date") or b"").decode("latin-1")
+    parsed = parsedate(value) or parsedate(plain(value))
     try:
         return None if parsed is None else datetime.date(*parsed[:3])
     except ValueError:

@@ -13,6 +13,7 @@ of it can be made anew from the messages; `indexer` does that in the background.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -20,19 +21,34 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from posthouse.db.limits import USUAL, Limits
 from posthouse.db.open import POSTGRESQL, open_database
+from posthouse.mail.text import header_text, part_headers
 from posthouse.store import factpages
 from posthouse.store.uids import listed
 
 if TYPE_CHECKING:
     from posthouse.db import Database, Reader, Tx
     from posthouse.mail.envelope import AccountId
+    from posthouse.mail.mime import Part
     from posthouse.store.factpages import Columns, Page
 
 LEASE = "search"
 """Who holds it, in the database of the mail, fills the index."""
 
+_TURN = 200
+"""Headers of parts that are read before others have their turn."""
+
 FORGET = 200
 """Messages that one transaction takes out of the index."""
+
+
+async def headers_text(head: bytes, root: Part) -> str:
+    """The headers of a message and of its parts, in which TEXT looks for a string; not folded."""
+    texts = [header_text(head)]
+    for text in part_headers(root):
+        texts.append(text)
+        if len(texts) % _TURN == 0:
+            await asyncio.sleep(0)
+    return "\n".join(texts)
 
 
 class Where(Enum):

@@ -27,20 +27,17 @@ if TYPE_CHECKING:
     from posthouse.db.sqlite import SqliteDatabase
     from posthouse.mail.envelope import AccountId
 
-VERSION = 2
-"""Of the schema, and of what is put in: another one is an index to be made anew, unless `STEPS` lead here."""
+VERSION = 3
+"""Of the schema, and of what is put in: another one is an index to be made anew."""
 
 _PUNCTUATION = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()).replace("'", "''")
 _SHORT_TOKENS = f"ascii tokenchars '{_PUNCTUATION}'".replace("'", "''")
-_FACTS = """
+SCHEMA = f"""
 CREATE TABLE search_facts (
   account BIGINT NOT NULL, mailbox BIGINT NOT NULL, family TEXT NOT NULL, first BIGINT NOT NULL,
   below BIGINT NOT NULL, messages BIGINT NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (account, mailbox, family, first)
-)"""
-STEPS = {1: f"{_FACTS}; UPDATE search_account SET modseq = 0"}
-"""How a file of an earlier version becomes one of the next."""
-SCHEMA = f"""{_FACTS};
+);
 CREATE TABLE search_account (account INTEGER PRIMARY KEY, modseq BIGINT NOT NULL);
 CREATE TABLE search_number (account INTEGER PRIMARY KEY, number BIGINT NOT NULL UNIQUE);
 CREATE TABLE search_mark (
@@ -68,7 +65,7 @@ def open_file(url: str, directory: Path) -> SqliteDatabase:
     """The index beside the database file that `url` names."""
     path = database_path(url, directory)
     file = path.with_name(f"{path.stem}-search.db")
-    return open_rebuildable(file, SCHEMA, VERSION, STEPS, Source(path, LEASE))
+    return open_rebuildable(file, SCHEMA, VERSION, Source(path, LEASE))
 
 
 class Sqlite:

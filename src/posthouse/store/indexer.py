@@ -33,7 +33,7 @@ from posthouse.mail.text import body_text, header_text, read_body_text
 from posthouse.observe import log, metrics
 from posthouse.store import factpages, facts, mailboxes, read, snapshotpages, threads
 from posthouse.store.factpages import Page
-from posthouse.store.fulltext import LEASE, Document, FullText
+from posthouse.store.fulltext import LEASE, Document, FullText, headers_text
 from posthouse.store.read import Message
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ def _page(
 
 async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
     """Header and body, folded, and whether they were cut off: at a limit, or where they cannot be read."""
-    head = fold(header_text(message.head))
+    head = header_text(message.head)
     pieces: list[str] = []
     characters = 0
     folding = Folding()
@@ -386,13 +386,17 @@ async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
     try:
         data = message.data
         if data is not None:
-            pieces = [folding.feed(piece, False) for piece in body_text(data, scan(data))]
+            root = scan(data)
+            head = await headers_text(message.head, root)
+            pieces = [folding.feed(piece, False) for piece in body_text(data, root)]
         else:
             scanner = Scanner()
             async for chunk in message.chunks():
                 scanner.feed(chunk)
                 await asyncio.sleep(0)
-            async for piece in read_body_text(message, scanner.finish()):
+            root = scanner.finish()
+            head = await headers_text(message.head, root)
+            async for piece in read_body_text(message, root):
                 pieces.append(folding.feed(piece, False))
                 characters += len(pieces[-1])
                 if text_limit and characters > text_limit:
@@ -403,6 +407,7 @@ async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
     except (DatabaseError, OSError, EOFError) as error:
         _log.warning("a message cannot be indexed as a whole", reason=str(error))
         cut = True
+    head = fold(head)
     body = "".join([*pieces, folding.feed("", True)])
     if text_limit and len(head) + len(body) > text_limit:
         head, body, cut = head[:text_limit], body[: max(0, text_limit - len(head))], True

@@ -49,6 +49,10 @@ SEARCHES: tuple[tuple[str, list[int]], ...] = (
     ("TEXT café", [1]),
     ("BODY report.pdf", [3]),
     ('BODY "inner subject"', [3]),
+    # RFC 9051 §6.4.4: TEXT looks at MIME header fields, BODY does not
+    ("TEXT application/pdf", [3]),
+    ("BODY application/pdf", []),
+    ("TEXT message/rfc822", [3]),
     ("SUBJECT inner", []),
     ('BODY "the needle"', [4, 5]),
     ('BODY "the  needle work"', [5]),

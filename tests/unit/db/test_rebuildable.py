@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import apsw
 import pytest
@@ -15,11 +13,9 @@ from posthouse.db.rebuildable import Source, open_rebuildable
 SCHEMA = "CREATE TABLE thing (number BIGINT)"
 
 
-async def fill(
-    path: Path, version: int = 1, steps: Mapping[int, str] = MappingProxyType({}), ends: float = 0.0
-) -> int:
+async def fill(path: Path, version: int = 1, ends: float = 0.0) -> int:
     """Opens it, adds a row, and returns how many there are now; `ends`: of the lease of who does."""
-    database = open_rebuildable(path, SCHEMA, version, steps, source(path))
+    database = open_rebuildable(path, SCHEMA, version, source(path))
 
     def add(tx: Tx) -> None:
         tx.run("INSERT INTO thing VALUES (1)")
@@ -49,18 +45,6 @@ async def test_another_version_begins_afresh(tmp_path: Path) -> None:
     assert await fill(tmp_path / "x.db", version=2) == 1
 
 
-async def test_a_version_that_steps_lead_on_from_keeps_what_it_holds(tmp_path: Path) -> None:
-    steps = {
-        1: "ALTER TABLE thing ADD COLUMN other BIGINT; INSERT INTO thing VALUES (2, 2)",
-        2: "ALTER TABLE thing DROP COLUMN other",
-    }
-    assert await fill(tmp_path / "x.db") == 1
-    assert await fill(tmp_path / "x.db", 3, steps) == 3
-    assert await fill(tmp_path / "x.db", 3, steps) == 4
-    # a later one than this program knows
-    assert await fill(tmp_path / "x.db", 2, steps) == 1
-
-
 @pytest.mark.parametrize("octets", [b"", b"no database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 async def test_what_is_no_database_is_replaced(tmp_path: Path, octets: bytes) -> None:
     (tmp_path / "x.db").write_bytes(octets)
@@ -83,8 +67,8 @@ async def test_one_that_is_ahead_of_the_main_database_begins_afresh(tmp_path: Pa
 
 
 async def test_two_may_open_it_at_once(tmp_path: Path) -> None:
-    one = open_rebuildable(tmp_path / "x.db", SCHEMA, 1, {}, source(tmp_path / "x.db"))
-    other = open_rebuildable(tmp_path / "x.db", SCHEMA, 1, {}, source(tmp_path / "x.db"))
+    one = open_rebuildable(tmp_path / "x.db", SCHEMA, 1, source(tmp_path / "x.db"))
+    other = open_rebuildable(tmp_path / "x.db", SCHEMA, 1, source(tmp_path / "x.db"))
     await one.write([], lambda tx: tx.run("INSERT INTO thing VALUES (1)"))
     assert await other.read(lambda reader: reader.all("SELECT number FROM thing")) == [(1,)]
     await one.close()

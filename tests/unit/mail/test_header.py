@@ -105,6 +105,9 @@ def test_a_date_is_read_back_by_us_and_by_others(epoch: int, offset: int) -> Non
         "Mon Nov  2 13:04:05 2026",
         "Monday, 2 November 2026 13:04:05 -0000",
         "02-Nov-2026 13:04:05",
+        # RFC 5322 §4.3
+        "Mon , 2 Nov 2026 13 : 04 : 05 +0000",
+        "Mon, (a) 2 (b) Nov 2026 13:04:05 +0000",
     ],
 )
 def test_dates_as_people_write_them_are_understood(value: str) -> None:

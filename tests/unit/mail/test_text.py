@@ -11,7 +11,7 @@ import pytest
 from posthouse.mail.casefold import Folding, fold
 from posthouse.mail.content import CHUNK, MemoryContent
 from posthouse.mail.mime import scan
-from posthouse.mail.text import body_text, header_text, part_name, preview, read_body_text
+from posthouse.mail.text import body_text, header_text, part_headers, part_name, preview, read_body_text
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "8bit": lambda octets: octets,
@@ -231,6 +231,26 @@ async def test_content_that_is_read_in_slices_gives_the_same_text() -> None:
 def test_header_text_is_decoded_and_unfolded() -> None:
     head = b"Subject: =?utf-8?q?s=C3=BC?=\r\n =?utf-8?q?=C3=9F?=\r\nX-Raw: \xfc\0\r\n\r\n"
     assert header_text(head) == "Subject: süß\nX-Raw: ü\ufffd"
+
+
+def test_header_text_has_lines_that_are_no_fields() -> None:
+    assert header_text(b"From me\r\nX: y\r\nno field\r\nZ: z\r\nat the end\r\n") == (
+        "From me\nX: y\nno field\nZ: z\nat the end"
+    )
+
+
+def test_part_headers_are_those_of_parts_and_not_of_the_letters_inside() -> None:
+    head = b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n"
+    data = head % b"a" + b"--a\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n" + head % b"b"
+    data += b"--b\r\nX: 1\r\n\r\n--b--\r\n--a\r\nX: 2\r\n\r\n--a--\r\n"
+    assert sorted(filter(None, part_headers(scan(data)))) == ["Content-Type: message/rfc822", "X: 1", "X: 2"]
+
+
+def test_reports_within_a_letter_are_text() -> None:
+    head = b"Content-Type: multipart/report; boundary=a\r\n\r\n--a\r\n"
+    assert "Final-Recipient: x" in said(
+        head + b"Content-Type: message/delivery-status\r\n\r\nFinal-Recipient: x\r\n--a--"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,9 @@ from math import log2
 import pytest
 
 from posthouse.db import Tx
-from posthouse.db.sqlite import SqliteDatabase
 from posthouse.mail.envelope import AccountId
-from posthouse.store import changes, factpages, facts, fulltext_sqlite, mailboxes, snapshot
+from posthouse.store import changes, factpages, facts, mailboxes, snapshot
 from posthouse.store.facts import FAMILIES
-from posthouse.store.fulltext import open_fulltext
 from tests.databases import database_url, engine
 from tests.unit.store.test_fulltext import BOB, CONTENTS, EVE, World, world
 
@@ -204,26 +202,3 @@ async def test_forgotten_facts_are_made_anew(world: World) -> None:
     assert await in_table(world) == []
     await world.indexer.sweep()
     assert await check(world) == len(LETTERS)
-
-
-async def test_an_index_of_the_version_before_is_kept_and_gets_facts(world: World) -> None:
-    if not isinstance(world.fulltext.database, SqliteDatabase):
-        pytest.skip("on PostgreSQL a migration does it")
-    # given an index that was made before there were facts
-    await fill(world)
-    await world.texts("needle")
-    await world.indexer.sweep()
-
-    def back(tx: Tx) -> None:
-        tx.run("DROP TABLE search_facts")
-        tx.run("PRAGMA user_version = 1")
-
-    await world.fulltext.database.write([], back)
-    await world.fulltext.close()
-    # when this version opens it
-    world.fulltext = open_fulltext(world.url, world.directory)
-    # then it knows the texts still, and soon the facts
-    assert await world.found("needle")
-    await world.indexer.sweep()
-    assert await check(world) == len(LETTERS) + 1
-    assert fulltext_sqlite.VERSION == 2

@@ -27,7 +27,6 @@ from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_u
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.casefold import Finder, contains, fold
 from posthouse.mail.header import HeaderIndex, field_value_text
-from posthouse.mail.mime import scan
 from posthouse.mail.text import body_text, header_text, read_body_text, surely_lacks
 from posthouse.protocol.imap import commands, searching
 from posthouse.protocol.imap.commands import Return
@@ -39,11 +38,13 @@ from posthouse.protocol.imap.server import Result
 from posthouse.store import read
 from posthouse.store.content import from_row
 from posthouse.store.facts import Facts, sent_day
+from posthouse.store.fulltext import headers_text
 from posthouse.store.read import Column, Message
 from posthouse.store.uids import Ranges, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
+    from posthouse.mail.mime import Part
 
 
 class Need(IntEnum):
@@ -112,6 +113,12 @@ class Subject:
         if self._text is None:
             self._text = fold(header_text(self.header.head))
         return self._text
+
+    async def headers_text(self, root: Part) -> str:
+        """The headers of the message and of all its parts, decoded and folded."""
+        if not root.parts and root.message is None:
+            return self.header_text
+        return fold(await headers_text(self.header.head, root))
 
 
 Searching: TypeAlias = commands.Search | commands.Sort | commands.Thread
@@ -457,9 +464,13 @@ class Search:
         message = subject.message
         assert message is not None
         data = message.data
-        if data is not None:
-            return not surely_lacks(data, sought) and contains(body_text(data, scan(data)), sought)
+        if data is not None and surely_lacks(data, sought):
+            return False
         root = await self._user.structures.of(self._selected.view.emails[subject.index], message)
+        if isinstance(key, searching.InText) and sought in await subject.headers_text(root):
+            return True
+        if data is not None:
+            return contains(body_text(data, root), sought)
         finder = Finder([sought])
         async for piece in read_body_text(message, root):
             if not finder.feed(piece, False):

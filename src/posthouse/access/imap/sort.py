@@ -73,7 +73,10 @@ async def _column(
         return [selected.view.sizes[index] for index in indexes]
     family, place = _FACTS[by]
     (columns,) = await user.services.knowledge.of_some(user, selected, (family,), indexes)
-    return list(columns[place])
+    if by in (By.ARRIVAL, By.DATE):
+        return list(columns[place])
+    # RFC 5051 §2 compares in title case: letters of ASCII stand before the signs behind Z.
+    return [text.upper() for text in columns[place]]
 
 
 async def thread(user: User, command: commands.Thread) -> Result:
