@@ -116,12 +116,12 @@ def _chosen(listed: Iterable[Listed], patterns: Sequence[str], selection: frozen
 def _with_chosen_below(
     listed: Iterable[Listed], patterns: Sequence[str], selection: frozenset[str]
 ) -> set[str]:
-    """Names that fit and have below them what meets the options without fitting (RFC 5258 §3.5)."""
+    """Names that fit and have below them what meets the options, fitting or not (RFC 9051 §6.3.9.1)."""
     if "RECURSIVEMATCH" not in selection:
         return set()
     above: set[str] = set()
     for entry in listed:
-        if _selected(entry, selection) and not _fits(patterns, entry.name):
+        if _selected(entry, selection):
             above.update(parents(entry.name))
     return {name for name in above if _fits(patterns, name)}
 
