@@ -34,6 +34,8 @@ HELD_LIMIT = 256 * 1024
 """Octets taken from a client while a decision is outstanding, before reading pauses."""
 STREAM_TURN = 256 * 1024
 """Octets of a stream written in one turn of the loop, so that one large answer does not stop the others."""
+TURN_EVENTS = 64
+"""Events of one client that are handled before the others have a turn of the loop, whatever it pipelines."""
 STREAM_WRITE = 64 * 1024
 FILTER_TURN = 64 * 1024
 """Octets taken from a filter in one turn of the loop."""
@@ -238,6 +240,7 @@ class Pump(Connection):
         self._poured = 0
         core = self._core
         handle = self._driver.handle
+        left = TURN_EVENTS
         try:
             while (event := core.next_event()) is not None:
                 answer = handle(event)
@@ -252,6 +255,11 @@ class Pump(Connection):
                     break
                 if self._write_paused or self._closing:
                     break
+                left -= 1
+                if not left:
+                    self._outstanding = True
+                    self._loop.call_soon(self._next_turn)
+                    break
         except Exception:
             self._running = False
             self._fail("cannot handle a command")
@@ -259,6 +267,15 @@ class Pump(Connection):
         self._running = False
         if not self._closing:
             self._flush(received)
+
+    def _next_turn(self) -> None:
+        """Others had theirs. No more is read before all that has come is answered."""
+        self._outstanding = False
+        if self._lost:
+            return
+        self._advance()
+        if not self._outstanding:
+            self._go_on()
 
     def _wait_for(self, answer: Any, kind: int) -> bool:
         """Begin to wait for a future, coroutine or stream. True when it was done already."""

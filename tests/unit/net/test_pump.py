@@ -92,6 +92,25 @@ def test_a_decision_that_is_ready_already_or_a_coroutine_is_taken(run: Any, serv
     run(scene())
 
 
+def test_a_client_that_pipelines_much_lets_others_have_their_turn(run: Any, serve: Any) -> None:
+    happened: list[str] = []
+
+    def answer() -> bytes:
+        if not happened:
+            asyncio.get_running_loop().call_soon(happened.append, "another's turn")
+        happened.append("answered")
+        return b"done"
+
+    async def scene() -> None:
+        async with serve({b"work": answer}) as served:
+            count = 3 * pump_module.TURN_EVENTS
+            said = await served.talk(b"work\r\n" * count)
+            assert said == b"ok connected\r\n" + b"done\r\n" * count
+            assert happened.index("another's turn") <= pump_module.TURN_EVENTS
+
+    run(scene())
+
+
 def test_a_client_that_closed_its_side_still_gets_its_answers(run: Any, serve: Any) -> None:
     async def scene() -> None:
         decision: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

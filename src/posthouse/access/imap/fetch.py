@@ -93,8 +93,12 @@ async def _at_once(
         marking = _mark_seen(user, selected, indexes) if wanted.seen and _may_mark(selected) else None
         rows = await _rows_of_few(user, selected, wanted, indexes)
         there = indexes if len(rows) == len(indexes) or not wanted.columns else _still_there(selected, rows)
-        async for piece in fetch_lines.written(user, selected, wanted, there, rows):
-            said += piece
+        if fetch_lines.has_large(wanted, rows):
+            said += b"".join(
+                [piece async for piece in fetch_lines.written(user, selected, wanted, there, rows)]
+            )
+        else:
+            said += fetch_lines.in_memory(user, selected, wanted, there, rows)
         if marking is not None:
             own = await _marked(user, selected, marking)
             said += await user.news(expunges=command.uid, own=own)

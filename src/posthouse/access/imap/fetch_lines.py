@@ -40,7 +40,7 @@ async def written(
     user: User, selected: Selected, wanted: Plan, indexes: Sequence[int], rows: Sequence[Row]
 ) -> AsyncIterator[bytes]:
     """The lines about some messages, from the columns `wanted` of each."""
-    if not wanted.bodies:
+    if not has_large(wanted, rows):
         shown = await _previews(user, selected, wanted, indexes, rows)
         yield in_memory(user, selected, wanted, indexes, rows, shown)
         return
@@ -54,6 +54,14 @@ async def written(
         for index, row in zip(these, theirs, strict=True):
             async for piece in _line_of_large(user, selected, wanted, index, row):
                 yield piece
+
+
+def has_large(wanted: Plan, rows: Sequence[Row]) -> bool:
+    """Whether octets that are wanted lie in blobs."""
+    if not wanted.bodies:
+        return False
+    blob = wanted.columns.index(Column.BLOB)
+    return any(row[blob] is not None for row in rows)
 
 
 def in_memory(

@@ -36,6 +36,7 @@ class Reading(NamedTuple):
     messages: int
 
 
+_NO_ROW: tuple[int, None] = (0, None)
 NOTHING_READ = Reading((), -1, 0)
 
 
@@ -56,29 +57,24 @@ class ReadAhead:
     def __init__(self, octets: int = OCTETS) -> None:
         self._most = octets
         self._octets = 0
-        self._rows: OrderedDict[Key, Row] = OrderedDict()
+        self._rows: OrderedDict[Key, tuple[int, Row]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def take(self, key: Key) -> Row | None:
         """The row, which is forgotten here."""
-        row = self._rows.pop(key, None)
-        if row is not None:
-            self._octets -= _weight(row)
+        octets, row = self._rows.pop(key, _NO_ROW)
+        self._octets -= octets
         return row
 
     def keep(self, rows: Iterable[tuple[Key, Row]]) -> None:
         """Let rows wait."""
         for key, row in rows:
             self.take(key)
-            self._rows[key] = row
-            self._octets += _weight(row)
+            octets = sum([len(value) for value in row if type(value) is bytes])
+            self._rows[key] = octets, row
+            self._octets += octets
         while self._octets > self._most:
-            _, row = self._rows.popitem(last=False)
-            self._octets -= _weight(row)
-
-
-def _weight(row: Row) -> int:
-    """Octets that a row holds."""
-    return sum(len(value) for value in row if isinstance(value, bytes))
+            _, (octets, _) = self._rows.popitem(last=False)
+            self._octets -= octets

@@ -7,7 +7,7 @@ on when it is done. Errors of the store become NO with their response code here 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -65,8 +65,6 @@ _log = log.get("access")
 
 STILL_HERE = 120.0
 """Seconds between two signs of life to a client in IDLE; routers forget a silent connection after minutes."""
-_TURN = 16
-"""Commands that a client may have answered in one turn of the loop."""
 
 Handler: TypeAlias = Callable[[User, Any], Any]
 
@@ -156,7 +154,6 @@ class ImapSession:
         self._push_again = False
         self._alive: asyncio.TimerHandle | None = None
         self._compressed = False
-        self._commands = 0
         self._notifications: Notifications | None = None
         self._progress: asyncio.TimerHandle | None = None
 
@@ -188,7 +185,7 @@ class ImapSession:
             answer = fetch.fetch(self._known_user, event)
         except NoSuchMessage:
             return BAD_SET
-        return answer if isinstance(answer, Stream) else self._begun(answer)
+        return answer if isinstance(answer, Stream) else begun(answer)
 
     def _url_fetch(self, event: commands.UrlFetch) -> Any:
         return urlauth.fetch(self._known_user, event)
@@ -196,7 +193,7 @@ class ImapSession:
     def _command(self, event: Any) -> Any:
         user = self._known_user
         user.progress = None
-        answer = self._begun(self._answered(event, user))
+        answer = begun(self._answered(event, user))
         return self._telling_progress(answer, user) if isawaitable(answer) else answer
 
     @property
@@ -212,11 +209,6 @@ class ImapSession:
         while isawaitable(answer):
             answer = await answer
         return answer
-
-    def _begun(self, work: Coroutine[Any, Any, Result | None]) -> Any:
-        """Begin to answer a command. Every few commands others have a turn, whatever a client pipelines."""
-        self._commands += 1
-        return begun(work) if self._commands % _TURN else work
 
     def closed(self, reason: str) -> None:
         """The connection has ended."""
