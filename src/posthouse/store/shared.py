@@ -55,7 +55,10 @@ class Snapshots:
             return await self._anew(account, mailbox)
         await self.follow(account, kept.newest.mailbox)
         kept = self._kept.get((account, mailbox))
-        return kept.newest.share() if kept is not None else await self._anew(account, mailbox)
+        if kept is None:
+            return await self._anew(account, mailbox)
+        kept.newest.summary()  # so that it is shared, too
+        return kept.newest.share()
 
     async def follow(self, account: AccountId, since: Mailbox) -> Delta:
         """What happened since a session's snapshot. Raises `MailboxNotFound`."""

@@ -19,6 +19,7 @@ from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.store import snapshotpages
+from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import SEPARATOR, Mailbox, MailboxNotFound
 from posthouse.store.uids import joined
 
@@ -68,6 +69,16 @@ class Applied(NamedTuple):
     """Messages at the end that are new."""
 
 
+class Summary(NamedTuple):
+    """What is said of a mailbox that is opened."""
+
+    keywords: frozenset[str]
+    """In use."""
+    unseen: int | None
+    """The index of the first message without \\Seen."""
+
+
+_UNSEEN = bytes(not bits & Flag.SEEN for bits in range(256))
 _FEW = 16
 """Gaps that are cut out one by one; more of them in one pass."""
 
@@ -78,13 +89,16 @@ _ROWS = 1000
 class Snapshot:
     """A mailbox at one modseq. All columns have one value per message, by ascending UID."""
 
-    __slots__ = ("_shared", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids")
+    __slots__ = (
+        "_shared", "_summary", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids",
+    )  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, recent: int, rows: Iterable[tuple[int, int, int, int, str, int]]
     ) -> None:
         """`rows` have the columns of `Entry`, by ascending UID."""
         self._shared = False
+        self._summary: Summary | None = None
         self.mailbox = mailbox
         self.recent = recent
         """UIDs from here on are recent (RFC 3501 §2.3.2), unless another session has claimed them."""
@@ -126,6 +140,7 @@ class Snapshot:
 
         Of `changed`: UID, flags, keywords and modseq; both by ascending UID, and read as they come.
         """
+        self._summary = None
         self._remove(self._slices(vanished))
         at = -1
         for uid, flags, keywords, modseq in changed:
@@ -156,6 +171,14 @@ class Snapshot:
             self.modseqs[index],
         )
 
+    def summary(self) -> Summary:
+        """Found once for all who share what they know."""
+        if self._summary is None:
+            words = frozenset(word for text in set(self.keywords) for word in text.split())
+            unseen = self.flags.translate(_UNSEEN).find(1)
+            self._summary = Summary(words, None if unseen < 0 else unseen)
+        return self._summary
+
     def share(self) -> Snapshot:
         """Another that knows the same, at no cost."""
         other = Snapshot(self.mailbox, self.recent, ())
@@ -165,6 +188,7 @@ class Snapshot:
     def adopt(self, other: Snapshot) -> None:
         """Know what `other` knows, and nothing else."""
         self._shared = other._shared = True
+        self._summary = other._summary
         self.mailbox, self.recent = other.mailbox, other.recent
         self.uids, self.emails, self.sizes = other.uids, other.emails, other.sizes
         self.flags, self.keywords, self.modseqs = other.flags, other.keywords, other.modseqs
@@ -187,6 +211,7 @@ class Snapshot:
         applied = self.effect(delta)
         if applied.expunged or applied.changed or applied.added:
             self._own()
+            self._summary = None
         self._remove(self._slices(delta.vanished))
         for at, entry in self._newer(delta.changed):
             self.flags[at] = entry.flags
@@ -209,17 +234,18 @@ class Snapshot:
         `runs`: half-open ranges of indexes. Returns the UIDs of those that changed.
         """
         self._own()
+        self._summary = None
         changed: list[int] = []
         for first, end in runs:
             old = self.flags[first:end]
             new = old.translate(table)
-            differ = [at for at, pair in enumerate(zip(old, new, strict=True), first) if pair[0] != pair[1]]
             self.flags[first:end] = new
-            if len(differ) == end - first:
-                self.modseqs[first:end] = array("q", [modseq]) * len(differ)
+            differ = (int.from_bytes(old) ^ int.from_bytes(new)).to_bytes(end - first)
+            if 0 not in differ:
+                self.modseqs[first:end] = array("q", [modseq]) * (end - first)
                 changed += self.uids[first:end]
             else:
-                for at in differ:
+                for at in compress(range(first, end), differ):
                     self.modseqs[at] = modseq
                     changed.append(self.uids[at])
         self.mailbox = self.mailbox._replace(modseq=modseq)

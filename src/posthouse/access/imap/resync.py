@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING
 
+from posthouse.access.imap.lines import some
 from posthouse.access.imap.selected import Runs, Selected, indexes_of, indexes_of_uids
 from posthouse.access.imap.state import User
 from posthouse.protocol.imap.commands import Resync
@@ -37,8 +39,8 @@ async def since_known(user: User, selected: Selected, known: Resync) -> bytes:
 
 def changed_since(selected: Selected, runs: Runs, modseq: int) -> list[int]:
     """Those messages of `runs` that changed after `modseq`."""
-    modseqs = selected.view.modseqs
-    return [index for index in indexes_of(runs) if modseqs[index] > modseq]
+    indexes = indexes_of(runs)
+    return list(compress(indexes, map(modseq.__lt__, some(selected.view.modseqs, indexes))))
 
 
 async def vanished(user: User, selected: Selected, modseq: int, uids: Ranges) -> bytes:
@@ -51,7 +53,7 @@ async def vanished(user: User, selected: Selected, modseq: int, uids: Ranges) ->
             return ((1, mailbox.uidnext - 1),)
         return snapshot.vanished(reader, account, mailbox.id, modseq)
 
-    runs = common(await user.read_much(query), uids)
+    runs = common(await user.read(query), uids)
     # What the view still has is told of later, as VANISHED without EARLIER; what it does not have yet, never.
     gone = [gap for first, last in runs for gap in _gaps(view.uids, first, min(last, mailbox.uidnext - 1))]
     if not gone:

@@ -26,7 +26,6 @@ from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
 from posthouse.store import changes, snapshot
 from posthouse.store.changes import Stored
-from posthouse.store.flags import Flag
 from posthouse.store.snapshot import Applied, Delta, Entry, Snapshot
 from posthouse.store.uids import Ranges, ranges_of
 
@@ -39,7 +38,6 @@ Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
 
 _BATCH_OCTETS = 2 * 1024 * 1024
-_UNSEEN = bytes(not bits & Flag.SEEN for bits in range(256))
 
 
 class OwnChange(NamedTuple):
@@ -102,7 +100,7 @@ class Selected:
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
         self._recent: list[tuple[int, int]] = []
         self._pending: list[tuple[int, int]] = []
-        self._keywords = {word for text in set(view.keywords) for word in text.split()}
+        self._keywords = view.summary().keywords
         self._lock = asyncio.Lock()
         if view.uids and view.uids[-1] >= recent_from:
             self._recent.append((recent_from, view.uids[-1]))
@@ -155,9 +153,9 @@ class Selected:
         """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2)."""
         mailbox = self.view.mailbox
         lines = [self.flag_lines(), self._exists()]
-        unseen = self.view.flags.translate(_UNSEEN).find(1) + 1
-        if unseen and not self._enabled.rev2 and not self._enabled.uidonly:
-            lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % unseen)
+        unseen = self.view.summary().unseen
+        if unseen is not None and not self._enabled.rev2 and not self._enabled.uidonly:
+            lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % (unseen + 1))
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
         lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
         lines.append(b"* OK [HIGHESTMODSEQ %d] The last change\r\n" % mailbox.modseq)
@@ -169,7 +167,7 @@ class Selected:
 
     def fetch_flags(self, indexes: Iterable[int], *, with_uid: bool) -> bytes:
         """`* n FETCH (FLAGS (…))` for each message; with UID and MODSEQ for those who know of modseqs."""
-        listed = list(indexes)
+        listed = indexes if isinstance(indexes, range) else list(indexes)
         values = [Values(self.flags_of(listed))]
         if self._enabled.condstore:  # RFC 7162 §3.2.4
             modseqs = map(b"MODSEQ (%d)".__mod__, lines.some(self.view.modseqs, listed))
