@@ -362,3 +362,31 @@ async def test_a_mailbox_of_old_that_looks_like_anothers_is_still_ones_own(
     assert (await eve.do(f"STATUS {WORK} (MESSAGES)"))[0] == f"* STATUS {WORK} (MESSAGES 0)"
     assert sum(WORK in line for line in await eve.do('LIST "" *')) == 1
     assert (await eve.do(f"RENAME {WORK} Free")) == ["OK RENAME completed"]
+
+
+async def test_who_may_only_insert_learns_no_uids(server: Server) -> None:
+    # RFC 9051 §6.3.12, RFC 4315 §3: they would tell how much mail there is
+    message = "{12+}\r\nSubject: x\r\n"
+    there = '"Other Users/bob@example.org/INBOX"'
+    for _ in range(2):
+        await server.deliver(LETTER, account=2)
+    async with Client(server) as bob, Client(server, "eve") as eve:
+        await eve.do("SELECT INBOX")
+        await bob.do("SETACL INBOX eve li")
+        for command in (f"APPEND {there} {message}", f"COPY 1 {there}", f"MOVE 1 {there}"):
+            lines = await eve.do(command)
+            assert lines[-1].startswith("OK ")
+            assert not any("UID" in line for line in lines), lines
+        assert not any("UID" in line for line in await eve.do(f"REPLACE 1 {there} {message}"))
+        await bob.do("SETACL INBOX eve lir")
+        assert (await eve.do(f"APPEND {there} {message}"))[-1].startswith("OK [APPENDUID ")
+        assert (await bob.do("STATUS INBOX (MESSAGES)"))[0].endswith("(MESSAGES 5)")
+
+
+async def test_a_name_that_is_written_otherwise_is_told(server: Server) -> None:
+    # RFC 9051 §6.3.12
+    async with Client(server) as client:
+        await client.do("ENABLE IMAP4rev2")
+        await client.do('CREATE "Entw\u00fcrfe"')
+        lines = await client.do('APPEND "Entwu\u0308rfe" {12+}\r\nSubject: x\r\n')
+        assert lines[0] == '* LIST () "/" "Entw\u00fcrfe" ("OLDNAME" ("Entwu\u0308rfe"))'

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
 from posthouse.access.imap import flags, message_limit, urls
-from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, owner, target_of
+from posthouse.access.imap.mailboxes import renamed
+from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, may_know_uids, owner, target_of
 from posthouse.access.imap.selected import REMOVED
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.access.places import Place, flags_kept, place
@@ -212,7 +213,9 @@ class Appending:
         done = await user.write(closure, *owner(target), long=len(messages) > _MANY)
         user.tell(done[-1].modseq, target.account)
         _has_put(user, target, done)
-        return completed("APPEND", _append_uid(done), await user.news(expunges=True))
+        code = _append_uid(done) if await may_know_uids(user, target) else ""
+        said = renamed(user, self._mailbox, target.full)
+        return completed("APPEND", code, said + await user.news(expunges=True))
 
     async def _replace(self, replaced: Replaced) -> Result:
         """Store the message and remove the old one, at once (RFC 8508 §3.1)."""
@@ -229,7 +232,8 @@ class Appending:
         user.tell(removed, source)
         user.tell(done[-1].modseq, target.account)
         _has_put(user, target, done)
-        said = f"* OK [{_append_uid(done)}] In its place\r\n".encode()
+        code = f"[{_append_uid(done)}] " if await may_know_uids(user, target) else ""
+        said = f"* OK {code}In its place\r\n".encode()
         said += await user.news(expunges=True, own=REMOVED)
         return completed("REPLACE", highest_modseq(user), said)
 

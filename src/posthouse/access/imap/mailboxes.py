@@ -53,7 +53,7 @@ async def select(user: User, command: commands.Select) -> Result:
         selected.claim_shown(user)
     said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
     said += f"* OK [{URLMECH}] How URLs of its messages are signed\r\n".encode()  # RFC 4467 §8
-    said += _renamed(user, command.mailbox, at.full, always=True)
+    said += renamed(user, command.mailbox, at.full, always=True)
     if command.resync is not None:
         said += await resync.since_known(user, selected, command.resync)
     code = "READ-ONLY" if read_only else "READ-WRITE"
@@ -83,7 +83,7 @@ async def create(user: User, command: commands.Create) -> Result:
     made = await user.write(closure, *owner(at))
     user.tell(made[-1].modseq, at.account)
     user.has_changed(*(at.prefix + mailbox.name for mailbox in made))
-    return completed("CREATE", _mailbox_id(made[-1].id), _renamed(user, command.mailbox, at.full))
+    return completed("CREATE", _mailbox_id(made[-1].id), renamed(user, command.mailbox, at.full))
 
 
 def _mailbox_id(id: int) -> str:
@@ -100,7 +100,7 @@ def _special_use(uses: Sequence[str]) -> SpecialUse | None:
     return found[0] if found else None
 
 
-def _renamed(user: User, given: str, name: str, *, always: bool = False) -> bytes:
+def renamed(user: User, given: str, name: str, *, always: bool = False) -> bytes:
     """The LIST that tells a client of IMAP4rev2 what the mailbox is called (RFC 9051 §6.3.9.7)."""
     if not user.enabled.rev2 or (given == name and not always):
         return b""
@@ -157,7 +157,7 @@ async def rename(user: User, command: commands.Rename) -> Result:
     account, modseq = await user.write(closure, *owner(old), *owner(new), long=True)
     user.tell(modseq, account)
     user.has_changed(old.full, new.full, *(old.prefix + name for name in mailboxes.parents(new.name)))
-    said = _renamed(user, command.to, new.full) + await user.news(expunges=True)
+    said = renamed(user, command.to, new.full) + await user.news(expunges=True)
     return completed("RENAME", untagged=said)
 
 

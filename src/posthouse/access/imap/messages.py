@@ -140,7 +140,8 @@ async def copy(user: User, command: commands.Copy) -> Result:
     if copied.sources:
         user.tell(copied.modseq, target.account)
         user.has_put(target.account or user.account, copied.uidvalidity, copied.targets)
-    return completed("COPY", _copyuid(copied), await user.news(expunges=True))
+    code = _copyuid(copied) if await may_know_uids(user, target) else ""
+    return completed("COPY", code, await user.news(expunges=True))
 
 
 def _terms(tx: Tx, user: User, target: Place) -> Terms:
@@ -161,6 +162,14 @@ def target_of(tx: Tx | Reader, user: User, target: Place) -> Found:
         raise missing(f"There is no mailbox {target.full}")
     require(found.rights, "i", target.full)
     return found
+
+
+async def may_know_uids(user: User, target: Place) -> bool:
+    """Whether the user may be told UIDs of a mailbox: not where he may only insert (RFC 9051 §6.3.12)."""
+    if target.account == user.account:
+        return True
+    found = await user.read(lambda reader: look(reader, user, target))
+    return found is not None and "r" in found.rights
 
 
 def owner(target: Place) -> tuple[AccountId, ...]:
@@ -190,7 +199,8 @@ async def move(user: User, command: commands.Move) -> Result:
     user.tell(moved.modseq, target.account)
     user.tell(moved.left, account)
     user.has_put(target.account or user.account, moved.uidvalidity, moved.targets)
-    said = f"* OK [{_copyuid(moved)}] Moved\r\n".encode() + await user.news(expunges=True, own=REMOVED)
+    code = f"[{_copyuid(moved)}] " if await may_know_uids(user, target) else ""
+    said = f"* OK {code}Moved\r\n".encode() + await user.news(expunges=True, own=REMOVED)
     return message_limit.told(completed("MOVE", highest_modseq(user), said), limited)
 
 

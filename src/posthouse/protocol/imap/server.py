@@ -43,13 +43,13 @@ from posthouse.protocol.imap.events import (
     Result,
 )
 from posthouse.protocol.imap.framing import CommandText, Framer, LiteralHeader, LiteralPiece
-from posthouse.protocol.imap.language import DEFAULT, translated
 from posthouse.protocol.imap.notifying import UnknownEvent
 from posthouse.protocol.imap.offers import NO_LIMITS, Offers
 from posthouse.protocol.imap.searching import FilterCharset, UnknownCharset
 from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
 from posthouse.protocol.imap.verbs import Head, State, read_head
+from posthouse.protocol.language import DEFAULT, translated
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 
 __all__ = [

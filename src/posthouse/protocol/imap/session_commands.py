@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.events import Result
-from posthouse.protocol.imap.language import LANGUAGES, chosen, translated_name
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.protocol.imap.verbs import CAPABILITIES, State
+from posthouse.protocol.language import LANGUAGES, chosen, translated_name
 
 if TYPE_CHECKING:
     from posthouse.protocol.imap.server import ServerSession

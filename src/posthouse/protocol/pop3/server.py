@@ -23,6 +23,7 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from posthouse.protocol import sasl
+from posthouse.protocol.language import DEFAULT, LANGUAGES, chosen, translated
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 from posthouse.protocol.pop3.multiline import TERMINATOR, ByteStuffer, TopOfMessage
 from posthouse.protocol.pop3.verbs import BY_NAME, CAPABILITIES, REST_OF_LINE, VERBS, State
@@ -182,6 +183,7 @@ class ServerSession:
         self._errors = 0
         self._user: str | None = None
         self._utf8 = False
+        self._language = DEFAULT
         self._exchange: sasl.Exchange | None = None
         self._sizes: Sequence[int] = ()
         self._unique_ids: Sequence[str] = ()
@@ -390,6 +392,16 @@ class ServerSession:
         self._utf8 = True
         self._ok("UTF-8 it is")
 
+    def _on_lang(self, arguments: list[str]) -> None:
+        if not arguments:
+            listing = [f"{tag} {description}" for tag, description in LANGUAGES.items()]
+            return self._lines("Languages follow", listing)
+        language = chosen(arguments)
+        if language is None:
+            return self._bad("None of these languages is spoken here")
+        self._language = language
+        self._output.append(f"+OK {language} {translated('This is English', language)}\r\n".encode())
+
     def _answer_connected(self, decision: Maildrop | Refusal | None) -> None:
         if isinstance(decision, Refusal):
             self._err(decision.text, decision.code)
@@ -426,7 +438,7 @@ class ServerSession:
         self._output.append(b"+OK %d %d\r\n" % (len(numbers), sum(self._sizes[n - 1] for n in numbers)))
 
     def _listing(self, text: str, values: Sequence[object]) -> Iterator[bytes]:
-        yield f"+OK {text}\r\n".encode()
+        yield f"+OK {translated(text, self._language)}\r\n".encode()
         numbers = self._left()
         while piece := list(islice(numbers, _LINES_AT_A_TIME)):
             yield "".join([f"{number} {values[number - 1]}\r\n" for number in piece]).encode()
@@ -507,14 +519,16 @@ class ServerSession:
     # Writing
 
     def _ok(self, text: str) -> None:
-        self._output.append(f"+OK {text}\r\n".encode())
+        self._output.append(f"+OK {translated(text, self._language)}\r\n".encode())
 
     def _err(self, text: str, code: str = "") -> None:
+        text = translated(text, self._language)
         self._output.append((f"-ERR [{code}] {text}\r\n" if code else f"-ERR {text}\r\n").encode())
 
     def _lines(self, text: str, lines: Iterable[str]) -> None:
         body = "".join([f"{line}\r\n" for line in lines]).encode()
-        self._output.append(f"+OK {text}\r\n".encode() + body + TERMINATOR)
+        self._ok(text)
+        self._output.append(body + TERMINATOR)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._err(refusal.text, refusal.code)

@@ -42,6 +42,7 @@ VERBS = (
     Verb("AUTH", _BEFORE, 0, 2, "SASL", "RFC 5034 §4"),
     Verb("STLS", _BEFORE, 0, 0, "STLS", "RFC 2595 §4"),
     Verb("UTF8", _BEFORE, 0, 0, "UTF8 USER", "RFC 6856 §2.1"),
+    Verb("LANG", _ALWAYS, 0, 1, "LANG", "RFC 6856 §3"),
     Verb("STAT", _DURING, 0, 0, "", "RFC 1939 §5"),
     Verb("LIST", _DURING, 0, 1, "", "RFC 1939 §5"),
     Verb("RETR", _DURING, 1, 1, "", "RFC 1939 §5"),
