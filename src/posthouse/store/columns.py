@@ -64,6 +64,11 @@ class Texts:
         both._ends = self._ends + array("q", [before + end for end in more._ends])
         return both
 
+    def part(self, start: int, end: int) -> list[bytes]:
+        """Those from a place on, up to the one before another."""
+        bounds = [self._ends[start - 1] if start else 0, *self._ends[start:end]]
+        return [self._all[one:other] for one, other in pairwise(bounds)]
+
     def only(self, kept: Sequence[int]) -> Texts:
         """Those where a mask has 1."""
         return Texts(compress(self, kept))

@@ -17,7 +17,8 @@ from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.store import columns
-from posthouse.store.facts import FAMILIES, Facts, Family
+from posthouse.store.facts import KEPT, Facts, Family
+from posthouse.store.uids import ALL
 
 if TYPE_CHECKING:
     from array import array
@@ -33,7 +34,7 @@ FORGET = 20
 """Pages that one transaction forgets."""
 
 _EMAILS = "emails"
-_KINDS = {_EMAILS: "q"} | {family.name: family.kinds for family in FAMILIES}
+_KINDS = {_EMAILS: "q"} | {family.name: family.kinds for family in KEPT}
 
 
 class Page(NamedTuple):
@@ -53,36 +54,47 @@ Columns: TypeAlias = "dict[str, Facts]"
 class Stored(NamedTuple):
     """Facts of a mailbox as far as they are kept."""
 
+    first: int
+    """Those of messages with UIDs from here on …"""
+    below: int
+    """… up to the one before."""
     emails: array[int]
     facts: Mapping[str, Facts]
     """By the name of the family, aligned with the emails."""
 
 
 def columns_of(emails: array[int], families: Iterable[Facts]) -> Columns:
-    """What goes into a page: the emails and, in the order of `FAMILIES`, their facts."""
-    return {_EMAILS: (emails,)} | {
-        family.name: facts for family, facts in zip(FAMILIES, families, strict=True)
-    }
+    """What goes into a page: the emails and, in the order of `KEPT`, their facts."""
+    return {_EMAILS: (emails,)} | {family.name: facts for family, facts in zip(KEPT, families, strict=True)}
 
 
 # Reading
 
 
-def load(reader: Reader, account: AccountId, mailbox: int, families: Sequence[Family]) -> Stored | None:
-    """What is kept of some families of a mailbox, by ascending UID; None where it is nothing."""
+def load(
+    reader: Reader,
+    account: AccountId,
+    mailbox: int,
+    families: Sequence[Family],
+    uids: tuple[int, int] = ALL[0],
+) -> Stored | None:
+    """What is kept of some families of a mailbox, by ascending UID; None where it is nothing.
+
+    `uids`: of the pages with messages from the first of them to the last.
+    """
     names = [_EMAILS, *(family.name for family in families)]
     rows = reader.all(
-        "SELECT family, messages, data FROM search_facts WHERE account = ? AND mailbox = ?"
-        f" AND family IN ({','.join('?' * len(names))}) ORDER BY family, first",
-        (account, mailbox, *names),
+        "SELECT family, first, below, messages, data FROM search_facts WHERE account = ? AND mailbox = ?"
+        f" AND family IN ({','.join('?' * len(names))}) AND first <= ? AND below > ? ORDER BY family, first",
+        (account, mailbox, *names, uids[1], uids[0]),
     )
     if not rows:
         return None
     packed: dict[str, list[tuple[int, bytes]]] = {name: [] for name in names}
-    for name, messages, data in rows:
+    for name, _, _, messages, data in rows:
         packed[name].append((messages, data))
     found = {name: columns.unpack(_KINDS[name], pieces) for name, pieces in packed.items()}
-    return Stored(found.pop(_EMAILS)[0], found)
+    return Stored(rows[0][1], rows[-1][2], found.pop(_EMAILS)[0], found)
 
 
 def aligned(kept: Sequence[int], emails: Sequence[int]) -> bytes:

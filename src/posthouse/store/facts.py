@@ -1,4 +1,4 @@
-"""Facts of messages: what SEARCH, SORT and THREAD compare, made from the ENVELOPE and the header.
+"""Facts of messages: what SEARCH, SORT and THREAD compare, and FETCH returns of many at once.
 
 A message never changes, and neither do its facts. They come in families, each made of some columns of the
 store: whoever wants several of many messages reads these once (`make`). `factpages` keeps them for good.
@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from posthouse.mail import imapread
+from posthouse.mail import imapread, section
 from posthouse.mail.casefold import fold
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.dates import parse_date, plain
@@ -33,6 +33,18 @@ Facts: TypeAlias = "tuple[Any, ...]"
 
 FIELDS = ("from", "to", "cc", "bcc", "subject")
 """Fields that have search keys of their own."""
+FETCHED = tuple(
+    b"""
+    bcc cc content-class content-description content-disposition content-language content-transfer-encoding
+    content-type date delivered-to disposition-notification-to followup-to from importance in-reply-to lines
+    list-archive list-help list-id list-post list-subscribe list-unsubscribe list-unsubscribe-post
+    mail-followup-to mail-reply-to message-id mime-version newsgroups organization original-recipient
+    precedence priority references reply-to resent-date resent-from resent-message-id resent-to return-path
+    sender subject to user-agent x-label x-mailer x-priority x-spam-flag x-spam-level x-spam-score
+    x-spam-status x-status x-uniform-type-identifier x-universally-unique-identifier xref
+    """.split()
+)
+"""Fields that mail programs fetch of every message; not those that are long and tell of the road it took."""
 ADDRESSES = ("from", "to", "cc")
 """Fields by whose addresses one sorts."""
 NO_DAY = 0
@@ -140,6 +152,10 @@ def _field(name: str) -> Callable[[bytes, bytes], tuple[bytes]]:
     return maker
 
 
+def _fetched(prefix: bytes, head: bytes) -> tuple[bytes]:
+    return (section.named_fields(FETCHED, [prefix + head])[0],)
+
+
 @lru_cache(maxsize=4096)
 def _value(value: bytes) -> bytes:
     """A field as it is compared; what stands before it is in no text that is sought."""
@@ -228,7 +244,16 @@ ADDRESS = _family("address", (Column.ENVELOPE,), "t" * (len(ADDRESSES) + 2), _ad
 REFERENCES = _family("references", (Column.ENVELOPE, Column.HEAD), "tt", _ids)
 """Message-ID, and the ids that it refers to, parted by spaces."""
 
+ENVELOPE = _family("envelope", (Column.ENVELOPE,), "t", lambda envelope: (envelope,))
+BODYSTRUCTURE = _family("bodystructure", (Column.BODYSTRUCTURE,), "t", lambda structure: (structure,))
+HEADER_FIELDS = _family("header fields", _HEADER, "t", _fetched)
+"""The fields of `FETCHED` as they stand, in their order, and the empty line: a header itself."""
+
 FAMILIES = (ARRIVED, SENT, DAY, *FIELD.values(), SUBJECT, ADDRESS, REFERENCES)
+"""What is compared."""
+READY = (ENVELOPE, BODYSTRUCTURE, HEADER_FIELDS)
+"""What FETCH returns of all messages of a mailbox, as it stands."""
+KEPT = FAMILIES + READY
 """All there are.
 
 What they say lies in pages (`factpages`). Whoever changes it has those made anew: by another

@@ -372,7 +372,7 @@ def _page(
         fitting = max(1, bisect_right(octets, _FACTS_OCTETS))
         rows, below = rows[:fitting], rows[fitting - 1][0] + 1
     uids, emails, sizes = [array("q", column) for column in zip(*rows, strict=True)] or [array("q")] * 3
-    made = facts.make(reader, account, mailbox, facts.FAMILIES, uids, sizes)
+    made = facts.make(reader, account, mailbox, facts.KEPT, uids, sizes)
     return Page(mark, below, len(rows)), factpages.columns_of(emails, made)
 
 

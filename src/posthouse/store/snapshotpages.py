@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from posthouse.db import Database, Reader, Tx
     from posthouse.mail.envelope import AccountId
 
-LARGE = 50_000
+LARGE = 2_000
 """Messages from which on a mailbox has pages."""
 PAGE = 16_384
 """Messages of one page."""
-WORTH = 1000
+WORTH = 500
 """Messages that are new, or have changed, before a page is made for them."""
 
 _KINDS = "IqqBqH"

@@ -9,7 +9,7 @@ import pytest
 from posthouse.db import Tx
 from posthouse.mail.envelope import AccountId
 from posthouse.store import changes, factpages, facts, mailboxes, snapshot
-from posthouse.store.facts import FAMILIES
+from posthouse.store.facts import KEPT
 from tests.databases import database_url, engine
 from tests.unit.store.test_fulltext import BOB, CONTENTS, EVE, World, world
 
@@ -42,15 +42,15 @@ async def check(world: World, name: str = "INBOX") -> int:
     """What is kept is what would be made; how many messages it is about."""
     mailbox = await world.mailbox(name=name)
     view = await world.database.read(lambda reader: snapshot.take(reader, BOB, mailbox))
-    stored = await world.fulltext.database.read(lambda reader: factpages.load(reader, BOB, mailbox, FAMILIES))
+    stored = await world.fulltext.database.read(lambda reader: factpages.load(reader, BOB, mailbox, KEPT))
     if stored is None:
         return 0
     made = await world.database.read(
-        lambda reader: facts.make(reader, BOB, mailbox, FAMILIES, view.uids, view.sizes)
+        lambda reader: facts.make(reader, BOB, mailbox, KEPT, view.uids, view.sizes)
     )
     mask = factpages.aligned(stored.emails, view.emails)
     known = mask.count(1)
-    for family, wanted in zip(FAMILIES, made, strict=True):
+    for family, wanted in zip(KEPT, made, strict=True):
         kept = stored.facts[family.name]
         assert len(kept) == len(family.kinds)
         for column, afresh in zip(kept, wanted, strict=True):
@@ -142,7 +142,7 @@ async def test_who_is_late_writes_no_page(world: World) -> None:
     mailbox = await world.mailbox()
     page = factpages.Page(1, 5, 0)
     empty = {"emails": facts.columns.columns("q", ())} | {
-        family.name: facts.columns.columns(family.kinds, ()) for family in FAMILIES
+        family.name: facts.columns.columns(family.kinds, ()) for family in KEPT
     }
 
     def put(tx: Tx) -> bool:
@@ -173,7 +173,7 @@ async def test_facts_go_with_mailbox_and_account(world: World, monkeypatch: pyte
     await world.database.write([], lambda tx: tx.run("DELETE FROM account WHERE id = ?", (BOB,)))
     await world.indexer.sweep()
     assert await in_table(world) == []
-    assert len(await in_table(world, EVE)) == 1 + len(FAMILIES)
+    assert len(await in_table(world, EVE)) == 1 + len(KEPT)
 
 
 async def test_an_older_state_of_the_mail_has_its_own_facts(world: World) -> None:

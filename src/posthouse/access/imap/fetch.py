@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from posthouse.access.imap import fetch_lines, message_limit, resync
+from posthouse.access.imap.fetch_pages import Pages
 from posthouse.access.imap.fetch_plan import Plan, is_plain, plan
 from posthouse.access.imap.lines import some
 from posthouse.access.imap.objects import know_threads
@@ -169,9 +170,10 @@ async def _lines(
             _mark_seen(user, selected, indexes_of(runs)) if wanted.seen and _may_mark(selected) else None
         )
         most = _BATCH_HEADS if wanted.heads else _BATCH
+        pages = Pages(user, selected, wanted)
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
-            rows: list[tuple[Any, ...]] = []
-            if wanted.columns:
+            rows = await pages.rows(indexes) if wanted.columns else []
+            if rows is None:
                 rows = await user.read_much(_query(selected, _ranges(selected, indexes), wanted.columns))
                 if len(rows) < len(indexes):
                     missing = True

@@ -7,10 +7,8 @@ that a client which fetches an attachment piece by piece has it scanned once.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from posthouse.mail import section
@@ -61,35 +59,10 @@ def of_heads(wanted: Section, heads: Sequence[bytes]) -> list[bytes]:
     if wanted.text is Text.HEADER:
         return [literal(_cut(head, wanted.partial)) for head in heads]
     if wanted.text is Text.FIELDS:
-        find = _fields(wanted.fields).findall
-        texts = [_with_ends(find(b"\n" + head), head) for head in heads]
+        texts = section.named_fields(wanted.fields, heads)
     else:
         texts = [_other_fields(wanted, head) for head in heads]
     return [literal(_cut(text, wanted.partial)) for text in texts]
-
-
-@lru_cache(maxsize=256)
-def _fields(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    """Finds the named fields in a header, each with the line end before it and without its own.
-
-    A client asks for the same ones of each of many messages. What begins with a certain octet is found fast.
-    """
-    alternatives = b"|".join(re.escape(name) for name in names)
-    return re.compile(rb"(?i)\n(?:%b)[ \t]*:.*+(?:\n[ \t].*+)*+" % alternatives)
-
-
-def _with_ends(fields: list[bytes], head: bytes) -> bytes:
-    """Fields as `_fields` finds them, the last one's line end, and the empty line that ends the header.
-
-    Of what the header has: it may be cut off in its last line.
-    """
-    end = b""
-    if head.endswith((b"\n\r\n", b"\n\n")) or head in (b"\r\n", b"\n"):
-        end = b"\r\n" if head.endswith(b"\r\n") else b"\n"
-    if not fields:
-        return end
-    cut_off = not head.endswith(b"\n") and (b"\n" + head).endswith(fields[-1])
-    return b"".join(fields)[1:] + (b"" if cut_off else b"\n") + end
 
 
 def _other_fields(wanted: Section, head: bytes) -> bytes:
