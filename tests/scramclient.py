@@ -51,5 +51,10 @@ class ScramClient:
         proof = bytes(one ^ other for one, other in zip(key, mask, strict=True))
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
+    def confirmed(self, last: bytes) -> bytes:
+        """The empty response to a server that has proven itself."""
+        assert self.is_the_server(last)
+        return b""
+
     def is_the_server(self, last: bytes) -> bool:
         return last == b"v=" + base64.b64encode(self._signature)

@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from posthouse.protocol.sasl import SCRAM
+from tests import issuer as issuer_
 from tests.clients.person import Person
+from tests.issuer import Issuer
 from tests.servers import HOSTNAME, LISTENERS, ServeProcess
 
 ACCOUNTS = 150
@@ -24,10 +27,21 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with authority.pem, which clients trust, and the server's chain.pem and key.pem."""
+def issuer() -> Issuer:
+    """Who signs tokens that the server takes."""
+    return Issuer()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Path:
+    """The folder with authority.pem, which clients trust, the server's chain.pem and key.pem, and keys.json.
+
+    The same authority issues certificates to users; keys.json are those of `issuer`.
+    """
     folder = tmp_path_factory.mktemp("authority")
     ca = trustme.CA()
+    (folder / "keys.json").write_text(issuer.key_set)
+    (folder / "private.pem").write_bytes(ca.private_key_pem.bytes())
     certificate = ca.issue_cert("localhost", "127.0.0.1", HOSTNAME, common_name="localhost")
     ca.cert_pem.write_to_path(folder / "authority.pem")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
@@ -41,9 +55,22 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterato
     """All services, two workers; nobody is in mynetworks, so that everyone has to log in to relay."""
     settings = {
         "listen": {name: ["127.0.0.1:0"] for name in LISTENERS},
-        "accounts": {"auth_mechanisms": ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]},
+        "accounts": {
+            "auth_mechanisms": [*SCRAM, "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN"],
+            "auth_channel_binding": "always",
+        },
+        "oauth": {
+            "issuer": issuer_.NAME,
+            "audience": [issuer_.AUDIENCE],
+            "keys_file": str(authority / "keys.json"),
+            "scope": "mail",
+        },
         "smtp": {"mynetworks": [], "message_size_limit": "5MB"},
-        "tls": {"certificate": str(authority / "chain.pem"), "key": str(authority / "key.pem")},
+        "tls": {
+            "certificate": str(authority / "chain.pem"),
+            "key": str(authority / "key.pem"),
+            "client_ca_file": str(authority / "authority.pem"),
+        },
     }
     accounts = {f"user{number}": None for number in range(ACCOUNTS)}
     with ServeProcess(tmp_path_factory.mktemp("clients"), settings, accounts=accounts) as running:

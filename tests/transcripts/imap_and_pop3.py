@@ -4,8 +4,10 @@ Each line of a dialogue begins with what it is:
 
     C: octets of the client, with CRLF          C| the same, without the CRLF
     S: a line that the server must send          E: repr() of the event that the core must hand out
-    A: OK [CODE] text | none | …                 the answer to that event
-    T: TLS                                       the handshake happens now
+    A: OK [CODE] text | none | …                 the answer to that event; `keys`, for SCRAM; or
+                                                 `explain {…} then …`, for a token that is refused
+    T: TLS                                       the handshake happens now; TLS bob: bob@example.org has
+                                                 shown his certificate, and the connection can be bound to
     F: ended                                     the core must want to close the connection
     # a comment
 
@@ -15,9 +17,12 @@ next `T:` at once. What the core says and hands out must be the same each time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from posthouse.protocol import sasl
 
 Cut = Callable[[bytes], Iterator[bytes]]
 
@@ -42,6 +47,25 @@ def octets(line: Line) -> bytes:
     return text if line.kind == "C|" else text + b"\r\n"
 
 
+def mechanisms_of(first: str) -> tuple[str, ...]:
+    """What a session is to offer, by the first line of its dialogue: PLAIN and LOGIN, or `@mechanisms`."""
+    found = re.search(r"@mechanisms=(\S+)", first)
+    return tuple(found[1].split(",")) if found else sasl.USUAL
+
+
+def channel_of(handshake: str) -> sasl.Channel:
+    if not handshake.endswith(" bob"):
+        return sasl.PRIVATE
+    binding = {"tls-server-end-point": b"certificate"}.get
+    return sasl.Channel(True, binding, binds=True, addresses=("bob@example.org",))
+
+
+def explained(text: str) -> tuple[str, bytes | None]:
+    """The text of an answer, and the challenge that goes before it (`explain {…} then …`)."""
+    found = re.fullmatch(r"explain (\{.*\}) then (.*)", text)
+    return (found[2], found[1].encode()) if found else (text, None)
+
+
 class Player:
     """One run of one dialogue. `decide` turns the text of an `A:` line into the decision it means."""
 
@@ -60,9 +84,17 @@ class Player:
             assert self.events, f"unexpected event {event!r}"
             assert repr(event) == self.events.pop(0)
             answer = self.answers.pop(0)
-            self.core.answer(self.decide(answer, event))
+            self.core.answer(self._decision(answer, event))
         self.said += self.core.take_output()
         assert self.expected.startswith(self.said), f"said {self.said!r}, expected {self.expected!r}"
+
+    def _decision(self, text: str, event: Any) -> Any:
+        if text == "keys":  # of the password `pencil`
+            salt = b"salt of the sea"
+            return sasl.Keys(salt, 4096, *sasl.make_keys(b"pencil", salt, 4096, "sha256"), 7, "nonce")
+        text, challenge = explained(text)
+        decision = self.decide(text, event)
+        return decision if challenge is None else sasl.Refused(challenge, decision)
 
     def play(self, cut: Cut) -> None:
         self.turn()
@@ -77,7 +109,7 @@ class Player:
                 held = b""
             if line.kind == "T:" and line.text:
                 assert self.core.wants_tls
-                self.core.tls_started(line.text)
+                self.core.tls_started(line.text, channel_of(line.text))
                 self.turn()
         assert self.said == self.expected
         assert not self.events

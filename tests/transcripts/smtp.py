@@ -1,8 +1,8 @@
 """SMTP and LMTP dialogues as files, and the desk at which a pretended server decides.
 
-A file has a line `? option option …` (lmtp, tls, auth, starttls, submission, burl, limits), then `C: line`
-for what the client says, `C| octets` for bare octets (\\r, \\n, \\x00 stand for what they say; nothing is
-added), and `S: line` for what the server answers. `#` begins a comment.
+A file has a line `? option option …` (lmtp, tls, auth, starttls, submission, mechanisms, burl, limits), then
+`C: line` for what the client says, `C| octets` for bare octets (\\r, \\n, \\x00 stand for what they say;
+nothing is added), and `S: line` for what the server answers. `#` begins a comment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,18 @@ from typing import NamedTuple
 
 from posthouse.mail import reply as replies
 from posthouse.mail.reply import Reply, queued_as
+from posthouse.protocol.sasl import (
+    Certificate,
+    Channel,
+    Credentials,
+    Keys,
+    KeysWanted,
+    Proof,
+    Refused,
+    Shown,
+    Token,
+    make_keys,
+)
 from posthouse.protocol.smtp.events import (
     Auth,
     Chunk,
@@ -102,7 +114,7 @@ class Desk:
             session.answer(self.decide(event))
         return session.take_output()
 
-    def decide(self, event: Event) -> Reply | list[Reply] | None:
+    def decide(self, event: Event) -> Reply | list[Reply] | Keys | Refused | None:
         """The answer to one event."""
         self.events.append(event)
         match event:
@@ -121,9 +133,13 @@ class Desk:
                 return _BY_NAME.get(sender.address.local)
             case Rcpt(recipient):
                 return _BY_NAME.get(recipient.address.local)
-            case Auth(_, credentials):
-                known = (credentials.identity, credentials.password) == ("alice", "secret")
-                return replies.AUTHENTICATED if known else replies.AUTH_INVALID
+            case KeysWanted():
+                salt = b"salt of the sea"
+                return Keys(salt, 4096, *make_keys(b"pencil", salt, 4096, "sha256"), 7, "nonce")
+            case Auth(_, Token()):
+                return Refused(b'{"status":"invalid_token"}', replies.AUTH_INVALID)
+            case Auth(_, shown):
+                return replies.AUTHENTICATED if _known(shown) else replies.AUTH_INVALID
             case Vrfy("bob"):
                 return Reply(250, "2.1.5", "<bob@example.org>")
             case Expn("team"):
@@ -157,6 +173,15 @@ class Desk:
         return [accepted, *rest]
 
 
+def _known(shown: Shown) -> bool:
+    """alice's password is `secret`, bob's is `pencil`, and he has a certificate."""
+    if isinstance(shown, Certificate):
+        return shown.identity in ("", *shown.addresses)
+    if isinstance(shown, Proof):
+        return shown.right
+    return shown == Credentials("alice", "secret")
+
+
 _BY_URL = {
     "imap://h/hello": b"Subject: x\r\n\r\nhello\r\n",
     "imap://h/half": b"half a line\r",
@@ -174,6 +199,12 @@ _BY_NAME = {
 }
 
 
+def _mechanisms(options: frozenset[str]) -> tuple[str, ...]:
+    if "mechanisms" in options:
+        return ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2")
+    return ("PLAIN", "LOGIN") if "auth" in options or "submission" in options else ()
+
+
 def open_desk(options: frozenset[str]) -> Desk:
     """A session as the options of a dialogue want it."""
     lmtp = "lmtp" in options
@@ -182,7 +213,7 @@ def open_desk(options: frozenset[str]) -> Desk:
         lmtp=lmtp,
         starttls="starttls" in options,
         tls_required="tls_required" in options,
-        auth_mechanisms=("PLAIN", "LOGIN") if "auth" in options or "submission" in options else (),
+        auth_mechanisms=_mechanisms(options),
         auth_without_tls="auth" in options,
         auth_required="submission" in options,
         burl="burl" in options,
@@ -190,6 +221,9 @@ def open_desk(options: frozenset[str]) -> Desk:
     )
     limits = Limits(recipients=2, errors=4, idle_commands=6) if "limits" in options else Limits(errors=100)
     session = ServerSession(capabilities, limits, tls="TLSv1.3 X" if "tls" in options else "")
+    if "mechanisms" in options:
+        binding = {"tls-server-end-point": b"certificate"}.get
+        session.tls_started("TLSv1.3 X", Channel(True, binding, binds=True, addresses=("bob@example.org",)))
     return Desk(session, lmtp=lmtp, open_for_business="refused" not in options)
 
 

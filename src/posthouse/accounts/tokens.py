@@ -26,6 +26,8 @@ TYPES = ("at+jwt", "application/at+jwt", "jwt", "application/jwt", "")
 
 _HEADER_LIMIT = 4096
 _LEAST_RSA_BITS = 2048
+_BITS_OF_A_DIGIT = 6
+"""In base64."""
 
 
 class KeysProblem(OSError):
@@ -113,7 +115,7 @@ def _registry(allowed: Sequence[str]) -> JWSRegistry:
 def read_keys(path: Path | None) -> KeySet:
     """The public keys in a JSON web key set (RFC 7517 §5). Raises KeysProblem."""
     from joserfc.errors import JoseError
-    from joserfc.jwk import KeySet, RSAKey
+    from joserfc.jwk import KeySet
 
     if path is None:
         raise KeysProblem("oauth.keys_file is not set")
@@ -123,14 +125,16 @@ def read_keys(path: Path | None) -> KeySet:
             raise KeysProblem(f"{path}: not a JSON web key set")
         # Secrets that two share sign nothing here, and keys to encrypt with do neither.
         public = [key for key in listed["keys"] if key.get("kty") != "oct" and key.get("use", "sig") == "sig"]
+        for key in public:
+            if key.get("kty") == "RSA" and _BITS_OF_A_DIGIT * len(key["n"]) < _LEAST_RSA_BITS:
+                raise ValueError(f"an RSA key has less than {_LEAST_RSA_BITS} bits")  # RFC 7518 §3.3
         keys = KeySet.import_key_set({"keys": public})
+    except KeysProblem:
+        raise
     except OSError as error:
         raise KeysProblem(f"{path}: {error.strerror or error}") from None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise KeysProblem(f"{path}: not a JSON web key set with public keys: {error}") from None
-    for key in keys:
-        if isinstance(key, RSAKey) and key.raw_value.key_size < _LEAST_RSA_BITS:  # RFC 7518 §3.3
-            raise KeysProblem(f"{path}: the RSA key {key.kid} has less than {_LEAST_RSA_BITS} bits")
     return keys
 
 

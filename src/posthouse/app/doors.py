@@ -116,7 +116,7 @@ class Doors:
         """Those of SASL that users may use, where the connection allows it."""
         accounts = self._road.config.accounts
         mechanisms = accounts.auth_mechanisms
-        return sasl.with_binding(mechanisms) if accounts.auth_channel_binding else tuple(mechanisms)
+        return mechanisms if accounts.auth_channel_binding == "off" else sasl.with_binding(mechanisms)
 
     def _listener(self, name: str, sockets: Sequence[socket.socket]) -> Listener:
         if name in SMTP_ROLES:

@@ -54,8 +54,12 @@ class Worker:
         self._certificate = certificate(config)
         self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
         self._authorities = authorities(config)
+        self._binding = config.accounts.auth_channel_binding
         self._user_tls = ServerTls(
-            lambda: [self._certificate], config.tls.minimum_protocol, lambda: self._authorities
+            lambda: [self._certificate],
+            config.tls.minimum_protocol,
+            lambda: self._authorities,
+            lambda: self._binding == "always",
         )
         self._doors = Doors(self.road, self._tls, self._user_tls, sockets, count)
         self._metrics_sockets = sockets.get("metrics", ())
@@ -95,15 +99,16 @@ class Worker:
         (`NEEDS_RESTART`) stays as it is, and the log says so. Raises TlsProblem and OSError, and then
         nothing has changed.
         """
-        before = self._certificate, self._authorities
+        before = self._certificate, self._authorities, self._binding
         self._certificate, self._authorities = certificate(config), authorities(config)
+        self._binding = config.accounts.auth_channel_binding
         try:
             self._tls.reload()
             self._user_tls.reload()
             fixed = with_fixed_parts_of(config, self.road.config)
             self.road.configure(fixed)
         except BaseException:
-            self._certificate, self._authorities = before
+            self._certificate, self._authorities, self._binding = before
             raise
         self._doors.configure()
         log.configure(config.log.level, config.log.format)

@@ -211,10 +211,10 @@ class Accounts(Table):
         "tls.client_ca_file, OAUTHBEARER and XOAUTH2 need [oauth]; without PLAIN and LOGIN no passwords are "
         "taken by other commands either",
     )
-    auth_channel_binding: Switch = Field(
-        True,
-        description="offer SCRAM-…-PLUS over TLS, which nobody in between can use; false if a program "
-        "tries them and fails",
+    auth_channel_binding: Literal["off", "auto", "always"] = Field(
+        "auto",
+        description="offer SCRAM-…-PLUS, which nobody in between can pass on: never, on TLS 1.2 (tls-unique "
+        "and tls-server-end-point), or on TLS 1.3 too, where programs fail that know only tls-exporter",
     )
     auth_allow_cleartext: Switch = Field(
         False, description="take passwords without TLS from other addresses than loopback too"

@@ -96,9 +96,15 @@ class Encryption:
     @property
     def channel(self) -> Channel:
         """What SASL may know of this session, as a server has it."""
-        asked = self._object.context.verify_mode is not ssl.CERT_NONE
-        shown = self._object.getpeercert(binary_form=True) if asked else None
-        return Channel(True, self._binding, mail_addresses(shown) if shown else ())
+        context = self._object.context
+        shown = None
+        if context.verify_mode is not ssl.CERT_NONE:
+            shown = self._object.getpeercert(binary_form=True)
+        # On TLS 1.2 all clients know tls-unique; on TLS 1.3 most know only tls-exporter, which we have not.
+        binds = self._binding("tls-unique") is not None
+        if not binds and isinstance(context, ServerContext) and context.binds_by_certificate:
+            binds = context.end_point is not None
+        return Channel(True, self._binding, binds, mail_addresses(shown) if shown else ())
 
     def _binding(self, type: str) -> bytes | None:
         """The data of a type of channel binding (RFC 5929), or None."""

@@ -46,6 +46,8 @@ class ClientAuthorities(NamedTuple):
 class ServerContext(ssl.SSLContext):
     """A context of ours, which knows what it shows."""
 
+    binds_by_certificate = False
+    """Clients are to be offered channel binding also where tls-server-end-point is all that there is."""
     _asked = False
     _end_point: bytes | None = None
 
@@ -64,7 +66,7 @@ class ServerTls:
 
     The first certificate is the default; others are chosen by the name that the client asks for (SNI,
     RFC 6066 §3), wildcards included. With `authorities` clients are asked for a certificate, which they need
-    not have, but which has to be valid. Raises TlsProblem.
+    not have, but which has to be valid; `binds_by_certificate` is for their contexts. Raises TlsProblem.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class ServerTls:
         files: Callable[[], Iterable[CertificateFiles]],
         minimum_protocol: str = "TLSv1.2",
         authorities: Callable[[], ClientAuthorities | None] = lambda: None,
+        binds_by_certificate: Callable[[], bool] = lambda: False,
     ) -> None:
         self._files = files
         self._authorities = authorities
+        self._binds_by_certificate = binds_by_certificate
         self._minimum = _VERSIONS[minimum_protocol]
         self._context = self._build()
 
@@ -89,8 +93,9 @@ class ServerTls:
         all_files = list(self._files())
         authorities = self._authorities()
         contexts = [_server_context(files, self._minimum) for files in all_files]
-        if authorities is not None:
-            for context in contexts:
+        for context in contexts:
+            context.binds_by_certificate = self._binds_by_certificate()
+            if authorities is not None:
                 _ask_for_certificates(context, authorities)
         if not contexts:
             raise TlsProblem("no certificate is configured")

@@ -11,7 +11,7 @@ import pytest
 from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.server import Result, ServerSession
-from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
+from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load, mechanisms_of
 
 FILES = sorted((Path(__file__).parents[2] / "transcripts").glob("imap_*.txt"))
 
@@ -52,7 +52,10 @@ def decide(text: str, event: Any) -> Result | None:
 def test_dialogue(path: Path, cut: Cut) -> None:
     first = path.read_text("utf-8").partition("\n")[0]
     core = ServerSession(
-        "mail.example.org", tls_available="@tls" in first, plaintext_login="@strange" not in first
+        "mail.example.org",
+        tls_available="@tls" in first,
+        plaintext_login="@strange" not in first,
+        mechanisms=mechanisms_of(first),
     )
     if "@loggedin" in first:
         core.next_event()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from posthouse.protocol.pop3.server import Maildrop, Refusal, ServerSession
-from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load
+from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load, mechanisms_of
 
 FILES = sorted((Path(__file__).parents[2] / "transcripts").glob("pop3_*.txt"))
 
@@ -31,6 +31,9 @@ def decide(text: str, event: Any) -> Maildrop | Refusal | None:
 def test_dialogue(path: Path, cut: Cut) -> None:
     first = path.read_text("utf-8").partition("\n")[0]
     core = ServerSession(
-        "mail.example.org", tls_available="@tls" in first, plaintext_login="@strange" not in first
+        "mail.example.org",
+        tls_available="@tls" in first,
+        plaintext_login="@strange" not in first,
+        mechanisms=mechanisms_of(first),
     )
     Player(core, load(path), decide).play(cut)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.protocol.sasl import PRIVATE, Keys, KeysWanted, Proof, SaslError, make_keys
+from posthouse.protocol.sasl import PRIVATE, Channel, Keys, KeysWanted, Proof, SaslError, make_keys
 from posthouse.protocol.sasl.scram import ScramServer
+from tests.scramclient import ScramClient
 
 EXAMPLES = {
     "SCRAM-SHA-1": (  # RFC 5802 §5
@@ -132,3 +133,77 @@ def test_anything_at_all_proves_nothing(messages: list[bytes], well_begun: bool)
             assert isinstance(outcome, Proof)
             assert not outcome.right
             return
+
+
+# ── channel binding ──────────────────────────────────────────────────────────────────────────────────
+
+BINDINGS = {"tls-server-end-point": b"hash of a certificate", "tls-unique": b"first Finished"}
+BOUND = Channel(True, BINDINGS.get, binds=True)
+PENCIL = {"mechanism": "SCRAM-SHA-256", "login": "user", "password": "pencil"}
+
+
+def played(client: ScramClient, server: ScramServer) -> Proof:
+    """The whole exchange, or as much as there is of it."""
+    asked = server.step(client.initial)
+    if isinstance(asked, Proof):
+        return asked
+    assert asked == KeysWanted("user", "SCRAM-SHA-256")
+    outcome = server.step(client.final(server.challenge(keys("SCRAM-SHA-256"))))
+    if isinstance(outcome, bytes):
+        assert client.is_the_server(outcome)
+        outcome = server.step(b"")
+    assert isinstance(outcome, Proof)
+    return outcome
+
+
+@pytest.mark.parametrize("type", BINDINGS)
+def test_who_sees_the_same_connection_gets_in(type: str) -> None:
+    client = ScramClient(**PENCIL, binding=(type, BINDINGS[type]))
+    assert played(client, ScramServer("SCRAM-SHA-256-PLUS", BOUND)).right
+
+
+@pytest.mark.parametrize("type", BINDINGS)
+def test_who_sees_another_connection_does_not_though_the_password_is_right(type: str) -> None:
+    """RFC 5802 §6: somebody in between has a connection to each side."""
+    client = ScramClient(**PENCIL, binding=(type, b"another"))
+    proof = played(client, ScramServer("SCRAM-SHA-256-PLUS", BOUND))
+    assert not proof.right
+    assert proof.suspicion
+
+
+def test_a_header_that_was_changed_on_its_way_is_noticed() -> None:
+    """The client said `y`, somebody made `n` of it, so that we do not ask why."""
+    client = ScramClient(**PENCIL, flag="y")
+    server = ScramServer("SCRAM-SHA-256", BOUND, could_bind=True)
+    server.step(b"n" + client.initial[1:])
+    proof = server.step(client.final(server.challenge(keys("SCRAM-SHA-256"))))
+    assert isinstance(proof, Proof)
+    assert not proof.right
+    assert proof.suspicion
+
+
+def test_a_client_that_was_not_shown_our_offer_is_not_let_in() -> None:
+    """RFC 5802 §6: `y` where -PLUS was offered means that somebody has struck it out."""
+    client = ScramClient(**PENCIL, flag="y")
+    assert played(client, ScramServer("SCRAM-SHA-256", BOUND, could_bind=True)).suspicion
+    assert played(client, ScramServer("SCRAM-SHA-256", BOUND, could_bind=False)).right
+
+
+def test_a_client_that_knows_no_binding_gets_in_without() -> None:
+    assert played(ScramClient(**PENCIL), ScramServer("SCRAM-SHA-256", BOUND, could_bind=True)).right
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "message"),
+    [
+        ("SCRAM-SHA-256", b"p=tls-unique,,n=user,r=x"),
+        ("SCRAM-SHA-256-PLUS", b"n,,n=user,r=x"),
+        ("SCRAM-SHA-256-PLUS", b"y,,n=user,r=x"),
+        ("SCRAM-SHA-256-PLUS", b"p=tls-exporter,,n=user,r=x"),
+        ("SCRAM-SHA-256-PLUS", b"p=,,n=user,r=x"),
+        ("SCRAM-SHA-256-PLUS", b"p=\xff,,n=user,r=x"),
+    ],
+)
+def test_the_flag_must_fit_the_mechanism(mechanism: str, message: bytes) -> None:
+    with pytest.raises(SaslError):
+        ScramServer(mechanism, BOUND).step(message)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from posthouse.protocol.sasl.bearer import BEARER, problem
-from posthouse.protocol.sasl.channel import BINDINGS, IN_CLEAR, PRIVATE, Channel
+from posthouse.protocol.sasl.channel import IN_CLEAR, PRIVATE, Channel
 from posthouse.protocol.sasl.exchange import (
     RESPONSE_LIMIT,
     Certificate,
@@ -41,7 +41,6 @@ from posthouse.protocol.sasl.server import (
 
 __all__ = [
     "BEARER",
-    "BINDINGS",
     "CLIENT_MECHANISMS",
     "IN_CLEAR",
     "PLUS",

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-BINDINGS = ("tls-server-end-point", "tls-unique")
-"""Types of channel binding (RFC 5929). Not tls-exporter (RFC 9266), for which `ssl` has nothing."""
-
 
 def _unbound(type: str) -> bytes | None:
     return None
@@ -19,14 +16,14 @@ class Channel(NamedTuple):
     private: bool = False
     """Encrypted, or nobody can listen in between."""
     binding: Callable[[str], bytes | None] = _unbound
-    """Type of channel binding → its data (RFC 5056 §2.1); None: not to be had on this connection."""
+    """Type of channel binding → its data (RFC 5056 §2.1, RFC 5929); None: not to be had on this connection.
+
+    tls-exporter (RFC 9266), which clients take on TLS 1.3, is not to be had: `ssl` has nothing for it.
+    """
+    binds: bool = False
+    """Whether to offer that: a client that has no type in common with us fails where it is offered."""
     addresses: tuple[str, ...] = ()
     """Those that the client's certificate names, once TLS has verified it."""
-
-    @property
-    def binds(self) -> bool:
-        """Whether an exchange can be bound to this connection."""
-        return any(self.binding(type) is not None for type in BINDINGS)
 
 
 IN_CLEAR = Channel()

@@ -43,7 +43,7 @@ Next: TypeAlias = bytes | KeysWanted | Shown | Over
 def offered(configured: Iterable[str], channel: Channel) -> tuple[str, ...]:
     """The mechanisms to offer on a connection, in the same order.
 
-    None where somebody can listen; -PLUS where TLS can be bound to; EXTERNAL to whom has shown a certificate
+    None where somebody can listen; -PLUS where the connection binds; EXTERNAL to whom has shown a certificate
     that names an address.
     """
     if not channel.private:
