@@ -11,7 +11,8 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 
 # Debian packages of the programs that tests and benchmarks drive.
-TEST_PACKAGES  := curl dovecot-imapd dovecot-pop3d fetchmail getmail6 haproxy isync libnet-ssleay-perl libsasl2-modules mutt offlineimap3 swaks thunderbird
+TEST_PACKAGES  := curl dovecot-imapd dovecot-pop3d fetchmail getmail6 gsasl haproxy isync libnet-ssleay-perl \
+	libsasl2-modules msmtp mutt offlineimap3 swaks thunderbird
 BENCH_PACKAGES := dovecot-imapd dovecot-lmtpd postfix
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check

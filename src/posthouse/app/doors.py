@@ -115,7 +115,9 @@ class Doors:
     def _mechanisms(self) -> tuple[str, ...]:
         """Those of SASL that users may use, where the connection allows it."""
         accounts = self._road.config.accounts
-        mechanisms = accounts.auth_mechanisms
+        mechanisms: tuple[str, ...] = accounts.auth_mechanisms
+        if self._road.authenticator.tokens is None:
+            mechanisms = tuple([name for name in mechanisms if name not in sasl.BEARER])
         return mechanisms if accounts.auth_channel_binding == "off" else sasl.with_binding(mechanisms)
 
     def _listener(self, name: str, sockets: Sequence[socket.socket]) -> Listener:

@@ -16,7 +16,7 @@ from posthouse.acceptance.transaction import Lifetimes
 from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.accounts.quota import Quota
-from posthouse.accounts.tokens import Tokens
+from posthouse.accounts.tokens import KeysProblem, Tokens
 from posthouse.config import Config
 from posthouse.db import DatabaseError, open_announcements, open_database
 from posthouse.db.blobs import discard, open_blobs
@@ -29,6 +29,7 @@ from posthouse.net.addresses import own_addresses
 from posthouse.net.dns import StubResolver
 from posthouse.net.limits import share
 from posthouse.net.tls import ClientTls
+from posthouse.observe import log
 from posthouse.outbound.hop import parse_next_hop
 from posthouse.outbound.send import Outbound, Settings
 from posthouse.policy.policy import Policy
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from posthouse.mail.content import Content
     from posthouse.mail.reply import Reply
     from posthouse.ports import Clock, Random, Resolver
+
+
+_log = log.get("app")
 
 
 class Road:
@@ -113,7 +117,7 @@ class Road:
         Raises what Outbound's settings raise (OSError), and then nothing has changed.
         """
         settings = _outbound_settings(config)
-        self.authenticator.tokens = Tokens(config.oauth, self.clock) if config.oauth.issuer else None
+        self.authenticator.tokens = self._tokens(config, first)
         self.config = config
         addresses = own_addresses()
         self._is_us = _IsUs(config, addresses)
@@ -130,6 +134,18 @@ class Road:
         )
         self._configure_the_way_out(config, settings, bounces, first)
         self._configure_the_way_in(config, bounces)
+
+    def _tokens(self, config: Config, first: bool) -> Tokens | None:
+        """Who reads tokens. A worker that starts without the issuer's keys serves, but takes no tokens."""
+        if not config.oauth.issuer:
+            return None
+        try:
+            return Tokens(config.oauth, self.clock)
+        except KeysProblem as problem:
+            if not first:
+                raise
+            _log.error("no tokens are taken until a reload finds the issuer's keys", reason=str(problem))
+            return None
 
     def _configure_the_way_out(
         self, config: Config, settings: Settings, bounces: Bounces, first: bool

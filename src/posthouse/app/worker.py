@@ -17,7 +17,7 @@ from posthouse.db import DatabaseError, slots
 from posthouse.db.blobs import sweep_spool
 from posthouse.net.listener import drain
 from posthouse.net.supervisor import DRAIN_TIME
-from posthouse.net.tls import CertificateFiles, ClientAuthorities, ServerTls, self_signed
+from posthouse.net.tls import CertificateFiles, ClientAuthorities, ServerTls, TlsProblem, self_signed
 from posthouse.observe import log
 from posthouse.observe.scrape import Scrape
 
@@ -55,18 +55,31 @@ class Worker:
         self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
         self._authorities = authorities(config)
         self._binding = config.accounts.auth_channel_binding
-        self._user_tls = ServerTls(
-            lambda: [self._certificate],
-            config.tls.minimum_protocol,
-            lambda: self._authorities,
-            lambda: self._binding == "always",
-        )
+        self._user_tls = self._tls_for_users(config)
         self._doors = Doors(self.road, self._tls, self._user_tls, sockets, count)
         self._metrics_sockets = sockets.get("metrics", ())
         self._indexer = self.road.indexer()
         self._housekeeping: asyncio.Task[None] | None = None
         self._slot_kept = -inf
         self.road.database.hold = lambda: self._doors.mid_letter.count
+
+    def _tls_for_users(self, config: Config) -> ServerTls:
+        """TLS with certificates of users. A worker that cannot read who issues them serves without."""
+
+        def make() -> ServerTls:
+            return ServerTls(
+                lambda: [self._certificate],
+                config.tls.minimum_protocol,
+                lambda: self._authorities,
+                lambda: self._binding == "always",
+            )
+
+        try:
+            return make()
+        except TlsProblem as problem:
+            _log.error("no certificates of users are asked for until a reload", reason=str(problem))
+            self._authorities = None
+            return make()
 
     async def start(self) -> None:
         """Begin to serve. While the database is away, everybody is told to come back."""

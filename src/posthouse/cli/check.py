@@ -17,6 +17,7 @@ from posthouse.admin.health import (
     examine_index,
     examine_machine,
 )
+from posthouse.admin.logins import examine_logins
 from posthouse.admin.search import Index
 from posthouse.cli.context import ConfigOption, JsonOption, become_owner, find_config
 from posthouse.cli.listing import print_listing
@@ -59,7 +60,7 @@ def check(*, config: ConfigOption = None, json: JsonOption = False) -> int:
 
 def _examine(config: Config) -> list[Finding]:
     # Ports and the certificate as the user who starts the server, the data as its owner.
-    findings = list(examine_machine(config, MachineClock()))
+    findings = [*examine_machine(config, MachineClock()), *examine_logins(config, MachineClock())]
     try:
         become_owner(config)
         findings += asyncio.run(_examine_data_and_dns(config))

@@ -239,6 +239,20 @@ class OAuth(Table):
         "", description="the issuer's OpenID configuration, told to programs whose token is of no use"
     )
 
+    @field_validator("audience", "keys_file")
+    @classmethod
+    def _with_issuer(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("issuer") and not value:
+            raise ValueError("cannot be empty beside oauth.issuer")
+        return value
+
+    @field_validator("discovery_url")
+    @classmethod
+    def _is_secure(cls, url: str) -> str:
+        if url and not url.startswith("https://"):
+            raise ValueError('must begin with "https://"')
+        return url
+
 
 class Imap(Table):
     """IMAP."""

@@ -3,9 +3,9 @@
     log = log.get("queue")
     log.warning("next hop is away", next_hop="example.org", reply="421 4.3.2 …")
 
-No secret passes: fields named like one, and credentials in the commands of SMTP, IMAP and POP3 and in
-URLs, are replaced before anything is written. What cannot be recognised by its form, the bare base64
-line that answers a SASL challenge (RFC 4954 §4), must not be handed to the log at all.
+No secret passes: fields named like one, credentials in the commands of SMTP, IMAP and POP3 and in URLs, and
+tokens are replaced before anything is written. What cannot be recognised by its form, the bare base64 line
+that answers a SASL challenge (RFC 4954 §4), must not be handed to the log at all.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ _SECRETS_IN_TEXT = (
     (re.compile(r"\b(PASS[ \t]+)[^\s\[].*"), rf"\1{REDACTED}"),
     (re.compile(r"\A(PASS[ \t]+)[^\s\[].*", re.I), rf"\1{REDACTED}"),
     (re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+@"), rf"\1{REDACTED}@"),
+    # RFC 6750 §2.1, and tokens by themselves (RFC 7519 §3: the header is JSON)
+    (re.compile(r"\b(Bearer[ \t]+)[A-Za-z0-9._~+/-]{12,}=*", re.I), rf"\1{REDACTED}"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]*\.[\w-]*"), REDACTED),
 )
 _DEEPEST = 6
 
@@ -90,7 +93,7 @@ def configure(
 
 
 def redact(text: str) -> str:
-    """`text` without passwords: SASL initial responses, LOGIN and PASS arguments, user:password@ in URLs."""
+    """`text` without secrets: SASL responses, arguments of LOGIN and PASS, user:password@ in URLs, tokens."""
     for pattern, replacement in _SECRETS_IN_TEXT:
         text = pattern.sub(replacement, text)
     return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from posthouse.protocol.pop3.server import (
     Limits,
     Listing,
@@ -12,6 +14,7 @@ from posthouse.protocol.pop3.server import (
     Retrieve,
     ServerSession,
 )
+from posthouse.protocol.sasl import Token
 
 
 def opened(limits: Limits | None = None, count: int = 3) -> ServerSession:
@@ -122,3 +125,13 @@ def test_a_login_name_may_hold_spaces() -> None:
     core.answer(None)
     core.receive(b"USER a@b.test/Slow food \r\nPASS x\r\n")
     assert core.next_event() == Login("a@b.test/Slow food", "x")
+
+
+def test_a_long_token_may_come_with_the_command() -> None:
+    """RFC 5034 §4 would have it wait for `+`; not all clients do."""
+    core = ServerSession("mail.example.org", plaintext_login=True, mechanisms=("XOAUTH2",))
+    core.next_event()
+    core.answer(None)
+    said = base64.b64encode(b"user=bob\x01auth=Bearer " + b"x" * 5000 + b"\x01\x01")
+    core.receive(b"AUTH XOAUTH2 " + said + b"\r\n")
+    assert core.next_event() == Token("XOAUTH2", "bob", "x" * 5000)

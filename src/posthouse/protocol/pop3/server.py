@@ -90,9 +90,9 @@ class Limits(NamedTuple):
     """What one client may ask of one session."""
 
     line: int = 1024
-    """Octets of a command line with its CRLF. RFC 2449 §4 says 255; long passwords need more."""
+    """Octets of a command line with its CRLF. RFC 2449 §4 says 255."""
     sasl_line: int = sasl.RESPONSE_LIMIT
-    """Octets of a SASL response with its CRLF."""
+    """The same before login: passwords are long, tokens longer, and clients send them with AUTH at once."""
     errors: int = 20
     """Bad commands and failed logins after which the session ends."""
     idle: float = 600.0
@@ -278,10 +278,8 @@ class ServerSession:
     def _next_line(self) -> bool:
         """Handles one line; False when there is none yet."""
         try:
-            if self._exchange is None:
-                line = self._input.next_line(self._limits.line)
-            else:
-                line = self._input.next_line(self._limits.sasl_line)
+            before = self.state is State.AUTHORIZATION
+            line = self._input.next_line(self._limits.sasl_line if before else self._limits.line)
         except LineTooLong:
             self._exchange = None
             self._bad("Line too long")
