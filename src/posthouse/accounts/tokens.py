@@ -51,6 +51,7 @@ class Tokens:
     def __init__(self, settings: OAuth, clock: Clock) -> None:
         self.settings = settings
         self._clock = clock
+        assert settings.keys_file is not None  # the configuration has it where there is an issuer
         self._keys = read_keys(settings.keys_file)
         self._registry = _registry(settings.algorithms)
 
@@ -112,13 +113,11 @@ def _registry(allowed: Sequence[str]) -> JWSRegistry:
     return Allowed(strict_check_header=False)
 
 
-def read_keys(path: Path | None) -> KeySet:
+def read_keys(path: Path) -> KeySet:
     """The public keys in a JSON web key set (RFC 7517 §5). Raises KeysProblem."""
     from joserfc.errors import JoseError
     from joserfc.jwk import KeySet
 
-    if path is None:
-        raise KeysProblem("oauth.keys_file is not set")
     try:
         listed = json.loads(path.read_bytes())
         if not isinstance(listed, dict) or not isinstance(listed.get("keys"), list):

@@ -42,6 +42,7 @@ def examine_logins(config: Config, clock: Clock) -> Iterator[Finding]:
     if issuer:
         named = any(name in mechanisms for name in BEARER)
         yield _unless(named, "oauth.issuer", " or ".join(BEARER), issuer)
+        assert config.oauth.keys_file is not None  # the configuration has it where there is an issuer
         yield _keys(config.oauth.keys_file)
 
 
@@ -91,7 +92,7 @@ def _authorities(authorities: Path, revoked: Path | None, clock: Clock) -> Itera
         yield Finding("ok", "tls.client_crl_file", str(revoked))
 
 
-def _keys(path: Path | None) -> Finding:
+def _keys(path: Path) -> Finding:
     try:
         number = len(read_keys(path).keys)
     except KeysProblem as error:
