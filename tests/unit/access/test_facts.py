@@ -117,7 +117,8 @@ async def test_sort_goes_by_what_is_there_now(server: Server, command: str, expe
         await server.deliver(letter(*row), flags=number == 2)
     async with Client(server) as client:
         await client.do("SELECT INBOX")
-        await client.do(command)
+        first = await client.do(command)
+        assert await client.do(command) == first
         await client.do("EXPUNGE")
         for row in LETTERS[3:]:
             await server.deliver(letter(*row))

@@ -28,7 +28,7 @@ def response(
     """
     if command.returns is None:
         more = f" (MODSEQ {modseq})" if modseq else ""
-        listed = "".join([f" {number}" for number in numbers])
+        listed = " ".join(["", *map(str, numbers)])
         return f"* {name}{listed}{more}\r\n".encode()
     if command.returns <= {Return.SAVE, Return.UPDATE, Return.CONTEXT}:
         return b""  # RFC 5182 §2.1: nothing is returned

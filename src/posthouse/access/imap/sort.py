@@ -5,6 +5,7 @@ What is compared are facts of the messages: see `facts`.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,22 @@ async def sorted_by(
     user: User, selected: Selected, indexes: list[int], criteria: Sequence[Criterion], key: SearchKey
 ) -> list[int]:
     """The messages in the order that the criteria say; `key` is what they were found by."""
+    knowledge, uids = user.services.knowledge, selected.view.uids[:]
+    everything = len(indexes) == len(uids) and all(one.by is not By.RELEVANCY for one in criteria)
+    if not everything:
+        return await _sorted(user, selected, indexes, criteria, key)
+    question = " ".join(["SORT", *(f"{'REVERSE ' * one.reverse}{one.by.value}" for one in criteria)])
+    known = knowledge.answered(selected, question)
+    if known is not None:
+        return array("I", known).tolist()
+    order = await _sorted(user, selected, indexes, criteria, key)
+    knowledge.remember(selected, uids, question, array("I", order).tobytes())
+    return order
+
+
+async def _sorted(
+    user: User, selected: Selected, indexes: list[int], criteria: Sequence[Criterion], key: SearchKey
+) -> list[int]:
     columns = {one.by: await _column(user, selected, indexes, one.by, key) for one in criteria}
     places = list(range(len(indexes)))
     # RFC 5256 §3: what is equal stays in the order of the mailbox, whatever is reversed
