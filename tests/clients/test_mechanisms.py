@@ -126,6 +126,38 @@ def test_python_logs_in_with_a_token(
         assert smtp.mail(alice.address)[0] == 250
 
 
+@pytest.mark.debian("mutt")
+@pytest.mark.parametrize("mechanism", ["oauthbearer", "xoauth2"])
+def test_mutt_sends_and_reads_with_a_token(
+    run: Run, run_on_terminal: Run, home: Path, server: ServeProcess, ca: Path, issuer: Issuer, alice: Person,
+    bob: Person, mechanism: str,
+) -> None:  # fmt: skip
+    _, port = server.address("submission")
+    (home / "token").write_text(issuer.token(alice.address))
+    (home / "Mail").mkdir()
+    (home / "muttrc").write_text(
+        f"""
+        set certificate_file="{ca}" ssl_force_tls=yes ssl_starttls=yes from="{alice.address}" use_from=yes
+        set imap_user="{alice.address}" smtp_url="smtp://{alice.address}@localhost:{port}/"
+        set imap_authenticators={mechanism} smtp_authenticators={mechanism}
+        set copy=no delete=yes quit=yes move=no
+        set imap_oauth_refresh_command="cat {home}/token" smtp_oauth_refresh_command="cat {home}/token"
+        set confirmappend=no wait_key=no mail_check=0
+        """
+    )
+    alice.given(["one", "two"])
+
+    sent = run("mutt", "-n", "-F", home / "muttrc", "-s", "by mutt", "--", bob.address, given="Hello.\n")
+    url = f"imap://localhost:{server.address('imap')[1]}/INBOX"
+    read = run_on_terminal(
+        "mutt", "-n", "-F", home / "muttrc", "-f", url, "-e", "push <delete-message><quit>"
+    )
+
+    assert sent.returncode == read.returncode == 0, sent.stderr + read.stdout[-1000:]
+    assert bob.subjects() == ["by mutt"]
+    assert alice.subjects() == ["two"]
+
+
 @pytest.mark.debian("gsasl")
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"])
 @pytest.mark.parametrize("listener", ["imap", "submission"])

@@ -15,7 +15,7 @@ ARRIVAL: list[Step] = [
     record.connected(T, "192.0.2.1", 4711, "smtp"),
     record.helo(T, "mx.north.test"),
     record.tls(T, "TLSv1.3 TLS_AES_256_GCM_SHA384"),
-    record.authenticated(T, "alice@north.test"),
+    record.authenticated(T, "alice@north.test", "SCRAM-SHA-256-PLUS"),
     record.sender(T, "alice@north.test", 5120),
     record.refused(T, "RCPT TO:<nobody@south.test>", "550 5.1.1 No such user here"),
     record.decision(T, "reject_unlisted_recipient", "accept", ""),
@@ -105,7 +105,7 @@ def test_every_step_is_told_in_order_with_replies_explained() -> None:
         "192.0.2.1 port 4711 connected to smtp.",
         "It calls itself mx.north.test.",
         "TLS_AES_256_GCM_SHA384",
-        "alice@north.test logged in.",
+        "alice@north.test logged in by SCRAM-SHA-256-PLUS.",
         "The sender is alice@north.test and announced 5,120 octets.",
         "Refused: RCPT TO:<nobody@south.test>",
         "That is: There is no such mailbox at that domain.",
@@ -175,3 +175,10 @@ def test_programs_get_the_fields_by_name() -> None:
         },
         {"kind": "dsn-sent", "at": T, "child": show(9)},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [record.authenticated(T, "uid:1000"), (record.AUTHENTICATED, T, "uid:1000")])
+def test_a_login_without_a_mechanism_is_told_too(step: record.Step) -> None:
+    """The kernel's word on a Unix socket, and what earlier versions have recorded."""
+    told = "\n".join(explain.lines(explain.tell(Journey(ID, [step, STORED]))))
+    assert "uid:1000 logged in." in told

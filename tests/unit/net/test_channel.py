@@ -198,6 +198,22 @@ def test_a_client_may_show_a_certificate_and_need_not(
     assert joined(ServerTls(lambda: [files])(), client)[0].addresses == ()
 
 
+def test_a_resumed_session_goes_by_the_certificate_that_it_began_with(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    files = issue(authority, tmp_path, "mail.test")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = ServerTls(lambda: [files], authorities=lambda: ClientAuthorities(tmp_path / "ca.pem"))
+    client = trusting(authority, ssl.TLSVersion.TLSv1_2)
+    authority.issue_cert("alice@example.org").configure_cert(client)
+    _, first = joined(server(), client)
+    channel, second = joined(server(), client, session=first.session)
+    assert second.session_reused
+    assert channel.addresses == ("alice@example.org",)
+    server.reload()  # perhaps because somebody has been revoked
+    assert not joined(server(), client, session=first.session)[1].session_reused
+
+
 def test_a_certificate_of_somebody_else_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     files = issue(authority, tmp_path, "mail.test")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
