@@ -35,7 +35,18 @@ from posthouse.db import DatabaseError
 from posthouse.mail.address import AddressError, canonical, parse_address
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
 from posthouse.observe import log, metrics
-from posthouse.protocol.sasl import Certificate, Evidence, Keys, Proof, Refused, Token, problem
+from posthouse.protocol.sasl import (
+    BEARER,
+    SCRAM,
+    Certificate,
+    Evidence,
+    Keys,
+    Proof,
+    Refused,
+    Token,
+    problem,
+    with_binding,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +76,13 @@ WHICH_ACCOUNT = Reply(535, "5.7.8", "The certificate is for several accounts, sa
 
 _log = log.get("accounts")
 _LOGINS = metrics.counters("posthouse_logins_total", "logins tried", "answer", ("let in", "refused"))
+_PASSWORD = "password"
+_LET_IN = metrics.counters(
+    "posthouse_logins_let_in_total",
+    "logins that were let in, by how they showed who they are",
+    "mechanism",
+    (_PASSWORD, *with_binding(tuple(SCRAM)), "EXTERNAL", *BEARER),
+)
 
 
 class Authenticated(NamedTuple):
@@ -127,7 +145,7 @@ class Authenticator:
         """
         name, prepared = _prepared(login, password)
         answer = await self._compare(name, prepared, client)
-        _note(answer, name, "password", client)
+        _note(answer, name, _PASSWORD, client)
         return answer
 
     async def judge(self, evidence: Evidence, client: str) -> Answer:
@@ -342,6 +360,7 @@ def _note(answer: Answer, name: str, mechanism: str, client: str) -> None:
     """Count a login, and log it."""
     if isinstance(answer, Authenticated):
         _LOGINS["let in"].add()
+        _LET_IN[mechanism].add()
         _log.info("logged in", login=answer.login, mechanism=mechanism, client=client)
     else:
         _LOGINS["refused"].add()

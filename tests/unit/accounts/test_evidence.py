@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from posthouse.accounts.tokens import Tokens
 from posthouse.config.model import OAuth
 from posthouse.db import DatabaseAway
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY
+from posthouse.observe import metrics
 from posthouse.protocol.sasl import Certificate, Refused, Token
 from tests.issuer import AUDIENCE, NAME, Issuer
 from tests.unit.accounts.world import World
@@ -156,3 +158,19 @@ async def test_a_database_that_is_away_is_no_refusal(
     monkeypatch.setattr(world.database, "read", away)
     assert await door.judge(Certificate("", (ALICE,)), CLIENT) == AUTH_TEMPORARY
     assert await door.judge(Token("XOAUTH2", "", issuer.token(ALICE)), CLIENT) == AUTH_TEMPORARY
+
+
+@pytest.mark.parametrize(("addresses", "more"), [((ALICE,), 1), (("nobody@example.org",), 0)])
+async def test_who_is_let_in_is_counted_by_mechanism(
+    door: Authenticator, addresses: tuple[str, ...], more: int
+) -> None:
+    def counted() -> float:
+        line = re.search(
+            rb'posthouse_logins_let_in_total{mechanism="EXTERNAL".*} (\S+)', metrics.exposition()
+        )
+        assert line is not None
+        return float(line[1])
+
+    before = counted()
+    await door.judge(Certificate("", addresses), CLIENT)
+    assert counted() == before + more
