@@ -57,7 +57,7 @@ class Snapshots:
         kept = self._kept.get((account, mailbox))
         if kept is None:
             return await self._anew(account, mailbox)
-        kept.newest.summary()  # so that it is shared, too
+        kept.newest.words()  # so that they are shared, too
         return kept.newest.share()
 
     async def follow(self, account: AccountId, since: Mailbox) -> Delta:

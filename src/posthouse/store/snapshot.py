@@ -69,15 +69,6 @@ class Applied(NamedTuple):
     """Messages at the end that are new."""
 
 
-class Summary(NamedTuple):
-    """What is said of a mailbox that is opened."""
-
-    keywords: frozenset[str]
-    """In use."""
-    unseen: int | None
-    """The index of the first message without \\Seen."""
-
-
 _UNSEEN = bytes(not bits & Flag.SEEN for bits in range(256))
 _FEW = 16
 """Gaps that are cut out one by one; more of them in one pass."""
@@ -90,7 +81,7 @@ class Snapshot:
     """A mailbox at one modseq. All columns have one value per message, by ascending UID."""
 
     __slots__ = (
-        "_shared", "_summary", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids",
+        "_shared", "_words", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids",
     )  # fmt: skip
 
     def __init__(
@@ -98,7 +89,7 @@ class Snapshot:
     ) -> None:
         """`rows` have the columns of `Entry`, by ascending UID."""
         self._shared = False
-        self._summary: Summary | None = None
+        self._words: frozenset[str] | None = None
         self.mailbox = mailbox
         self.recent = recent
         """UIDs from here on are recent (RFC 3501 §2.3.2), unless another session has claimed them."""
@@ -140,7 +131,7 @@ class Snapshot:
 
         Of `changed`: UID, flags, keywords and modseq; both by ascending UID, and read as they come.
         """
-        self._summary = None
+        self._words = None
         self._remove(self._slices(vanished))
         at = -1
         for uid, flags, keywords, modseq in changed:
@@ -171,13 +162,16 @@ class Snapshot:
             self.modseqs[index],
         )
 
-    def summary(self) -> Summary:
-        """Found once for all who share what they know."""
-        if self._summary is None:
-            words = frozenset(word for text in set(self.keywords) for word in text.split())
-            unseen = self.flags.translate(_UNSEEN).find(1)
-            self._summary = Summary(words, None if unseen < 0 else unseen)
-        return self._summary
+    def words(self) -> frozenset[str]:
+        """The keywords in use, and perhaps some that were. Found once for all who share what they know."""
+        if self._words is None:
+            self._words = words_of(self.keywords)
+        return self._words
+
+    def first_unseen(self) -> int | None:
+        """The index of the first message without \\Seen."""
+        found = self.flags.translate(_UNSEEN).find(1)
+        return None if found < 0 else found
 
     def share(self) -> Snapshot:
         """Another that knows the same, at no cost."""
@@ -188,7 +182,7 @@ class Snapshot:
     def adopt(self, other: Snapshot) -> None:
         """Know what `other` knows, and nothing else."""
         self._shared = other._shared = True
-        self._summary = other._summary
+        self._words = other._words
         self.mailbox, self.recent = other.mailbox, other.recent
         self.uids, self.emails, self.sizes = other.uids, other.emails, other.sizes
         self.flags, self.keywords, self.modseqs = other.flags, other.keywords, other.modseqs
@@ -211,7 +205,8 @@ class Snapshot:
         applied = self.effect(delta)
         if applied.expunged or applied.changed or applied.added:
             self._own()
-            self._summary = None
+            if self._words is not None:
+                self._words |= words_of(entry.keywords for entry in (*delta.changed, *delta.new))
         self._remove(self._slices(delta.vanished))
         for at, entry in self._newer(delta.changed):
             self.flags[at] = entry.flags
@@ -234,7 +229,6 @@ class Snapshot:
         `runs`: half-open ranges of indexes. Returns the UIDs of those that changed.
         """
         self._own()
-        self._summary = None
         changed: list[int] = []
         for first, end in runs:
             old = self.flags[first:end]
@@ -291,6 +285,11 @@ class Snapshot:
         self.flags = bytearray(compress(self.flags, kept))
         self.keywords = list(compress(self.keywords, kept))
         self.modseqs = array("q", compress(self.modseqs, kept))
+
+
+def words_of(keywords: Iterable[str]) -> frozenset[str]:
+    """The keywords in some columns of them."""
+    return frozenset(word for text in set(keywords) for word in text.split())
 
 
 _MAILBOX = "id, name, uidvalidity, uidnext, modseq, special"

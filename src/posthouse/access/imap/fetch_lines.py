@@ -92,7 +92,7 @@ def _plain(selected: Selected, wanted: Plan, indexes: Sequence[int], found: _Col
     for item, label in wanted.plain:
         if isinstance(item, Section):
             heads = _heads(found) if heads is None else heads
-            columns.append(Values(sections.of_heads(item, heads), label))
+            columns.append(_literals(label, sections.of_heads(item, heads)))
         else:
             columns.append(_item_column(selected, item, indexes, found))
     return columns
@@ -111,9 +111,15 @@ def _with_bodies(wanted: Plan, found: _Columns, decoding: Decoding) -> list[Valu
             columns.append(Values(next(values, ()), label))
             continue
         pieces = (heads, bodies) if item.text is Text.WHOLE else (bodies,)
-        sizes = map(sum, zip(*[map(len, column) for column in pieces], strict=True))
-        columns.append(Values(map(b"{%d}\r\n".__mod__, sizes), label, pieces))
+        columns.append(_literals(label, *pieces))
     return columns
+
+
+def _literals(label: bytes, *pieces: Sequence[bytes]) -> Values:
+    """A literal for each message, of pieces that stand in as many columns."""
+    lengths = [map(len, column) for column in pieces]
+    sizes = lengths[0] if len(lengths) == 1 else map(sum, zip(*lengths, strict=True))
+    return Values(map(b"{%d}\r\n".__mod__, sizes), label, pieces)
 
 
 def _is_whole(item: Item | Section | Binary) -> TypeGuard[Section]:

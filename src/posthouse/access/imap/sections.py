@@ -54,15 +54,14 @@ def only_head(wanted: Section) -> bool:
     return not wanted.part and wanted.text in (Text.HEADER, Text.FIELDS, Text.FIELDS_NOT)
 
 
-def of_heads(wanted: Section, heads: Sequence[bytes]) -> list[bytes]:
-    """The answers for a section of which `only_head` is true, as literals."""
-    if wanted.text is Text.HEADER:
-        return [literal(_cut(head, wanted.partial)) for head in heads]
+def of_heads(wanted: Section, heads: Sequence[bytes]) -> Sequence[bytes]:
+    """The octets of a section of which `only_head` is true, of each message."""
+    texts = heads
     if wanted.text is Text.FIELDS:
         texts = section.named_fields(wanted.fields, heads)
-    else:
+    elif wanted.text is Text.FIELDS_NOT:
         texts = [_other_fields(wanted, head) for head in heads]
-    return [literal(_cut(text, wanted.partial)) for text in texts]
+    return texts if wanted.partial is None else [_cut(text, wanted.partial) for text in texts]
 
 
 def _other_fields(wanted: Section, head: bytes) -> bytes:

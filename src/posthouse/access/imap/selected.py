@@ -100,7 +100,7 @@ class Selected:
         """UIDs that `$` stands for (RFC 5182 §2.1); some may be gone."""
         self._recent: list[tuple[int, int]] = []
         self._pending: list[tuple[int, int]] = []
-        self._keywords = view.summary().keywords
+        self._keywords = view.words()
         self._lock = asyncio.Lock()
         if view.uids and view.uids[-1] >= recent_from:
             self._recent.append((recent_from, view.uids[-1]))
@@ -153,7 +153,7 @@ class Selected:
         """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2)."""
         mailbox = self.view.mailbox
         lines = [self.flag_lines(), self._exists()]
-        unseen = self.view.summary().unseen
+        unseen = self.view.first_unseen()
         if unseen is not None and not self._enabled.rev2 and not self._enabled.uidonly:
             lines.append(b"* OK [UNSEEN %d] The first unseen message\r\n" % (unseen + 1))
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
@@ -365,7 +365,7 @@ class Selected:
         return found
 
     def _learn_keywords(self, entries: list[Entry], lines: list[bytes]) -> None:
-        words = {word for text in {entry.keywords for entry in entries} for word in text.split()}
+        words = snapshot.words_of(entry.keywords for entry in entries)
         if not words <= self._keywords:
             self._keywords |= words
             lines.append(self.flag_lines())
