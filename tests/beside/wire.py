@@ -24,7 +24,7 @@ class Answer:
     """What a command was answered."""
 
     condition: str
-    """OK, NO or BAD; BYE where the server hung up."""
+    """OK, NO or BAD; + where the server wants more; BYE where it hung up."""
     code: str = ""
     """The name of the response code, in upper case."""
     text: str = ""
@@ -67,8 +67,8 @@ class Client:
         untagged: list[list[Value]] = []
         while True:
             line = self._response()
-            if line is None:
-                return Answer("BYE", untagged=untagged)
+            if line is None or line[0] == "+":
+                return Answer("BYE" if line is None else "+", untagged=untagged)
             if line[0] == tag or (line[0] == "*" and line[1:2] == ["BAD"]):
                 text = str(line[-1])
                 code = _CODE.match(text)

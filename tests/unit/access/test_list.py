@@ -49,6 +49,24 @@ CASES = [
 ]
 
 
+async def test_children_count_whether_or_not_they_fit_the_pattern(server: Server) -> None:
+    # given the mailboxes of RFC 5258 §5, example 9
+    async with Client(server) as client:
+        for name in ("foo2/bar1", "foo2/bar2", "baz2/bar2", "baz2/bar22", "baz2/bar222", "eps2/mamba"):
+            await client.do(f"CREATE {name}")
+            await client.do(f"SUBSCRIBE {name}")
+        await client.do("SUBSCRIBE eps2")
+        lines = await client.do('LIST (RECURSIVEMATCH SUBSCRIBED) "" "*2"')
+    assert sorted(line.removeprefix("* LIST ") for line in lines[:-1]) == [
+        '(\\HasChildren \\Subscribed) "/" "eps2" ("CHILDINFO" ("SUBSCRIBED"))',
+        '(\\HasChildren) "/" "foo2" ("CHILDINFO" ("SUBSCRIBED"))',
+        '(\\HasNoChildren \\Subscribed) "/" "baz2/bar2"',
+        '(\\HasNoChildren \\Subscribed) "/" "baz2/bar22"',
+        '(\\HasNoChildren \\Subscribed) "/" "baz2/bar222"',
+        '(\\HasNoChildren \\Subscribed) "/" "foo2/bar2"',
+    ]
+
+
 @pytest.mark.parametrize(("command", "wanted"), CASES, ids=[command for command, _ in CASES])
 async def test_list(server: Server, command: str, wanted: list[str]) -> None:
     async with Client(server) as client:

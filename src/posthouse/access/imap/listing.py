@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.access.imap.mailboxes import status_line
 from posthouse.access.imap.metadata import Annotated, annotated
@@ -48,9 +48,10 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         notes = await user.read_much(lambda reader: _notes(reader, user, some, others, wanted))
     lines = []
     for entry in listed:
-        if entry.name not in chosen and entry.name not in below:
+        # what only has below it what is listed anyway is not listed for that
+        if entry.name not in chosen and entry.name not in below.unfit:
             continue
-        more = childinfo if entry.name in below else b""
+        more = childinfo if entry.name in below.any else b""
         lines.append(list_line(user, "LIST", entry, _attributes(user, entry, command), more))
         if entry.name in statuses and entry.name in chosen:
             lines.append(status_line(user, entry.name, statuses[entry.name], command.status))
@@ -113,17 +114,28 @@ def _chosen(listed: Iterable[Listed], patterns: Sequence[str], selection: frozen
     return {entry.name for entry in listed if _selected(entry, selection) and _fits(patterns, entry.name)}
 
 
+class _Below(NamedTuple):
+    """Names that fit the patterns and have something below them that meets the selection options."""
+
+    any: set[str]
+    unfit: set[str]
+    """Those of them below which something meets the options that does not fit itself."""
+
+
 def _with_chosen_below(
     listed: Iterable[Listed], patterns: Sequence[str], selection: frozenset[str]
-) -> set[str]:
-    """Names that fit and have below them what meets the options, fitting or not (RFC 9051 §6.3.9.1)."""
+) -> _Below:
+    """RFC 5258 §3.5: what RECURSIVEMATCH adds."""
+    below = _Below(set(), set())
     if "RECURSIVEMATCH" not in selection:
-        return set()
-    above: set[str] = set()
+        return below
     for entry in listed:
         if _selected(entry, selection):
-            above.update(parents(entry.name))
-    return {name for name in above if _fits(patterns, name)}
+            above = {name for name in parents(entry.name) if _fits(patterns, name)}
+            below.any.update(above)
+            if not _fits(patterns, entry.name):
+                below.unfit.update(above)
+    return below
 
 
 def _attributes(user: User, entry: Listed, command: commands.List) -> list[str]:

@@ -85,6 +85,8 @@ class Framer:
     def _line(self, line: bytes) -> Frame:
         marker = _LITERAL.search(line, max(len(line) - _LONGEST_MARKER, 0))
         if marker is None:
+            # White space at the very end says nothing; there are clients that send it.
+            line = line.rstrip(b" ")
             octets = bytes(self._command) + line if self._command else line
             self._command.clear()
             return CommandText(octets)
