@@ -115,6 +115,7 @@ class Authenticator:
 
     `exempt` tells whether a client address is trusted (mynetworks), hence never throttled. `mechanisms`
     are the names of those that are configured; who logs in with a password gets keys for SCRAM among them.
+    `throttle`: the one of all workers; None: one of its own.
     """
 
     tokens: Tokens | None = None
@@ -126,12 +127,13 @@ class Authenticator:
         clock: Clock,
         exempt: Callable[[str], bool],
         mechanisms: Callable[[], Sequence[str]] = tuple,
+        throttle: Throttle | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._exempt = exempt
         self._mechanisms = mechanisms
-        self._throttle = Throttle()
+        self._throttle = throttle or Throttle()
         self._key = os.urandom(32)
         self._known: Recent[bytes, _Known] = Recent(REMEMBERED)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="argon2")
@@ -293,7 +295,8 @@ class Authenticator:
             return None
 
     def close(self) -> None:
-        """Let the hashing thread end once it has nothing to do."""
+        """Let the hashing thread end once it has nothing to do; stop counting."""
+        self._throttle.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _recall(self, name: str, found: _Login, prepared: bytes, now: float) -> bool | None:

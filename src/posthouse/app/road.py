@@ -16,6 +16,7 @@ from posthouse.acceptance.transaction import Lifetimes
 from posthouse.accounts.authentication import Authenticator
 from posthouse.accounts.directory import Directory
 from posthouse.accounts.quota import Quota
+from posthouse.accounts.throttle import Throttle
 from posthouse.accounts.tokens import KeysProblem, Tokens
 from posthouse.config import Config
 from posthouse.db import DatabaseError, open_announcements, open_database
@@ -95,6 +96,7 @@ class Road:
             self.clock,
             lambda ip: self.policy.trusts(ip),
             lambda: self.config.accounts.auth_mechanisms,
+            Throttle(data / "run"),
         )
         self.configure(config, first=True)
         self.notifier.on(QUEUE, self.runner.wake)

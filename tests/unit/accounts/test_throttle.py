@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from posthouse.accounts.throttle import (
     FIRST_WAIT,
     FORGET_AFTER,
@@ -92,5 +94,36 @@ def test_memory_is_bounded() -> None:
     for number in range(10_000):
         throttle.attempt(f"client{number}", f"login{number}", NOW)
         throttle.succeeded(f"client{number}", f"login{number}", NOW)
-    assert len(throttle._failures) <= 100
-    assert len(throttle._known) <= 100
+    assert len(throttle._failures) <= 104
+    assert len(throttle._known) <= 104
+
+
+def test_all_workers_count_together_and_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    one, other = Throttle(tmp_path / "run"), Throttle(tmp_path / "run")
+    # given failures that the kernel has spread over two workers
+    for number in range(FREE_FAILURES):
+        failing((one, other)[number % 2], "192.0.2.1", "alice@x", 1)
+    assert one.wait("192.0.2.1", "alice@x", NOW) == other.wait("192.0.2.1", "alice@x", NOW) == FIRST_WAIT
+    # and a login that one of them has seen to be right
+    one.attempt("198.51.100.1", "alice@x", NOW)
+    one.succeeded("198.51.100.1", "alice@x", NOW)
+    failing(one, "192.0.2.2", "alice@x", 50)
+    one.close()
+    other.close()
+    # then the next worker knows both
+    third = Throttle(tmp_path / "run")
+    assert third.wait("198.51.100.1", "alice@x", NOW) == 0
+    assert third.wait("198.51.100.2", "alice@x", NOW) == LONGEST_WAIT
+    third.close()
+
+
+def test_no_name_is_in_the_files(tmp_path: Path) -> None:
+    throttle = Throttle(tmp_path)
+    failing(throttle, "192.0.2.1", "alice@example.org", 3)
+    throttle.succeeded("192.0.2.1", "alice@example.org", NOW)
+    throttle.close()
+    for name in ("logins.failed", "logins.known"):
+        octets = (tmp_path / name).read_bytes()
+        assert b"alice" not in octets
+        assert b"192.0.2" not in octets
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
