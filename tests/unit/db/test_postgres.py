@@ -287,7 +287,7 @@ async def test_a_server_that_says_nothing_is_given_up(database, another_view, mo
 
 async def test_while_the_server_is_away_callers_are_told_and_afterwards_all_is_well(tmp_path, monkeypatch):
     from posthouse.db import postgres as driver
-    from posthouse.db import postgres_conninfo
+    from posthouse.db import postgres_conninfo, postgres_writer
 
     server = type(postgres())(postgres().programs)
     try:
@@ -296,6 +296,7 @@ async def test_while_the_server_is_away_callers_are_told_and_afterwards_all_is_w
         await database.read(names)
         server.halt()
         monkeypatch.setattr(postgres_conninfo, "AGAIN_SECONDS", 0.0)
+        monkeypatch.setattr(postgres_writer, "LEARN_SECONDS", 0.2)
         with pytest.raises(DatabaseAway):
             await database.write([], put("lost"))
         with pytest.raises(DatabaseAway):

@@ -301,7 +301,7 @@ class Mortal:
         return call
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_a_mover_killed_anywhere_goes_on_and_nothing_is_lost(both, seed, monkeypatch):
     monkeypatch.setattr("posthouse.db.transfer.NARROW_ROWS", 5)
     monkeypatch.setattr("posthouse.db.transfer.WIDE_ROWS", 5)

@@ -51,6 +51,10 @@ async def until_deferred(server: PocketServer) -> None:
         await database.close()
 
 
+ELSEWHERE = pytest.mark.parametrize("run", ["uvloop"], indirect=True)
+"""The server runs in processes of its own: which loop the test has makes no difference to it."""
+
+
 def test_a_letter_goes_from_one_server_to_another(run: Callable[..., Any]) -> None:
     async def scene() -> None:
         async with PocketInternet() as net:
@@ -89,6 +93,7 @@ def test_a_greylisted_letter_goes_when_the_clock_says_so(run: Callable[..., Any]
     run(scene())
 
 
+@ELSEWHERE
 def test_the_clock_of_a_server_in_its_own_processes_can_be_put_forward(run: Callable[..., Any]) -> None:
     async def scene() -> None:
         async with PocketInternet() as net:
@@ -108,6 +113,7 @@ def test_the_clock_of_a_server_in_its_own_processes_can_be_put_forward(run: Call
     run(scene())
 
 
+@ELSEWHERE
 def test_a_server_in_its_own_processes_serves_again_after_kill_9(run: Callable[..., Any]) -> None:
     async def scene() -> None:
         async with PocketInternet() as net:
@@ -125,6 +131,7 @@ def test_a_server_in_its_own_processes_serves_again_after_kill_9(run: Callable[.
     run(scene())
 
 
+@ELSEWHERE
 def test_a_server_that_cannot_start_shows_its_log(run: Callable[..., Any]) -> None:
     async def scene() -> None:
         async with PocketInternet() as net:
