@@ -9,7 +9,6 @@ import imaplib
 import json
 import smtplib
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -202,20 +201,13 @@ def test_a_login_is_bound_to_the_certificate_on_tls_1_3(
 ) -> None:
     """tls-server-end-point (RFC 5929 §4.1): here the SHA-256 of the certificate that the client sees."""
 
-    def log_in(seen: Callable[[bytes], bytes]) -> str:
-        with imaplib.IMAP4_SSL(*server.address("imaps"), ssl_context=trusting) as imap:
-            assert imap.sock.version() == "TLSv1.3"
-            data = hashlib.sha256(seen(imap.sock.getpeercert(binary_form=True))).digest()
-            binding = ("tls-server-end-point", data)
-            client = ScramClient(mechanism, alice.address, alice.password, binding=binding)
-            steps = iter([lambda _: client.initial, client.final, lambda last: client.confirmed(last)])
-            imap.authenticate(mechanism, lambda challenge: next(steps)(challenge))
-            return imap.select()[0]
-
-    assert log_in(lambda shown: shown) == "OK"
-    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
-        log_in(lambda shown: shown[::-1])
-    assert "somebody may stand between a client and us" in server.log
+    with imaplib.IMAP4_SSL(*server.address("imaps"), ssl_context=trusting) as imap:
+        assert imap.sock.version() == "TLSv1.3"
+        binding = ("tls-server-end-point", hashlib.sha256(imap.sock.getpeercert(binary_form=True)).digest())
+        client = ScramClient(mechanism, alice.address, alice.password, binding=binding)
+        steps = iter([lambda _: client.initial, client.final, client.confirmed])
+        imap.authenticate(mechanism, lambda challenge: next(steps)(challenge))
+        assert imap.select()[0] == "OK"
 
 
 def test_the_log_says_who_came_in_by_what_and_holds_no_token(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import imaplib
+import ssl
 from pathlib import Path
 
+import pytest
 import trustme
 
 from tests.issuer import AUDIENCE, NAME, Issuer
+from tests.scramclient import ScramClient
 from tests.servers import DOMAIN, PASSWORD, ServeProcess, until
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"])  # nothing here depends on the database
 
 ALICE = f"alice@{DOMAIN}"
 
@@ -26,6 +32,17 @@ def logs_in(server: ServeProcess, issuer: Issuer) -> bool:
             return client.authenticate("XOAUTH2", lambda _: next(answers))[0] == "OK"
         except imaplib.IMAP4.error:
             return False
+
+
+def bound_login(server: ServeProcess, data: bytes) -> str:
+    """A login with the right password over STARTTLS, bound to `data`."""
+    client = ScramClient("SCRAM-SHA-256-PLUS", ALICE, PASSWORD, binding=("tls-server-end-point", data))
+    steps = iter([lambda _: client.initial, client.final, client.confirmed])
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with imaplib.IMAP4(*server.address("imap")) as imap:
+        imap.starttls(trusting)
+        return imap.authenticate("SCRAM-SHA-256-PLUS", lambda challenge: next(steps)(challenge))[0]
 
 
 def settings(directory: Path) -> dict[str, object]:
@@ -75,3 +92,18 @@ def test_mail_is_served_without_the_files_that_tokens_and_certificates_need(tmp_
         # Then tokens are taken
         until(lambda: offered(server) == {"XOAUTH2", "PLAIN"}, what="the offer")
         assert logs_in(server, issuer)
+
+
+def test_who_stands_in_between_cannot_pass_a_bound_login_on(tmp_path: Path) -> None:
+    accounts = {"auth_mechanisms": ["SCRAM-SHA-256"], "auth_channel_binding": "always"}
+    ca = trustme.CA()
+    shown = ca.issue_cert("mail.north.test")
+    shown.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    tls = {"certificate": str(tmp_path / "server.pem")}
+    with ServeProcess(tmp_path / "server", {"accounts": accounts, "tls": tls}) as server:
+        ours = ssl.PEM_cert_to_DER_cert(shown.cert_chain_pems[0].bytes().decode())
+        assert bound_login(server, hashlib.sha256(ours).digest()) == "OK"
+
+        with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+            bound_login(server, hashlib.sha256(b"another certificate").digest())
+        assert "somebody may stand between a client and us" in server.log
