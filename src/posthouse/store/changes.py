@@ -135,13 +135,15 @@ def store(
     words: Iterable[str] = (),
     *,
     unchanged_since: int | None = None,
+    excused: Callable[[int, int, str], bool] | None = None,
     mask: int = ALL_FLAGS,
     keywords: bool = True,
 ) -> Stored:
     """Change flags and keywords (`words`) of the messages in `ranges`, passing over UIDs that are not there.
 
-    `unchanged_since` leaves alone what has a greater modseq. Flags beyond `mask`, and all keywords where
-    `keywords` is false, stay as they are. Raises `MailboxNotFound`, `BadKeyword`.
+    `unchanged_since` leaves alone what has a greater modseq, but for what is `excused`, by UID, flags and
+    keywords. Flags beyond `mask`, and all keywords where `keywords` is false, stay as they are. Raises
+    `MailboxNotFound`, `BadKeyword`.
     """
     found = _opened(tx, account, mailbox)
     flags &= mask
@@ -149,19 +151,16 @@ def store(
     refused: list[int] = []
     where = "account = ? AND mailbox = ?"
     key: tuple[int, ...] = (account, mailbox)
+    scopes = [(f"{where} AND {condition}", (*key, *some)) for condition, some in conditions(ranges)]
     if unchanged_since is not None:
-        for condition, some in conditions(ranges):
-            rows = tx.all(
-                f"SELECT uid FROM placement WHERE {where} AND {condition} AND modseq > ?",
-                (*key, *some, unchanged_since),
-            )
-            refused += (uid for (uid,) in rows)
-        where += " AND modseq <= ?"
-        key = (*key, unchanged_since)
+        later = _changed_since(tx, scopes, unchanged_since)
+        spared = [uid for uid, bits, text in later if excused is not None and excused(uid, bits, text)]
+        refused = sorted({uid for uid, _, _ in later}.difference(spared))
+        scopes = [(f"{scope} AND modseq <= ?", (*some, unchanged_since)) for scope, some in scopes]
+        scopes += [(f"{where} AND {one}", (*key, *some)) for one, some in listed(sorted(spared), "uid")]
     modseq = usage.advance(tx, account)
     changed = 0
-    for condition, some in conditions(ranges):
-        scope = f"{where} AND {condition}", (*key, *some)
+    for scope in scopes:
         if action is Action.SET:
             text = keyword_text(words) if keywords else None
             changed += _set(tx, *scope, modseq, flags, ALL_FLAGS & ~mask, text)
@@ -170,12 +169,24 @@ def store(
         else:
             changed += _with_words(tx, *scope, modseq, action, flags, words)
     if not changed:
-        return Stored(found.modseq, 0, sorted(refused), found.modseq)
+        return Stored(found.modseq, 0, refused, found.modseq)
     tx.run(
         "UPDATE mailbox SET modseq = ?, changed = ? WHERE account = ? AND id = ?",
         (modseq, modseq, account, mailbox),
     )
-    return Stored(modseq, changed, sorted(refused), found.modseq)
+    return Stored(modseq, changed, refused, found.modseq)
+
+
+def _changed_since(
+    tx: Tx, scopes: Iterable[tuple[str, tuple[int, ...]]], modseq: int
+) -> list[tuple[int, int, str]]:
+    """UID, flags and keywords of the messages of some scopes that have a greater modseq."""
+    found: list[tuple[int, int, str]] = []
+    for scope, key in scopes:
+        found += tx.all(
+            f"SELECT uid, flags, keywords FROM placement WHERE {scope} AND modseq > ?", (*key, modseq)
+        )
+    return found
 
 
 def _set(

@@ -82,6 +82,36 @@ async def test_a_store_leaves_alone_what_changed_meanwhile(server: Server) -> No
         assert (await other.do("UID SEARCH DRAFT"))[0] == "* SEARCH"
 
 
+async def test_a_store_of_what_has_not_changed_is_not_refused(server: Server) -> None:
+    # RFC 7162 §3.1.12: another flag is no reason
+    for _ in range(3):
+        await server.deliver(LETTER)
+    async with Client(server) as one, Client(server) as other:
+        _, lines = await select(one, " (CONDSTORE)")
+        known = highest(lines)
+        await select(other)
+        await other.do("STORE 1:2 +FLAGS.SILENT (\\Seen Todo)")
+        changes = f"STORE 1:3 (UNCHANGEDSINCE {known})"
+        assert (await one.do(f"{changes} -FLAGS.SILENT (\\Seen)"))[-1].startswith("OK [MODIFIED 1:2]")
+    async with Client(server) as one, Client(server) as other:
+        _, lines = await select(one, " (CONDSTORE)")
+        known = highest(lines)
+        await select(other)
+        await other.do("STORE 1:2 +FLAGS.SILENT (\\Answered Later)")
+        lines = await one.do(f"STORE 1:3 (UNCHANGEDSINCE {known}) +FLAGS (\\Flagged Work)")
+        assert lines[-1] == "OK STORE completed"
+        assert "\\Answered" in lines[0]
+        assert "\\Flagged" in lines[0]
+        # what has been told since counts as known only to who says so
+        changes = f"STORE 1:2 (UNCHANGEDSINCE {known})"
+        assert (await one.do(f"{changes} +FLAGS (\\Draft)"))[-1].startswith("OK [MODIFIED 1:2]")
+        known = highest(await one.do("STATUS INBOX (HIGHESTMODSEQ)"))
+        await other.do("STORE 1:2 +FLAGS.SILENT (\\Draft)")
+        for change in "+FLAGS.SILENT (\\Draft)", "FLAGS (\\Seen)", "-FLAGS (\\Draft Later)":
+            lines = await one.do(f"STORE 1 (UNCHANGEDSINCE {known}) {change}")
+            assert lines[-1].startswith("OK [MODIFIED 1]"), change
+
+
 async def test_changedsince_and_search_by_modseq(server: Server) -> None:
     for _ in range(4):
         await server.deliver(LETTER)

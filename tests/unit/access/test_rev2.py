@@ -73,7 +73,22 @@ async def test_a_name_that_is_kept_in_another_form_is_told(server: Server, clien
     (line,) = await client.do('CREATE "Plain"')
     assert line.startswith("OK")
     lines = await client.do(f'RENAME "Plain" "{decomposed}/x"')
-    assert lines[0] == f'* LIST () "/" "Entwürfe/x" ("OLDNAME" ("{decomposed}/x"))'
+    # §6.3.6: the old name of a mailbox that was renamed is the one that it had
+    assert lines[0] == '* LIST () "/" "Entwürfe/x" ("OLDNAME" ("Plain"))'
+    # §6.3.5
+    lines = await client.do(f'DELETE "{decomposed}/x"')
+    assert lines[0] == f'* LIST (\\NonExistent) "/" "Entwürfe/x" ("OLDNAME" ("{decomposed}/x"))'
+    assert len(await client.do('CREATE "x"')) == 1
+    assert await client.do('DELETE "x"') == ["OK DELETE completed"]
+
+
+async def test_a_text_is_ascii_until_more_is_asked_for(server: Server, client: Client) -> None:
+    # RFC 9051 §9, RFC 5255 §3.5
+    lines = await client.do('SELECT "Entwürfe"')
+    assert lines[-1] == "NO [NONEXISTENT] There is no mailbox Entwürfe"
+    async with Client(server) as old:
+        lines = await old.do('SELECT "Entw&APw-rfe"')
+        assert lines[-1] == "NO [NONEXISTENT] There is no mailbox Entw?rfe"
 
 
 async def test_what_is_no_mailbox_does_not_exist(server: Server, client: Client) -> None:

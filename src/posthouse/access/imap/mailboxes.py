@@ -100,11 +100,11 @@ def _special_use(uses: Sequence[str]) -> SpecialUse | None:
     return found[0] if found else None
 
 
-def renamed(user: User, given: str, name: str, *, always: bool = False) -> bytes:
+def renamed(user: User, given: str, name: str, *, always: bool = False, attribute: str = "") -> bytes:
     """The LIST that tells a client of IMAP4rev2 what the mailbox is called (RFC 9051 §6.3.9.7)."""
     if not user.enabled.rev2 or (given == name and not always):
         return b""
-    line = b'* LIST () "/" ' + mailbox_octets(name, user.enabled)
+    line = b'* LIST (%b) "/" %b' % (attribute.encode(), mailbox_octets(name, user.enabled))
     if given != name:
         line += b' ("OLDNAME" (%b))' % mailbox_octets(given, user.enabled)
     return line + b"\r\n"
@@ -123,7 +123,8 @@ async def delete(user: User, command: commands.Delete) -> Result:
     user.tell(modseq, account)
     user.has_changed(at.full)
     user.services.later(_sweep(user, account))
-    return completed("DELETE")
+    said = renamed(user, command.mailbox, at.full, attribute="\\NonExistent")  # RFC 9051 §6.3.5
+    return completed("DELETE", untagged=said)
 
 
 async def _sweep(user: User, account: AccountId) -> None:
@@ -157,7 +158,10 @@ async def rename(user: User, command: commands.Rename) -> Result:
     account, modseq = await user.write(closure, *owner(old), *owner(new), long=True)
     user.tell(modseq, account)
     user.has_changed(old.full, new.full, *(old.prefix + name for name in mailboxes.parents(new.name)))
-    said = renamed(user, command.to, new.full) + await user.news(expunges=True)
+    said = b""
+    if (command.mailbox, command.to) != (old.full, new.full):
+        said = renamed(user, command.mailbox, new.full)  # RFC 9051 §6.3.6
+    said += await user.news(expunges=True)
     return completed("RENAME", untagged=said)
 
 

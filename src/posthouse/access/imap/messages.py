@@ -60,6 +60,7 @@ async def store(user: User, command: commands.Store) -> Result:
             bits,
             words,
             unchanged_since=command.unchanged_since,
+            excused=_unaffected(command, selected, bits & mask, words),
             mask=mask,
             keywords=keywords,
         ),
@@ -82,6 +83,28 @@ async def store(user: User, command: commands.Store) -> Result:
         said += selected.fetch_flags(indexes, with_uid=command.uid)
     done = completed("STORE", _modified(selected, stored.refused, command.uid), said)
     return message_limit.told(done, limited)
+
+
+def _unaffected(
+    command: commands.Store, selected: Selected, bits: int, words: tuple[str, ...]
+) -> Callable[[int, int, str], bool] | None:
+    """Whether of a message only other flags have changed than those that are added or removed.
+
+    RFC 7162 §3.1.12: what the client knew of them at the modseq that it names is still so.
+    """
+    since = command.unchanged_since
+    if since is None or command.how is How.REPLACE:
+        return None
+    view, meant = selected.view, {word.lower() for word in words}
+
+    def unaffected(uid: int, flags_now: int, keywords_now: str) -> bool:
+        at = view.index(uid)
+        if at is None or view.modseqs[at] > since or (view.flags[at] ^ flags_now) & bits:
+            return False
+        changed = set(view.keywords[at].lower().split()) ^ set(keywords_now.lower().split())
+        return not changed & meant
+
+    return unaffected
 
 
 def _only_flags(command: commands.Store, words: tuple[str, ...], selected: Selected, runs: Runs) -> bool:

@@ -541,11 +541,17 @@ class ServerSession:
         if result.status == "OK" and self.state is not State.NOT_AUTHENTICATED:
             self._errors = 0
         text = translated(result.text, self.language)
-        self._output.append(_status(self._tag, result.status, result.code, text))
+        self._output.append(_status(self._tag, result.status, result.code, self._readable(text)))
         if result.status == "BAD" or (result.status == "NO" and self.state is State.NOT_AUTHENTICATED):
             self._errors += 1
             if self._errors >= self._limits.errors:
                 self._bye("Too many errors")
+
+    def _readable(self, text: str) -> str:
+        """RFC 9051 §9, RFC 5255 §3.5: a text beyond ASCII is for those who have asked for it."""
+        if text.isascii() or self.enabled.utf8 or self.language != DEFAULT:
+            return text
+        return text.encode("ascii", "replace").decode()
 
     def _fail(self, text: str) -> None:
         self._finish(Result("BAD", text))
@@ -558,7 +564,8 @@ class ServerSession:
 
     def _bye(self, text: str, code: str = "") -> None:
         if not self.closing:
-            self._output.append(_status(b"*", "BYE", code, translated(text, self.language)))
+            text = self._readable(translated(text, self.language))
+            self._output.append(_status(b"*", "BYE", code, text))
             self.closing = True
 
 
