@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from posthouse.store.snapshotpages import LARGE
 
 PATIENCE = 3600.0
 
 
 def wait_until_indexed(data: Path) -> None:
     """Wait until all messages of all mailboxes are in the index, and their facts as well."""
+    _wait(lambda: _is_complete(data), f"{data}: not all messages have been indexed")
+
+
+def wait_until_quickly_opened(data: Path) -> None:
+    """Wait until each large mailbox has pages, up to its end."""
+    ends = "SELECT mailbox, max(below) FROM snapshot_page GROUP BY mailbox"
+    large = f"SELECT id, uidnext FROM mailbox WHERE uidnext > {LARGE}"
+    database = data / "posthouse.db"
+    _wait(lambda: set(_rows(database, large)) == set(_rows(database, ends)), f"{data}: there are no pages")
+
+
+def _wait(is_done: Callable[[], bool], else_said: str) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not _is_complete(data):
+    while not is_done():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{data}: not all messages have been indexed in {PATIENCE:.0f} s")
+            raise TimeoutError(f"{else_said}, after {PATIENCE:.0f} s")
         time.sleep(1.0)
 
 

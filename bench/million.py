@@ -14,6 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import peers, report
+from bench.indexing import wait_until_quickly_opened
 from bench.peers import RECIPIENT
 from bench.processes import proportional_memory
 from bench.wire import Imap
@@ -35,11 +36,16 @@ _FIRST_ID = 1 << 40
 
 
 def run(folder: Path, rounds: int) -> Iterator[str]:
-    """SELECT of a million messages: first and again, and what it adds to the server's memory."""
+    """SELECT of a million messages: first and again, and what it adds to the server's memory.
+
+    Not before the pages are there from which a large mailbox is opened.
+    """
     peers.install(folder, workers=1)
     asyncio.run(_fill(folder))
     first: list[float] = []
     again: list[float] = []
+    with peers.serving(folder):
+        wait_until_quickly_opened(folder / "data")
     for _ in range(rounds):
         with peers.serving(folder) as server:
             rest = proportional_memory(server.pid())

@@ -1,17 +1,18 @@
 """Facts kept for good, in the full-text index's database: a cold SEARCH, SORT or THREAD reads no header.
 
-The facts of a run of UIDs of a mailbox are a *page*: a row for each family, its columns packed, and one that
-names the emails. The pages of a mailbox follow each other without a gap, from UID 1 to its *mark*; UIDs are
-given in the order of commits, so no message below can come later. A new page is joined with those before it
-that are no longer, so that pages are few and each message is written a few times only. Messages that have
-gone are taken out later (`shrink`), and nobody is hurt who reads before that: pages are compared with the
-mailbox by email, and what is not in them is made from the message.
+The facts of a run of UIDs of a mailbox are a *page*: a row for each family, its columns packed and
+compressed, and one that names the emails. The pages of a mailbox follow each other without a gap, from UID 1
+to its *mark*; UIDs are given in the order of commits, so no message below can come later. A new page is
+joined with those before it that are no longer, so that pages are few and each message is written a few times
+only. Messages that have gone are taken out later (`shrink`), and nobody is hurt who reads before that: pages
+are compared with the mailbox by email, and what is not in them is made from the message.
 
 All of it can be made anew, and `indexer` does that.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 
 PAGE = 4000
 """Messages of one page, at most …"""
-PAGE_OCTETS = 4_000_000
+PAGE_OCTETS = 2_000_000
 """… and about how much there may be in it before another one is begun."""
 FORGET = 20
 """Pages that one transaction forgets."""
 
+_LEVEL = 1
+"""Of compression: the least work, for most of what it can bring."""
 _EMAILS = "emails"
 _KINDS = {_EMAILS: "q"} | {family.name: family.kinds for family in KEPT}
 
@@ -92,7 +95,7 @@ def load(
         return None
     packed: dict[str, list[tuple[int, bytes]]] = {name: [] for name in names}
     for name, _, _, messages, data in rows:
-        packed[name].append((messages, data))
+        packed[name].append((messages, zlib.decompress(data)))
     found = {name: columns.unpack(_KINDS[name], pieces) for name, pieces in packed.items()}
     return Stored(rows[0][1], rows[-1][2], found.pop(_EMAILS)[0], found)
 
@@ -115,7 +118,7 @@ def aligned(kept: Sequence[int], emails: Sequence[int]) -> bytes:
 
 
 def octets(reader: Reader, account: AccountId, mailbox: int, families: Sequence[Family]) -> int:
-    """How much is kept of some families of a mailbox."""
+    """How much is kept of some families of a mailbox, compressed."""
     names = [family.name for family in families]
     row = reader.one(
         "SELECT sum(length(data)) FROM search_facts WHERE account = ? AND mailbox = ?"
@@ -212,14 +215,19 @@ def _read(tx: Tx, account: AccountId, mailbox: int, page: Page) -> Columns:
         "SELECT family, data FROM search_facts WHERE account = ? AND mailbox = ? AND first = ?",
         (account, mailbox, page.first),
     )
-    return {name: columns.unpack(_KINDS[name], [(page.messages, data)]) for name, data in rows}
+    return {
+        name: columns.unpack(_KINDS[name], [(page.messages, zlib.decompress(data))]) for name, data in rows
+    }
 
 
 def _write(tx: Tx, account: AccountId, mailbox: int, page: Page, facts: Columns) -> None:
     tx.many(
         "INSERT INTO search_facts (account, mailbox, family, first, below, messages, data)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(account, mailbox, name, *page, columns.pack(some)) for name, some in facts.items()],
+        [
+            (account, mailbox, name, *page, zlib.compress(columns.pack(some), 1))
+            for name, some in facts.items()
+        ],
     )
 
 

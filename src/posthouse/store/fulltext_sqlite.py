@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from posthouse.db.sqlite import SqliteDatabase
     from posthouse.mail.envelope import AccountId
 
-VERSION = 3
+VERSION = 4
 """Of the schema, and of what is put in: another one is an index to be made anew."""
 
 _PUNCTUATION = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()).replace("'", "''")

@@ -204,13 +204,14 @@ class Indexer:
 
     async def _look(self, account: AccountId, modseq: int) -> None:
         """All there is to do for an account."""
+        for mailbox, _ in await self._database.read(lambda reader: mailboxes.uidnexts(reader, account)):
+            await self._keep_pages(account, mailbox)
         there = await self._index(account)
         if there is None:
             return
         await self._prune(account)
         for mailbox in there:
             await self._shrink(account, mailbox)
-            await self._keep_pages(account, mailbox)
         await self._find_threads(account)
         await self._write(partial(self._fulltext.look, account=account, modseq=modseq, mailboxes=there))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from math import log2
 
 import pytest
@@ -60,9 +61,10 @@ async def check(world: World, name: str = "INBOX") -> int:
 
 
 async def in_table(world: World, account: AccountId = BOB) -> list[tuple[int, bytes]]:
-    return await world.fulltext.database.read(
+    rows = await world.fulltext.database.read(
         lambda reader: reader.all("SELECT mailbox, data FROM search_facts WHERE account = ?", (account,))
     )
+    return [(mailbox, zlib.decompress(data)) for mailbox, data in rows]
 
 
 async def test_what_is_kept_is_what_would_be_made(world: World) -> None:

@@ -30,6 +30,9 @@ OCTETS = 64_000_000
 FEW = 100
 """Messages up to which it is less to read them than to make the facts of a mailbox."""
 
+_EXPANDED = 4
+"""How much larger facts are than they were compressed, about."""
+
 _log = log.get("search")
 _FACTS = metrics.counters(
     "posthouse_search_facts_total",
@@ -91,7 +94,7 @@ class Knowledge:
             )
         except DatabaseError:
             return False
-        return 0 < octets <= self._most
+        return 0 < octets * _EXPANDED <= self._most
 
     async def of(self, user: User, selected: Selected, *families: Family) -> list[Facts]:
         """The facts of all messages in the view, in its order, for each family."""

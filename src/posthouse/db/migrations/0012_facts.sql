@@ -10,7 +10,7 @@ CREATE TABLE search_facts (
   first      BIGINT NOT NULL,          -- messages with UIDs from here …
   below      BIGINT NOT NULL,          -- … up to the one before
   messages   BIGINT NOT NULL,
-  data       BLOB NOT NULL,            -- store.columns.pack
+  data       BLOB NOT NULL,            -- store.columns.pack, compressed
   PRIMARY KEY (account, mailbox, family, first)
 );
 UPDATE search_account SET modseq = 0;  -- so that every account is looked at once
