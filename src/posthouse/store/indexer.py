@@ -1,7 +1,8 @@
 """The indexer: puts new messages into the full-text index and takes out what is gone, in the background.
 
 So it does with their facts (`factpages`), which come first: they take little time, and spare much. And it
-keeps the pages from which large mailboxes are opened (`snapshotpages`).
+keeps the pages from which large mailboxes are opened (`snapshotpages`), and makes the previews of new
+messages for those whose mail programs have asked for previews.
 
 One process at a time does it for all, by lease. It hears of changes as sessions do and waits a moment for
 more; once a minute it looks at every account that has changed since, whoever told of it. A mailbox's mark
@@ -21,7 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from posthouse.accounts import usage
 from posthouse.db import leases
@@ -29,9 +30,9 @@ from posthouse.db.errors import DatabaseAway, DatabaseError
 from posthouse.mail.casefold import Folding, fold
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.mail.mime import Scanner, scan
-from posthouse.mail.text import body_text, header_text, read_body_text
+from posthouse.mail.text import body_text, header_text, preview, read_body_text
 from posthouse.observe import log, metrics
-from posthouse.store import factpages, facts, mailboxes, read, snapshotpages, threads
+from posthouse.store import factpages, facts, mailboxes, previews, read, snapshotpages, threads
 from posthouse.store.factpages import Page
 from posthouse.store.fulltext import LEASE, Document, FullText, headers_text
 from posthouse.store.read import Message
@@ -68,6 +69,18 @@ _BUSY = 40
 _INDEXED = metrics.counter("posthouse_search_indexed_total", "messages put into the full-text index")
 _BACKLOG = metrics.gauge("posthouse_search_backlog", "messages that the indexer has still to index")
 _log = log.get("search")
+
+
+class Texts(NamedTuple):
+    """What is found in a message."""
+
+    head: str
+    """Folded, as `body`."""
+    body: str
+    cut: bool
+    """At a limit, or where it cannot be read."""
+    preview: str | None
+    """Where it was wanted and can be read."""
 
 
 class Indexer:
@@ -280,8 +293,10 @@ class Indexer:
         after = uidnext if len(rows) < _SLICE else rows[-1][0] + 1
         emails = [email for _, email, _ in rows]
         there = await fulltext.database.read(partial(fulltext.known, account=account, emails=emails))
+        previewed = await self._database.read(partial(previews.wanted, account=account))
         done = set(there)
         documents: list[Document] = []
+        beginnings: dict[int, str] = {}
         octets = 0
         for uid, email, size in rows:
             if octets > _SLICE_OCTETS:
@@ -290,7 +305,13 @@ class Indexer:
             if email not in done:
                 done.add(email)
                 octets += size
-                documents += await self._documents(account, email)
+                found = await self._texts(account, email, previewed=previewed)
+                if found is None:
+                    continue
+                head, body, cut, beginning = found
+                documents.append(fulltext.document(account, email, head, body, partial=cut))
+                if beginning is not None:
+                    beginnings[email] = beginning
         mark_and_text = partial(
             fulltext.advance,
             account=account,
@@ -299,24 +320,27 @@ class Indexer:
             documents=documents,
             there=there,
         )
+        if beginnings:
+            keep = partial(previews.keep, account=account, texts=beginnings)
+            await self._database.write([account], keep, long=True)
         if not await self._write(mark_and_text):
             return None
         _INDEXED.add(len(documents))
         return after
 
-    async def _documents(self, account: AccountId, email: int) -> list[Document]:
-        """A message as it is indexed; none where it has just gone."""
+    async def _texts(self, account: AccountId, email: int, *, previewed: bool) -> Texts | None:
+        """What is found in a message; None where it has just gone."""
 
         def query(reader: Reader) -> Message | None:
             return read.open_message(reader, self._blobs, account, email)
 
         message = await self._database.read(query, point=True)
         if message is None:
-            return []
+            return None
         await asyncio.sleep(0)
-        head, body, cut = await texts(message, self._text_limit)
+        found = await texts(message, self._text_limit, previewed=previewed)
         await asyncio.sleep(0)
-        return [self._fulltext.document(account, email, head, body, partial=cut)]
+        return found
 
     async def _keep_pages(self, account: AccountId, mailbox: int) -> None:
         """See to the pages from which a large mailbox is opened."""
@@ -377,9 +401,10 @@ def _page(
     return Page(mark, below, len(rows)), factpages.columns_of(emails, made)
 
 
-async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
-    """Header and body, folded, and whether they were cut off: at a limit, or where they cannot be read."""
+async def texts(message: Message, text_limit: int, *, previewed: bool = False) -> Texts:
+    """What is found in a message, with a preview where it is to be `previewed`."""
     head = header_text(message.head)
+    beginning: str | None = None
     pieces: list[str] = []
     characters = 0
     folding = Folding()
@@ -403,6 +428,8 @@ async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
                 if text_limit and characters > text_limit:
                     break
                 await asyncio.sleep(0)
+        if previewed:
+            beginning = await preview(message, root, previews.CHARACTERS)
     except DatabaseAway:
         raise
     except (DatabaseError, OSError, EOFError) as error:
@@ -412,4 +439,4 @@ async def texts(message: Message, text_limit: int) -> tuple[str, str, bool]:
     body = "".join([*pieces, folding.feed("", True)])
     if text_limit and len(head) + len(body) > text_limit:
         head, body, cut = head[:text_limit], body[: max(0, text_limit - len(head))], True
-    return head, body, cut
+    return Texts(head, body, cut, beginning)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
+from posthouse.store.fulltext import open_fulltext
+from posthouse.store.indexer import Indexer
 from tests.servers import eventually
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import Client
@@ -76,3 +79,32 @@ async def test_what_was_found_out_once_is_kept(server: Server, monkeypatch: pyte
             await client.do("STORE 1:* +FLAGS.SILENT (\\Deleted)")
             await client.do("EXPUNGE")
         assert await number() == 0
+
+
+async def test_of_what_comes_later_they_are_made_beforehand(
+    server: Server, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, asked = server.services, "SELECT count(*) FROM preview"
+    fulltext = open_fulltext(database_url, tmp_path)
+    indexer = Indexer(services.database, fulltext, services.blobs, services.notifier, text_limit=30_000)
+    await server.deliver(b"Subject: x\r\n\r\nshort\r\n")
+    await indexer.sweep()
+    # for whom nobody has asked yet, there are none
+    assert await server.database.read(lambda reader: reader.one(asked)) == (0,)
+    async with Client(server) as client:
+        await client.do("SELECT INBOX")
+        await client.do("FETCH 1 PREVIEW")
+
+        async def kept() -> bool:
+            return await server.database.read(lambda reader: reader.one(asked)) == (1,)
+
+        await eventually(kept, what="the first preview")
+        for letter in (HTML, LONG):
+            await server.deliver(letter)
+        await indexer.sweep()
+        monkeypatch.setattr("posthouse.access.imap.previews.preview", None)
+        await client.do("NOOP")
+        lines = await client.do("FETCH 2:3 PREVIEW")
+        assert "Grüße aus Köln" in lines[1]
+        assert lines[2].startswith('* 3 FETCH (PREVIEW "word word')
+    await fulltext.close()

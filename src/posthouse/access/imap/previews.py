@@ -1,4 +1,4 @@
-"""PREVIEW: how a message begins, found out once and kept (RFC 8970).
+"""PREVIEW: how a message begins, found out once and kept, or by the indexer beforehand (RFC 8970).
 
 Of a message that lies in a blob nothing is found out for a client that said LAZY.
 """
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from posthouse.access.imap.state import User
     from posthouse.db import Reader
 
-_CHARACTERS = 200
-"""RFC 8970 §3.3; 256 would be too many."""
 _BATCH = 50
 """Messages whose bodies are held at once."""
 _COLUMNS = (
@@ -40,7 +38,7 @@ async def found_out(
                 found[email] = None
             else:
                 root = await user.structures.of(email, message)
-                found[email] = await preview(message, root, _CHARACTERS)
+                found[email] = await preview(message, root, previews.CHARACTERS)
     account, texts = selected.account, {email: text for email, text in found.items() if text is not None}
     if texts:
         user.services.database.write_later(lambda tx: previews.keep(tx, account, texts), (account,))
