@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from posthouse.store.flags import Flag
 
-SYSTEM = {
-    "\\Answered": Flag.ANSWERED,
-    "\\Flagged": Flag.FLAGGED,
-    "\\Deleted": Flag.DELETED,
-    "\\Seen": Flag.SEEN,
-    "\\Draft": Flag.DRAFT,
+SYSTEM: dict[str, int] = {
+    "\\Answered": int(Flag.ANSWERED),
+    "\\Flagged": int(Flag.FLAGGED),
+    "\\Deleted": int(Flag.DELETED),
+    "\\Seen": int(Flag.SEEN),
+    "\\Draft": int(Flag.DRAFT),
 }
 
 
@@ -22,7 +22,7 @@ def split(names: Iterable[str]) -> tuple[int, tuple[str, ...]]:
     keywords = []
     for name in names:
         if name[0] == "\\":
-            number |= int(SYSTEM[name])
+            number |= SYSTEM[name]
         else:
             keywords.append(name)
     return number, tuple(keywords)
