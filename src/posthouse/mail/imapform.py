@@ -18,7 +18,11 @@ from posthouse.mail.parameters import Parameters, without_comments
 QUOTED_LIMIT = 1000
 """Octets of a quoted string at most; what is longer becomes a literal."""
 
+NESTED_ADDRESSES_LIMIT = 256 * 1024
+"""Octets of address lists in letters within a letter that are read; the lists of what follows are NIL."""
+
 _CACHED_LENGTH = 120
+_ADDRESS_FIELDS = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc")
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
 _PRINTABLE = re.compile(rb"[ -~]*+\Z")
 _LETTERS = {("message", "rfc822"), ("message", "global")}
@@ -39,6 +43,20 @@ def string(value: bytes) -> bytes:
 def nstring(value: bytes | None) -> bytes:
     """A string, or NIL."""
     return b"NIL" if value is None else string(value)
+
+
+class _Room:
+    """How much may still be read of the address lists of nested letters."""
+
+    __slots__ = ("octets",)
+
+    def __init__(self) -> None:
+        self.octets = NESTED_ADDRESSES_LIMIT
+
+    def take(self, header: HeaderIndex) -> bool:
+        """Whether those of one more letter may be read."""
+        self.octets -= sum(len(value) for name in _ADDRESS_FIELDS for value in header.all(name))
+        return self.octets >= 0
 
 
 def envelope(header: HeaderIndex) -> bytes:
@@ -62,6 +80,12 @@ def envelope(header: HeaderIndex) -> bytes:
         nstring(header.first("In-Reply-To")),
         nstring(header.first("Message-ID")),
     )
+
+
+def _without_addresses(header: HeaderIndex) -> bytes:
+    """The ENVELOPE of a letter whose addresses are not looked at."""
+    fields = (nstring(header.first(name)) for name in ("Date", "Subject", "In-Reply-To", "Message-ID"))
+    return b"(%b %b NIL NIL NIL NIL NIL NIL %b %b)" % tuple(fields)
 
 
 def _addresses(header: HeaderIndex, name: str) -> bytes:
@@ -89,18 +113,18 @@ def _list(value: bytes) -> bytes:
 
 def bodystructure(part: Part) -> bytes:
     """BODYSTRUCTURE, with extension data."""
-    return _structure(part, True)
+    return _structure(part, True, _Room())
 
 
 def body(part: Part) -> bytes:
     """BODY, which is BODYSTRUCTURE without extension data."""
-    return _structure(part, False)
+    return _structure(part, False, _Room())
 
 
-def _structure(part: Part, extended: bool) -> bytes:
+def _structure(part: Part, extended: bool, room: _Room) -> bytes:
     if part.type == "multipart":
         # body-type-mpart = 1*body: a multipart in which there is nothing has one empty part.
-        inner = b"".join([_structure(child, extended) for child in part.parts])
+        inner = b"".join([_structure(child, extended, room) for child in part.parts])
         inner = inner or _empty_part(extended)
         if not extended:
             return b"(%b %b)" % (inner, string(part.subtype.encode()))
@@ -120,9 +144,10 @@ def _structure(part: Part, extended: bool) -> bytes:
         part.end - part.body_start,
     )
     if part.message is not None:
+        header = HeaderIndex(part.message.header)
         written += b" %b %b %d" % (
-            envelope(HeaderIndex(part.message.header)),
-            _structure(part.message, extended),
+            envelope(header) if room.take(header) else _without_addresses(header),
+            _structure(part.message, extended, room),
             part.lines,
         )
     elif (part.type, part.subtype) in _LETTERS:

@@ -8,11 +8,14 @@ syntax by a tokenizer. Both take time in proportion to the length.
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 LIST_LIMIT = 5000
 """Entries of one list; what follows is passed over."""
+
+TOKENS_LIMIT = 50_000
+"""Words, signs and white space of a list that is not ordinary; what follows is passed over."""
 
 
 class Mailbox(NamedTuple):
@@ -68,7 +71,7 @@ class _Tokens:
     """The slow road, for one list."""
 
     def __init__(self, value: bytes, position: int) -> None:
-        self._tokens = _TOKEN.finditer(value, position)
+        self._tokens = islice(_TOKEN.finditer(value, position), TOKENS_LIMIT)
         self._entry: list[bytes] = []
         self._comment: bytes | None = None
         self._in_group = False

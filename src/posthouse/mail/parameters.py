@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +14,9 @@ Parameters: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 PARAMETERS_LIMIT = 100
 """Parameters of one field; more are passed over."""
+
+LEXEMES_LIMIT = 10_000
+"""Words and signs of a value with comments that are looked at."""
 
 _CACHED_LENGTH = 120
 _CONTENT_FIELDS = frozenset(
@@ -96,7 +100,7 @@ def without_comments(value: bytes) -> bytes:
         return value
     kept: list[bytes] = []
     depth = 0
-    for match in _LEXEME.finditer(value):
+    for match in islice(_LEXEME.finditer(value), LEXEMES_LIMIT):
         piece = match[0]
         if piece == b"(":
             depth += 1

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from posthouse.mail import imapform
+from posthouse.mail import imapform, mailboxes
 from posthouse.mail.content import end_of_head
 from posthouse.mail.mime import Part, scan
+from posthouse.mail.parameters import LEXEMES_LIMIT, without_comments
 from posthouse.mail.section import parse_section, ranges
 
 
@@ -237,3 +238,20 @@ def test_a_message_with_bare_line_feeds_has_a_header_and_a_body() -> None:
 def test_the_header_ends_with_the_first_empty_line(data: bytes, length: int) -> None:
     assert end_of_head(data) == length
     assert scan(data).body_start == length
+
+
+def test_address_lists_of_nested_letters_are_read_up_to_a_limit() -> None:
+    # given more nested letters than anybody sends, each with as long a list as is kept
+    text = head("b") + "".join(
+        f"--b\n{LETTER}Subject: {n}\nTo: {'(a comment) ' * 5_000}a@b.test\n\nx\n" for n in range(9)
+    )
+    written = imapform.bodystructure(scan(octets(text)))
+    # then the first ones have theirs, and all the rest
+    assert written.count(b'"b.test"') == 4
+    assert [b'"%d"' % number in written for number in range(9)] == [True] * 9
+
+
+def test_what_is_no_list_of_addresses_is_looked_at_up_to_a_limit() -> None:
+    found = mailboxes.parse(b"a@b.test (c), " + b"(c) " * mailboxes.TOKENS_LIMIT + b", d@e.test")
+    assert [mailbox.local for mailbox in found] == [b"a"]
+    assert without_comments(b"(c) " * LEXEMES_LIMIT + b"x").strip() == b""
