@@ -14,7 +14,7 @@ from bench.peers import RECIPIENT
 from bench.processes import proportional_memory
 from bench.wire import Imap
 
-LOGINS = 400
+LOGINS = 2000
 AT_ONCE = 4
 PUSHES = 30
 IDLE_SESSIONS = 1000
