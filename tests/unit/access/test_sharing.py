@@ -41,6 +41,16 @@ async def names(client: Client, command: str = 'LIST "" *') -> set[str]:
 NOWHERE = "NO [NONEXISTENT] There is no mailbox "
 
 
+async def test_what_may_be_seen_and_not_read_cannot_be_selected(bob: Client, eve: Client) -> None:
+    # RFC 5819 §2
+    await bob.do("SETACL Work eve@example.org l")
+    lines = await eve.do(f'LIST "" {WORK} RETURN (STATUS (MESSAGES))')
+    assert lines == [f'* LIST (\\Noselect \\HasNoChildren) "/" {WORK}', "OK LIST completed"]
+    await bob.do("SETACL Work eve@example.org lr")
+    lines = await eve.do(f'LIST "" {WORK} RETURN (STATUS (MESSAGES))')
+    assert lines[0] == f'* LIST (\\HasNoChildren) "/" {WORK}'
+
+
 async def test_what_is_shared_is_seen_below_other_users_and_all_else_is_not_there(
     bob: Client, eve: Client
 ) -> None:

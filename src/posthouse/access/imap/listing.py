@@ -17,7 +17,7 @@ from posthouse.protocol.imap.syntax import mailbox_octets, quoted
 from posthouse.store import mailboxes
 from posthouse.store.mailboxes import Listed, parents
 from posthouse.store.metadata import Where
-from posthouse.store.rights import EVERY
+from posthouse.store.rights import EVERY, Rights
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
@@ -52,11 +52,11 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         if entry.name not in chosen and entry.name not in below.unfit:
             continue
         more = childinfo if entry.name in below.any else b""
-        lines.append(list_line(user, "LIST", entry, _attributes(user, entry, command), more))
+        held = others[entry.name].rights if entry.name in others else EVERY
+        lines.append(list_line(user, "LIST", entry, _attributes(user, entry, command, held), more))
         if entry.name in statuses and entry.name in chosen:
             lines.append(status_line(user, entry.name, statuses[entry.name], command.status))
         if "MYRIGHTS" in command.wanted and entry.mailbox is not None:  # RFC 8440 §3
-            held = others[entry.name].rights if entry.name in others else EVERY
             lines.append(myrights_line(user, entry.name, held))
         if entry.name in notes and entry.name in chosen:
             lines.append(notes[entry.name].line)
@@ -138,11 +138,13 @@ def _with_chosen_below(
     return below
 
 
-def _attributes(user: User, entry: Listed, command: commands.List) -> list[str]:
+def _attributes(user: User, entry: Listed, command: commands.List, held: Rights) -> list[str]:
     attributes = []
     if entry.mailbox is None:
         # \Noselect is what IMAP4rev1 knows; \NonExistent implies it (RFC 5258 §3).
         attributes.append("\\NonExistent" if command.extended or user.enabled.rev2 else "\\Noselect")
+    elif "r" not in held:
+        attributes.append("\\Noselect")  # RFC 5819 §2
     attributes.append("\\HasChildren" if entry.children else "\\HasNoChildren")
     if entry.subscribed and "SUBSCRIBED" in command.selection | command.wanted:
         attributes.append("\\Subscribed")
