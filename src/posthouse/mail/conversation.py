@@ -23,6 +23,8 @@ _ADDED = re.compile(rb"[:(\[]|=\?")
 """Where none of these is, nothing was added to a subject, and nothing encoded."""
 _MOST = 20
 """Ids of one field that count: the first, which is the root, and the last ones."""
+_MOST_ADDED = 20
+"""What was added to a subject in other languages, and is taken off."""
 
 
 def keys(header: HeaderIndex) -> tuple[int, ...]:
@@ -46,7 +48,10 @@ def _subject(raw: bytes) -> bytes:
     if raw.isascii() and not _ADDED.search(raw):
         return b" ".join(raw.split()).lower()
     base = base_subject(field_value_text(raw)).text
-    while prefix := _ELSEWHERE.match(base):
+    for _ in range(_MOST_ADDED):  # each costs time by the length of the rest
+        prefix = _ELSEWHERE.match(base)
+        if prefix is None:
+            break
         base = base_subject(base[prefix.end() :]).text
     return base.encode("utf-8", "replace")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from posthouse.mail.casefold import fold
 
 _BLOB = re.compile(r"\[[^\[\]]*\]\s*")
-_LEADER = re.compile(r"(?:\[[^\[\]]*\]\s*)*(?:re|fwd?)\s*(?:\[[^\[\]]*\]\s*)?:\s*", re.IGNORECASE)
+_REPLY = re.compile(r"(?:re|fwd?)\s*(?:\[[^\[\]]*\]\s*)?:\s*", re.IGNORECASE)
 _WRAPPER = re.compile(r"\[fwd:", re.IGNORECASE)
 _TRAILER = "(fwd)"
 
@@ -33,12 +33,16 @@ def base_subject(subject: str) -> BaseSubject:
             reply = True
             continue
         # (3) to (5)
-        if leader := _LEADER.match(text, start, end):
+        blobs = last = start  # from where on they have ended, and the last begins
+        while blob := _BLOB.match(text, blobs, end):
+            last, blobs = blobs, blob.end()
+        if leader := _REPLY.match(text, blobs, end):
             start = leader.end()
             reply = True
             continue
-        if (blob := _BLOB.match(text, start, end)) and blob.end() < end:
-            start = blob.end()
+        # all of them, but for the last where nothing else would be left
+        if start < (rest := blobs if blobs < end else last):
+            start = rest
             continue
         # (6)
         if (wrapper := _WRAPPER.match(text, start, end)) and text[end - 1] == "]":

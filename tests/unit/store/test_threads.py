@@ -16,6 +16,13 @@ def keys(text: str) -> tuple[int, ...]:
     return conversation.keys(HeaderIndex(text.replace("\n", "\r\n").encode() + b"\r\n"))
 
 
+def test_a_long_subject_holds_nobody_up() -> None:
+    """By the square of its length it would be longer than any test may take."""
+    for piece in (b"aw:", b"[x]", b"sv: [x] "):
+        head = b"Message-ID: <a@b>\r\nSubject: " + piece * 100_000 + b"\r\n\r\n"
+        assert conversation.keys(HeaderIndex(head))
+
+
 def test_letters_share_a_key_where_ids_and_base_subjects_are_the_same() -> None:
     root = keys("Message-ID: <a@x>\nSubject: Hello\n")
     answer = keys("Message-ID: <b@x>\nIn-Reply-To: <a@x> (sent on Monday)\nSubject: Re: hello\n")
