@@ -419,4 +419,21 @@ DATES = {
     for number, value in enumerate(_DATES)
 }
 
+_ENCODED = (
+    ("base64", "aGVsbG8gd29ybGQ="), ("base64", "aGVs\nbG8g\nd29y\nbGQ=\n"),
+    ("base64", "aGVs*bG8g d29ybGQ=\nzz"),
+    ("base64", "aGVsbG8=aGVsbG8=\n"), ("base64", ""), ("base64", "  aGVs bG8=  \n"),
+    ("base64", "aGVsbG8=\n\nfooter\n"), ("base64", "AAECAA=="), ("base64", "\n\n\n"), ("BASE64", "eA=="),
+    ("quoted-printable", "a=C3=A4=\nb=20\n"), ("quoted-printable", "a= \nb=\n\nc"),
+    ("quoted-printable", "a=ZZ=4 =\t\n=\n"), ("quoted-printable", "=c3=a4"), ("quoted-printable", "a  \t\nb"),
+    ("8bit", "\xe4\n"), ("7bit", "x\n"), ("binary", "x\ny"), ("x-uuencode", "x\n"),
+)  # fmt: skip
+ENCODED = {
+    f"{encoding}, {text!r}": mixed(
+        f"--b\nContent-Type: application/x\nContent-Transfer-Encoding: {encoding}\n\n{text}\n--b--\n"
+    )
+    for encoding, text in _ENCODED
+}
+"""For BINARY; not in the corpus. A part that ends within its encoding ends Dovecot's process."""
+
 CORPUS: dict[str, bytes] = {**BOUNDARIES, **PARTS, **NESTED, **TYPES, **ADDRESSES, **HEADERS, **DATES}

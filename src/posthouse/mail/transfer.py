@@ -12,6 +12,7 @@ import re
 IDENTITY = ("7bit", "8bit", "binary")
 KNOWN = (*IDENTITY, "base64", "quoted-printable")
 
+_AT_LINE_END = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 
 
@@ -21,8 +22,10 @@ def cut(octets: bytes, encoding: str, last: bool) -> tuple[bytes, bytes]:
         return octets, b""
     if encoding == "quoted-printable":
         end = octets.rfind(b"\n") + 1
-        if end == 0:  # a line longer than a piece: not within `=3D`
-            end = len(octets) - (3 - at if (at := octets[-3:].find(b"=")) >= 0 else 0)
+        if end == 0:  # a line longer than a piece: not within `=3D`, nor in white space that may end it
+            end = len(octets.rstrip(b" \t\r"))
+            tail = octets[max(end - 3, 0) : end]
+            end -= len(tail) - at if (at := tail.find(b"=")) >= 0 else 0
         return octets[:end], octets[end:]
     octets = _NOT_BASE64.sub(b"", octets)
     end = len(octets) // 4 * 4
@@ -47,7 +50,8 @@ class Decoding:
 def decode(octets: bytes, encoding: str) -> bytes:
     """Octets without their transfer encoding; those of an unknown one, and of none, as they are."""
     if encoding == "quoted-printable":
-        return quopri.decodestring(octets)
+        # RFC 2045 §6.7 (3): white space at the end of a line was added on the way
+        return quopri.decodestring(_AT_LINE_END.sub(b"", octets))
     if encoding != "base64":
         return octets
     octets = _NOT_BASE64.sub(b"", octets)

@@ -12,6 +12,7 @@ from posthouse.mail.casefold import Folding, fold
 from posthouse.mail.content import CHUNK, MemoryContent
 from posthouse.mail.mime import scan
 from posthouse.mail.text import body_text, header_text, part_headers, part_name, preview, read_body_text
+from posthouse.mail.transfer import Decoding, decode
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "8bit": lambda octets: octets,
@@ -226,6 +227,15 @@ async def test_content_that_is_read_in_slices_gives_the_same_text() -> None:
     pieces = [piece async for piece in read_body_text(MemoryContent(data), scan(data))]
     assert "".join(pieces) == said(data)
     assert max(map(len, pieces)) <= CHUNK
+
+
+def test_white_space_at_line_ends_is_no_part_of_quoted_printable() -> None:
+    # RFC 2045 §6.7 (3), (5), cut anywhere
+    encoded, decoded = b"one \t\r\ntwo= \r\nthree=20\r\nfo=3Dur \t \r\n", b"one\r\ntwothree \r\nfo=ur\r\n"
+    assert decode(encoded, "quoted-printable") == decoded
+    for at in range(len(encoded)):
+        decoding = Decoding("quoted-printable")
+        assert decoding.decode(encoded[:at], False) + decoding.decode(encoded[at:], True) == decoded
 
 
 def test_header_text_is_decoded_and_unfolded() -> None:
