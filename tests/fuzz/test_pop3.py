@@ -22,8 +22,9 @@ from posthouse.protocol.pop3.server import (
 from posthouse.protocol.pop3.verbs import VERBS
 
 WORDS = [verb.name.encode() for verb in VERBS] + [
-    b"1", b"2", b"3", b"4", b"0", b"-1", b"99999999999", b"bob", b"PLAIN", b"LOGIN", b"AGJvYgBzZWNyZXQ=",
-    b"=", b"*\r\n", b"Ym9i\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff", b"x" * 2000,
+    b"1", b"2", b"3", b"4", b"0", b"-1", b"99999999999", b"bob", b"PLAIN", b"LOGIN",
+    b"de", b"*", b"AGJvYgBzZWNyZXQ=", b"=", b"*\r\n", b"Ym9i\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff",
+    b"x" * 2000,
 ]  # fmt: skip
 line = st.lists(st.sampled_from(WORDS), max_size=4).map(b" ".join)
 sessions = st.lists(

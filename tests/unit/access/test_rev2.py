@@ -70,6 +70,13 @@ async def test_a_name_that_is_kept_in_another_form_is_told(server: Server, clien
     told = f'* LIST () "/" "Entwürfe" ("OLDNAME" ("{decomposed}"))'
     assert (await client.do(f'CREATE "{decomposed}"'))[0] == told
     assert told in await client.do(f'SELECT "{decomposed}"')
+    # §5.1: such a name is taken wherever there can be one
+    assert (await client.do(f'LIST "" "{decomposed}"'))[0] == (
+        f'* LIST (\\HasNoChildren) "/" "Entwürfe" ("OLDNAME" ("{decomposed}"))'
+    )
+    assert (await client.do(f'LIST "" "{decomposed[:-2]}*"'))[0] == '* LIST (\\HasNoChildren) "/" "Entwürfe"'
+    await client.do(f'SUBSCRIBE "{decomposed}"')
+    assert (await client.do(f'LSUB "" "{decomposed}"'))[0] == '* LSUB () "/" "Entwürfe"'
     (line,) = await client.do('CREATE "Plain"')
     assert line.startswith("OK")
     lines = await client.do(f'RENAME "Plain" "{decomposed}/x"')

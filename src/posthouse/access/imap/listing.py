@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import normalize
 
-from posthouse.access.imap.mailboxes import status_line
+from posthouse.access.imap.mailboxes import old_name, status_line
 from posthouse.access.imap.metadata import Annotated, annotated
 from posthouse.access.imap.permissions import myrights_line
 from posthouse.access.imap.state import User, completed
@@ -30,7 +31,9 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         # RFC 3501 §6.3.8: what is the separator, and the root of the reference?
         return completed("LIST", untagged=b'* LIST (\\Noselect) "/" ""\r\n')
     listed, others = await user.read(lambda reader: names(reader, user))
-    patterns = [command.reference + pattern for pattern in command.patterns]
+    given = [command.reference + pattern for pattern in command.patterns]
+    patterns = [normalize("NFC", pattern) for pattern in given]  # RFC 9051 §5.1
+    old_names = {kept: old for kept, old in zip(patterns, given, strict=True) if kept != old}
     chosen = _chosen(listed, patterns, command.selection)
     statuses = {}
     if command.status:
@@ -52,6 +55,8 @@ async def list_mailboxes(user: User, command: commands.List) -> Result:
         if entry.name not in chosen and entry.name not in below.unfit:
             continue
         more = childinfo if entry.name in below.any else b""
+        if entry.name in old_names and not more:
+            more = old_name(user, old_names[entry.name])
         held = others[entry.name].rights if entry.name in others else EVERY
         lines.append(list_line(user, "LIST", entry, _attributes(user, entry, command, held), more))
         if entry.name in statuses and entry.name in chosen:
@@ -166,7 +171,7 @@ def list_line(user: User, name: str, entry: Listed, attributes: Iterable[str], m
 async def list_subscribed(user: User, command: commands.Lsub) -> Result:
     """LSUB (RFC 3501 §6.3.9): what is subscribed, there or not."""
     listed, _ = await user.read(lambda reader: names(reader, user))
-    pattern = command.reference + command.pattern
+    pattern = normalize("NFC", command.reference + command.pattern)
     by_name = {entry.name: entry for entry in listed}
     found = {entry.name: entry.mailbox is None for entry in listed if entry.subscribed}
     if "%" in pattern:

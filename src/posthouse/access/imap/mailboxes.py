@@ -106,8 +106,13 @@ def renamed(user: User, given: str, name: str, *, always: bool = False, attribut
         return b""
     line = b'* LIST (%b) "/" %b' % (attribute.encode(), mailbox_octets(name, user.enabled))
     if given != name:
-        line += b' ("OLDNAME" (%b))' % mailbox_octets(given, user.enabled)
+        line += old_name(user, given)
     return line + b"\r\n"
+
+
+def old_name(user: User, given: str) -> bytes:
+    """What tells a client of IMAP4rev2, in a LIST, that it is of the mailbox that it has `given` so."""
+    return b' ("OLDNAME" (%b))' % mailbox_octets(given, user.enabled) if user.enabled.rev2 else b""
 
 
 async def delete(user: User, command: commands.Delete) -> Result:
