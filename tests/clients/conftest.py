@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 import trustme
 
+from posthouse.accounts.throttle import Throttle
 from posthouse.protocol.sasl import SCRAM
 from tests import issuer as issuer_
 from tests.clients.person import Person
 from tests.issuer import Issuer
 from tests.servers import HOSTNAME, LISTENERS, ServeProcess
 
-ACCOUNTS = 150
+ACCOUNTS = 300
 _numbers = itertools.count()
 
 
@@ -87,6 +88,17 @@ def ca(authority: Path) -> Path:
 def trusting(ca: Path) -> ssl.SSLContext:
     """What a careful client uses: chain and name are verified."""
     return ssl.create_default_context(cafile=ca)
+
+
+@pytest.fixture(autouse=True)
+def forgiven(request: pytest.FixtureRequest) -> None:
+    """All tests are one client to the server, whose wrong passwords are held against it for an hour."""
+    if "server" in request.fixturenames:
+        server: ServeProcess = request.getfixturevalue("server")
+        throttle = Throttle(server.config.data_directory / "run")
+        for _ in range(100):
+            throttle.excuse("127.0.0.1", "")
+        throttle.close()
 
 
 @pytest.fixture
