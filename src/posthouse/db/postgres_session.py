@@ -86,6 +86,10 @@ def _settings(limits: Limits) -> tuple[str, ...]:
         "SET client_min_messages = warning",
         # What a host that stops in the middle of a transaction has locked is free before others give up.
         f"SET idle_in_transaction_session_timeout = {statement // 4}",
+        # So it is where its connection breaks and nobody tells the server.
+        "SET tcp_keepalives_idle = 3",
+        "SET tcp_keepalives_interval = 1",
+        "SET tcp_keepalives_count = 3",
         # 250 means durable, whatever the server is set to for others.
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') = 'off'",
@@ -168,6 +172,11 @@ class PostgresSession:
     # Life
 
     @property
+    def _settings(self) -> tuple[str, ...]:
+        """What each connection begins with."""
+        return _settings(self._limits)
+
+    @property
     def is_open(self) -> bool:
         return self._connection is not None
 
@@ -197,7 +206,7 @@ class PostgresSession:
         self._poll.register(connection.socket, select.POLLIN)
         self.forgive()
         self._patience = self._limits.connect_timeout
-        for sql in _settings(self._limits):
+        for sql in self._settings:
             self._send(sql, (), keep=False)
         self.settle()
         self._patience = self._limits.statement_timeout + MARGIN_SECONDS

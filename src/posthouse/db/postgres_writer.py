@@ -68,6 +68,17 @@ class WriterSession(PostgresSession):
         super().__init__(url, limits, reach)
         self.bumped = False
 
+    @property
+    def _settings(self) -> tuple[str, ...]:
+        # A connection that breaks off within a pipeline leaves a transaction that is not idle: it waits for
+        # the rest of what was sent. Its locks are in our way when we are back.
+        seconds = self._limits.statement_timeout / 2
+        return (
+            *super()._settings,
+            f"SELECT set_config('transaction_timeout', '{round(seconds * 1000)}', false)"
+            " WHERE current_setting('server_version_num')::int >= 170000",
+        )
+
     def run(self, sql: str, params: Parameters = ()) -> None:
         if sql is generations.BUMP:
             self.bumped = True

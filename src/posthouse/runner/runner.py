@@ -50,6 +50,9 @@ CLAIM = 100
 POLL_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 """Until a result that the database did not take is written again."""
+AFTER_OUTAGE_SECONDS = 15.0
+"""From a look into the queue that failed until leases are taken over: whoever made an attempt meanwhile may
+still be trying to connect, and to learn what became of his last COMMIT."""
 
 CUT_OFF = Reply(451, "4.3.2", "The attempt was cut off when this server shut down")
 
@@ -174,7 +177,7 @@ class Runner:
                 _log.warning("cannot look into the queue", reason=str(error))
                 delay = POLL_SECONDS
                 # Others were kept from writing their results too: afterwards they go first.
-                self._reclaimed = monotonic()
+                self._reclaimed = monotonic() + AFTER_OUTAGE_SECONDS - RENEW_SECONDS
             if delay > 0:
                 # Not wait_for: before Python 3.12 it may swallow the cancellation of `stop`.
                 try:
