@@ -104,13 +104,19 @@ def forgiven(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def alice(server: ServeProcess) -> Person:
     """A user with empty mailboxes, of whom no other test knows."""
-    return Person(server, f"user{next(_numbers)}")
+    return somebody(server)
 
 
 @pytest.fixture
 def bob(server: ServeProcess) -> Person:
     """Another."""
-    return Person(server, f"user{next(_numbers)}")
+    return somebody(server)
+
+
+def somebody(server: ServeProcess) -> Person:
+    number = next(_numbers)
+    assert number < ACCOUNTS, "more users are needed"
+    return Person(server, f"user{number}")
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
