@@ -76,7 +76,7 @@ class Tokens:
         ours = self.settings
         if str(header.get("typ", "")).lower() not in TYPES:  # RFC 8725 §3.11
             raise TokenRefused("not an access token", genuine=True)
-        registry = JWTClaimsRegistry(
+        wanted = JWTClaimsRegistry(
             now=int(self._clock.now()),
             leeway=int(ours.leeway),
             iss={"essential": True, "value": ours.issuer},
@@ -84,7 +84,7 @@ class Tokens:
             exp={"essential": True},
         )
         try:
-            registry.validate(claims)
+            wanted.validate(claims)
         except (JoseError, ValueError, TypeError) as error:
             reason = error.error if isinstance(error, JoseError) else "malformed claims"
             about = getattr(error, "claim", "")

@@ -89,8 +89,6 @@ class Session:
 
     __slots__ = ("_begun", "_cursor", "_execute", "connection", "lost")
 
-    immediate = True
-
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self._cursor = connection.cursor()

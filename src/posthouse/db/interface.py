@@ -39,10 +39,6 @@ class Tx(Protocol):
     An error in a statement ends the closure's work, and may be raised by a later statement only.
     """
 
-    @property
-    def immediate(self) -> bool:
-        """Whether an answer costs no wait (SQLite); else it is better to `ask` many things together."""
-
     def run(self, sql: str, params: Parameters = ()) -> None: ...
 
     def many(self, sql: str, rows: Iterable[Parameters]) -> None:

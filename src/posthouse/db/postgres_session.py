@@ -145,8 +145,6 @@ class _Opened(psycopg.Connection[Any]):
 class PostgresSession:
     """Statements on one connection: a `Tx` for the writer, a `Reader` for the others."""
 
-    immediate = False
-
     def __init__(self, url: str, limits: Limits = USUAL, reach: Reach | None = None) -> None:
         """Does not connect yet. `reach` is what the connections of a process share."""
         self._conninfo = conninfo(url, limits)

@@ -32,6 +32,8 @@ ROUND = 20_000
 _SLICE = 250
 """Journeys read in one go, or rows written in one transaction."""
 _HOURS_AT_ONCE = 240
+_ENTER = "INSERT INTO journey_key (hour, hash, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_SETTLE = "DELETE FROM journey_new WHERE id = ?"
 
 _Entry: TypeAlias = tuple[int, int, int]
 """Hour, hash, id."""
@@ -167,10 +169,6 @@ async def _in_slices(database: Database, statement: str, rows: Sequence[tuple[in
         started = monotonic()
         await database.write([], partial(_run, statement, rows[start : start + _SLICE]))
         await asyncio.sleep(monotonic() - started)
-
-
-_ENTER = "INSERT INTO journey_key (hour, hash, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_SETTLE = "DELETE FROM journey_new WHERE id = ?"
 
 
 def _run(statement: str, rows: Sequence[tuple[int, ...]], tx: Tx) -> None:

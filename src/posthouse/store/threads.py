@@ -27,13 +27,11 @@ BATCH = 500
 """Emails or keys that one call of `complete` or `stale` looks at."""
 
 
-def join(tx: Tx, account: AccountId, email: int, keys: Sequence[int]) -> int:
-    """The thread of an email that has none yet. To be called under the account's lock."""
-    return _join(tx, account, [(email, keys)])[0]
+def join(tx: Tx, account: AccountId, emails: Sequence[tuple[int, Sequence[int]]]) -> list[int]:
+    """The threads of emails that have none yet, given with their keys, one after another.
 
-
-def _join(tx: Tx, account: AccountId, emails: Sequence[tuple[int, Sequence[int]]]) -> list[int]:
-    """The threads of emails with these keys, each found by those that stand behind it as well."""
+    To be called under the account's lock.
+    """
     wanted = sorted({key for _, keys in emails for key in keys})
     known: dict[int, int] = {}
     for condition, some in listed(wanted, "hash"):
@@ -66,7 +64,7 @@ def complete(tx: Tx, account: AccountId) -> bool:
         "UPDATE email SET thread = ? WHERE account = ? AND id = ?",
         [
             (thread, account, email)
-            for thread, (email, _) in zip(_join(tx, account, emails), emails, strict=True)
+            for thread, (email, _) in zip(join(tx, account, emails), emails, strict=True)
         ],
     )
     return len(rows) == BATCH

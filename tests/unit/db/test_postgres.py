@@ -6,15 +6,16 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from multiprocessing import get_context
 
 import pytest
 
 from posthouse.db import DatabaseAway, DatabaseError, dialect, migrate, open_database
+from posthouse.db.limits import USUAL
 from posthouse.db.migrations import all_migrations
 from posthouse.db.open import capacity
 from tests.databases import postgres
+from tests.servers import until
 from tests.unit.db.conftest import names, only_postgresql, put
 
 pytestmark = only_postgresql
@@ -386,25 +387,47 @@ async def test_a_commit_still_under_way_is_waited_for(database, monkeypatch, ano
     late.join(10)
 
 
+async def test_a_transaction_that_breaks_off_within_a_pipeline_holds_nobody_up(database_url, tmp_path):
+    from posthouse.db.postgres_conninfo import Reach
+    from posthouse.db.postgres_session import PostgresSession
+    from posthouse.db.postgres_writer import WriterSession
+
+    # Given a writer that is heard of no more in the middle of what it sends, which to the server is not idle,
+    migrate(database_url, tmp_path)
+    lock = "UPDATE generation SET number = number + 1 WHERE name = 'directory' RETURNING number"
+    broken = WriterSession(database_url, USUAL._replace(statement_timeout=1.0), Reach())
+    broken.open()
+    broken.run("BEGIN")
+    (number,) = broken.one(lock)
+    # then others have what it had locked before they give up, and it is told when it comes back.
+    other = PostgresSession(database_url, USUAL)
+    other.open()
+    assert other.one(lock) == (number,)
+    other.settle()
+    other.close()
+    with pytest.raises(DatabaseAway):
+        broken.one(lock)
+    broken.close()
+
+
 def _finish(unheard: Unheard, commit: bool) -> None:
     """The end of the server's side, once somebody waits for it."""
     from posthouse.db.postgres_session import PostgresSession
 
     watcher = PostgresSession(postgres().url)
     watcher.open()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def somebody_waits() -> bool:
         waiting = watcher.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
         watcher.settle()
-        if unheard.left is not None and waiting != (0,):
-            break
-        time.sleep(0.01)
+        return unheard.left is not None and waiting != (0,)
+
+    until(somebody_waits, what="somebody who waits for the transaction")
     connection = unheard.left
     if commit:
         connection.send_query_params(b"COMMIT", [])
         connection.pipeline_sync()
-        while connection.flush():
-            time.sleep(0.001)
+        until(lambda: not connection.flush(), what="a COMMIT on its way")
         connection.get_result()
     connection.finish()
     watcher.close()

@@ -56,20 +56,20 @@ def test_any_header_has_keys(head: bytes) -> None:
 
 def test_a_thread_never_changes_though_a_later_letter_belongs_to_two(store: Any) -> None:
     account, other = store.account(1), store.account(2)
-    assert threads.join(store.tx, account, 10, (1, 2)) == 10
-    assert threads.join(store.tx, account, 11, (3,)) == 11
-    assert threads.join(store.tx, account, 12, (4, 3, 2)) == 11
-    assert threads.join(store.tx, account, 13, (2,)) == 10
-    assert threads.join(store.tx, account, 14, (4,)) == 11
-    assert threads.join(store.tx, other, 15, (1,)) == 15
-    assert threads.join(store.tx, account, 16, ()) == 16
+    assert threads.join(store.tx, account, [(10, (1, 2))]) == [10]
+    assert threads.join(store.tx, account, [(11, (3,))]) == [11]
+    assert threads.join(store.tx, account, [(12, (4, 3, 2))]) == [11]
+    assert threads.join(store.tx, account, [(13, (2,))]) == [10]
+    assert threads.join(store.tx, account, [(14, (4,))]) == [11]
+    assert threads.join(store.tx, other, [(15, (1,))]) == [15]
+    assert threads.join(store.tx, account, [(16, ())]) == [16]
 
 
 def test_keys_go_when_the_last_message_of_their_thread_has_gone(store: Any) -> None:
     # given more keys than are looked at in one go, in two accounts, and in the first a thread of one message
     first, second = store.account(1), store.account(2)
     for number in range(threads.BATCH + 3):
-        threads.join(store.tx, second, number + 1, (number,))
+        threads.join(store.tx, second, [(number + 1, (number,))])
     answer = store.content(head=b"Message-ID: <7@x>\r\nIn-Reply-To: <8@x>\r\n\r\n")
     store.deposit(first, content_id=answer)
     assert not threads.complete(store.tx, first)
