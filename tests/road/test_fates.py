@@ -11,6 +11,7 @@ import pytest
 
 from posthouse.accounts.alias import Kind
 from posthouse.journey import catalogue, record
+from posthouse.mail.header import FIELDS_LIMIT
 from posthouse.mail.ids import LetterIds, parse_id
 from tests.notifications import told
 from tests.servers import InProcess, ServeProcess
@@ -236,6 +237,14 @@ async def test_a_letter_to_oneself_through_a_forward_that_comes_back_is_not_stor
             await client.envelope("x@east.test", ["bob@north.test"])
             (answer,) = await client.content(b"Received: from a by b; now\r\n" * 60 + CONTENT)
             assert re.match(r"5\d\d 5\.4\.6 ", answer), answer
+        assert await world.mailbox("bob") == []
+
+
+async def test_an_author_who_hides_behind_a_thousand_fields_is_not_overlooked(tmp_path: Path) -> None:
+    async with world_of(tmp_path) as world, world.client() as client:
+        await client.envelope(SENDER, ["bob@north.test"])
+        (answer,) = await client.content(b"To: bob@north.test\r\n" * FIELDS_LIMIT + CONTENT)
+        assert answer == "554 5.6.0 The header section has too many fields"
         assert await world.mailbox("bob") == []
 
 

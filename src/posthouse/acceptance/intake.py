@@ -65,12 +65,15 @@ def structure_of(content: ArrivedContent) -> Part:
 class Intake:
     """Collects one letter. Call `feed` for each chunk, then either `finish` or `discard`."""
 
-    __slots__ = ("_digest", "_edit", "_file", "_head", "_held", "_path", "_scanner", "_size", "_spool")
+    __slots__ = (
+        "_digest", "_edit", "_file", "_head", "_held", "_held_until", "_path", "_scanner", "_size", "_spool",
+    )  # fmt: skip
 
     def __init__(self, spool_directory: Path, edit_head: HeadEdit | None = None) -> None:
         self._spool = spool_directory
         self._edit = edit_head
         self._held: list[bytes] = []
+        self._held_until = INLINE_LIMIT
         self._size = 0
         self._head: bytes | None = None
         self._file: BinaryIO | None = None
@@ -82,7 +85,7 @@ class Intake:
             self._write(chunk)
             return
         self._held.append(chunk)
-        if self._size > INLINE_LIMIT:
+        if self._size > self._held_until:
             self._begin_spool()
 
     def finish(self) -> ArrivedContent:
@@ -119,6 +122,7 @@ class Intake:
             if len(data) > HEAD_LIMIT:
                 raise HeadTooLong
             self._held = [data]
+            self._held_until = len(data) + CHUNK  # a chunk may be one octet, so do not look after each
             return
         if end > HEAD_LIMIT:
             raise HeadTooLong

@@ -56,6 +56,7 @@ _log = log.get("inbound")
 
 Decision: TypeAlias = Reply | Sequence[Reply] | None
 HEAD_TOO_LONG = MESSAGE_TOO_BIG.saying("The header section is too long")
+CROWDED = Reply(554, "5.6.0", "The header section has too many fields")
 
 
 class SmtpSession:
@@ -373,6 +374,8 @@ class SmtpSession:
     def _objection(self, letter: Letter) -> Reply | Awaitable[Reply | None] | None:
         if hop_count(letter.header) > self._service.hopcount_limit:  # RFC 5321 §6.3
             return ROUTING_LOOP
+        if letter.header.crowded:  # an author, or a mailbox that has had it, could hide behind the others
+            return CROWDED
         if self._service.role is Role.SUBMISSION:
             return self._service.submission.objection(self._user, letter.content.head)
         return None

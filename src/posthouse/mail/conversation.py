@@ -25,6 +25,10 @@ _MOST = 20
 """Ids of one field that count: the first, which is the root, and the last ones."""
 _MOST_ADDED = 20
 """What was added to a subject in other languages, and is taken off."""
+_SUBJECT = 2000
+"""Characters of a base subject that count …"""
+_SUBJECT_AND_ADDED = 4000
+"""… and those that are looked at, so that what was added does not shift where the others end."""
 
 
 def keys(header: HeaderIndex) -> tuple[int, ...]:
@@ -46,14 +50,14 @@ def keys(header: HeaderIndex) -> tuple[int, ...]:
 
 def _subject(raw: bytes) -> bytes:
     if raw.isascii() and not _ADDED.search(raw):
-        return b" ".join(raw.split()).lower()
-    base = base_subject(field_value_text(raw)).text
+        return b" ".join(raw.split()).lower()[:_SUBJECT]
+    base = base_subject(field_value_text(raw)).text[:_SUBJECT_AND_ADDED]
     for _ in range(_MOST_ADDED):  # each costs time by the length of the rest
         prefix = _ELSEWHERE.match(base)
         if prefix is None:
             break
         base = base_subject(base[prefix.end() :]).text
-    return base.encode("utf-8", "replace")
+    return base[:_SUBJECT].encode("utf-8", "replace")
 
 
 def _number(octets: bytes) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from posthouse.mail import charset, words
 
@@ -20,9 +21,13 @@ USUAL = (
 )  # fmt: skip
 """Fields that almost every letter is asked for: by its trace, its journey and its ENVELOPE."""
 
+FIELDS_LIMIT = 1000
+"""Fields that are found of those of `USUAL` together, and of any other name; what follows is passed over."""
+
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*+(?:\n[ \t].*+)*+\n?", re.MULTILINE)
 _NAMES = {name.lower().encode(): name for name in USUAL}
 _USUAL = re.compile(rb"\n(" + b"|".join(sorted(_NAMES)) + rb")[ \t]*+:")
+_END = re.compile(rb"\n(?![ \t])")
 _NONE: list[tuple[int, int]] = []
 _NO_FIELDS = dict.fromkeys(USUAL, _NONE)
 
@@ -66,11 +71,12 @@ class HeaderIndex:
     def _search(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, int, int]]:
         """Name, start and end of the value of each field that the pattern matches."""
         lowered = self._lowered
-        for match in pattern.finditer(lowered):
+        for match in islice(pattern.finditer(lowered), FIELDS_LIMIT):
             colon = match.end() - 1
             end = lowered.find(b"\n", colon)
-            while end >= 0 and lowered.startswith((b" ", b"\t"), end + 1):
-                end = lowered.find(b"\n", end + 1)
+            if end >= 0 and lowered.startswith((b" ", b"\t"), end + 1):
+                last = _END.search(lowered, end + 1)  # there may be many folds
+                end = -1 if last is None else last.start()
             yield match[1], colon, len(self.head) if end < 0 else end
 
     def first(self, name: str) -> bytes | None:
@@ -91,6 +97,13 @@ class HeaderIndex:
     def count(self, name: str) -> int:
         """How many such fields there are."""
         return len(self._spans(name))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there may be fields of `USUAL` that were passed over."""
+        self._spans(USUAL[0])
+        usual = self._usual or {}
+        return sum([len(usual[name]) for name in USUAL]) >= FIELDS_LIMIT
 
     @property
     def fields(self) -> list[tuple[bytes, int, int]]:

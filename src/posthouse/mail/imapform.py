@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 
 from posthouse.mail import mailboxes
 from posthouse.mail.header import HeaderIndex
@@ -18,14 +19,20 @@ from posthouse.mail.parameters import Parameters, without_comments
 QUOTED_LIMIT = 1000
 """Octets of a quoted string at most; what is longer becomes a literal."""
 
-NESTED_ADDRESSES_LIMIT = 256 * 1024
-"""Octets of address lists in letters within a letter that are read; the lists of what follows are NIL."""
+PIECES_LIMIT = 30_000
+"""How much is said of what a letter may have any number of: parameters, languages, signs in address lists.
+
+A list is begun while there is room; those of what follows are NIL.
+"""
+
+LANGUAGES_LIMIT = 100
+"""Languages of one part; what follows is passed over."""
 
 _CACHED_LENGTH = 120
-_ADDRESS_FIELDS = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc")
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
 _PRINTABLE = re.compile(rb"[ -~]*+\Z")
 _LETTERS = {("message", "rfc822"), ("message", "global")}
+_LANGUAGE = re.compile(rb"[^\s,]++")
 _EMPTY_PART = b'("text" "plain" NIL NIL NIL "7bit" 0 0'
 
 
@@ -46,17 +53,18 @@ def nstring(value: bytes | None) -> bytes:
 
 
 class _Room:
-    """How much may still be read of the address lists of nested letters."""
+    """How many pieces may still be read and written."""
 
-    __slots__ = ("octets",)
+    __slots__ = ("pieces",)
 
     def __init__(self) -> None:
-        self.octets = NESTED_ADDRESSES_LIMIT
+        self.pieces = PIECES_LIMIT
 
-    def take(self, header: HeaderIndex) -> bool:
-        """Whether those of one more letter may be read."""
-        self.octets -= sum(len(value) for name in _ADDRESS_FIELDS for value in header.all(name))
-        return self.octets >= 0
+    def take(self, pieces: int) -> bool:
+        """Whether there is room to begin a list of so many."""
+        left = self.pieces
+        self.pieces -= pieces
+        return left > 0
 
 
 def envelope(header: HeaderIndex) -> bytes:
@@ -65,34 +73,34 @@ def envelope(header: HeaderIndex) -> bytes:
     Fields that are missing are NIL; Sender and Reply-To are then From (RFC 9051 §7.5.2). Repeated
     address fields count as one long list, so that none can hide behind another.
     """
-    sent_by = _addresses(header, "From")
-    sender = _addresses(header, "Sender")
-    reply_to = _addresses(header, "Reply-To")
+    return _envelope(header, _Room())
+
+
+def _envelope(header: HeaderIndex, room: _Room) -> bytes:
+    sent_by = _addresses(header, "From", room)
+    sender = _addresses(header, "Sender", room)
+    reply_to = _addresses(header, "Reply-To", room)
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         nstring(header.first("Date")),
         nstring(header.first("Subject")),
         sent_by,
         sent_by if sender == b"NIL" else sender,
         sent_by if reply_to == b"NIL" else reply_to,
-        _addresses(header, "To"),
-        _addresses(header, "Cc"),
-        _addresses(header, "Bcc"),
+        _addresses(header, "To", room),
+        _addresses(header, "Cc", room),
+        _addresses(header, "Bcc", room),
         nstring(header.first("In-Reply-To")),
         nstring(header.first("Message-ID")),
     )
 
 
-def _without_addresses(header: HeaderIndex) -> bytes:
-    """The ENVELOPE of a letter whose addresses are not looked at."""
-    fields = (nstring(header.first(name)) for name in ("Date", "Subject", "In-Reply-To", "Message-ID"))
-    return b"(%b %b NIL NIL NIL NIL NIL NIL %b %b)" % tuple(fields)
-
-
-def _addresses(header: HeaderIndex, name: str) -> bytes:
+def _addresses(header: HeaderIndex, name: str, room: _Room) -> bytes:
     values = header.all(name)
     if not values:
         return b"NIL"
     value = values[0] if len(values) == 1 else b", ".join(values)
+    if not room.take(mailboxes.signs(value)):
+        return b"NIL"
     return _usual_list(value) if len(value) <= _CACHED_LENGTH else _list(value)
 
 
@@ -131,22 +139,21 @@ def _structure(part: Part, extended: bool, room: _Room) -> bytes:
         return b"(%b %b %b %b)" % (
             inner,
             string(part.subtype.encode()),
-            _parameters(part.params),
-            _disposition_to_location(part),
+            _parameters(part.params, room),
+            _disposition_to_location(part, room),
         )
     written = b"(%b %b %b %b %b %b %d" % (
         string(part.type.encode()),
         string(part.subtype.encode()),
-        _parameters(part.params),
+        _parameters(part.params, room),
         nstring(part.id),
         nstring(part.description),
         string(part.encoding.encode()),
         part.end - part.body_start,
     )
     if part.message is not None:
-        header = HeaderIndex(part.message.header)
         written += b" %b %b %d" % (
-            envelope(header) if room.take(header) else _without_addresses(header),
+            _envelope(HeaderIndex(part.message.header), room),
             _structure(part.message, extended, room),
             part.lines,
         )
@@ -156,7 +163,7 @@ def _structure(part: Part, extended: bool, room: _Room) -> bytes:
     elif part.type == "text":
         written += b" %d" % part.lines
     if extended:
-        written += b" %b %b" % (nstring(part.md5), _disposition_to_location(part))
+        written += b" %b %b" % (nstring(part.md5), _disposition_to_location(part, room))
     return written + b")"
 
 
@@ -164,13 +171,13 @@ def _empty_part(extended: bool) -> bytes:
     return _EMPTY_PART + (b" NIL NIL NIL NIL)" if extended else b")")
 
 
-def _parameters(params: Parameters) -> bytes:
-    if not params:
+def _parameters(params: Parameters, room: _Room) -> bytes:
+    if not params or not room.take(len(params)):
         return b"NIL"
     return b"(" + b" ".join([string(name) + b" " + string(value) for name, value in params]) + b")"
 
 
-def _disposition_to_location(part: Part) -> bytes:
+def _disposition_to_location(part: Part, room: _Room) -> bytes:
     """The extension data that all bodies have in common: disposition, language, location."""
     if not part.disposition and part.language is None and part.location is None:
         return b"NIL NIL NIL"
@@ -178,8 +185,12 @@ def _disposition_to_location(part: Part) -> bytes:
     if part.disposition:
         disposition = b"(%b %b)" % (
             string(part.disposition.encode()),
-            _parameters(part.disposition_parameters),
+            _parameters(part.disposition_parameters, room),
         )
-    languages = [tag for tag in re.split(rb"[\s,]+", without_comments(part.language or b"")) if tag]
-    language = b"(" + b" ".join(map(string, languages)) + b")" if languages else b"NIL"
+    language = b"NIL"
+    if part.language is not None and room.take(0):
+        tags = islice(_LANGUAGE.finditer(without_comments(part.language)), LANGUAGES_LIMIT)
+        languages = [string(tag[0]) for tag in tags]
+        room.take(len(languages))
+        language = b"(" + b" ".join(languages) + b")" if languages else b"NIL"
     return b"%b %b %b" % (disposition, language, nstring(part.location))

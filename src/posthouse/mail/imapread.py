@@ -21,6 +21,7 @@ _STRING = rb'(?:NIL|"(?:[^"\\]|\\.)*+")'
 _LIST = rb"(?:NIL|\((?:\(%b %b %b %b\) ?)++\))" % (_STRING, _STRING, _STRING, _STRING)
 _WHOLE = re.compile(rb"\((%b)\)" % rb") (".join([*[_STRING] * 2, *[_LIST] * 6, *[_STRING] * 2]))
 _FIRST_LOCAL = re.compile(rb'\(\(%b %b (?:NIL|"((?:[^"\\]|\\.)*+)")' % (_STRING, _STRING))
+_FIRST = re.compile(rb"\(\((%b) (%b) (%b) (%b)\)" % (_STRING, _STRING, _STRING, _STRING))
 _ESCAPE = re.compile(rb"\\(.)")
 
 
@@ -31,7 +32,7 @@ def text(envelope: bytes, field: int) -> bytes:
         return start[field + 1] or b""
     whole = _matched(envelope)
     if whole is not None:
-        return _ESCAPE.sub(rb"\1", whole[field + 1][1:-1]) if whole[field + 1] != b"NIL" else b""
+        return _string(whole[field + 1]) or b""
     value = _parsed(envelope)[field]
     return value if isinstance(value, bytes) else b""
 
@@ -49,12 +50,17 @@ def first_local(envelope: bytes, field: int) -> bytes:
 def first_address(envelope: bytes, field: int) -> list[bytes | None] | None:
     """The parts of the first address of a field."""
     whole = _matched(envelope)
-    if whole is not None and whole[field + 1] == b"NIL":
-        return None
+    if whole is not None:
+        first = _FIRST.match(whole[field + 1])
+        return None if first is None else [_string(part) for part in first.groups()]
     addresses = _parsed(envelope)[field]
     if not isinstance(addresses, list) or not addresses or not isinstance(addresses[0], list):
         return None
     return addresses[0] if len(addresses[0]) > HOST else None
+
+
+def _string(written: bytes) -> bytes | None:
+    return None if written == b"NIL" else _ESCAPE.sub(rb"\1", written[1:-1])
 
 
 @lru_cache(maxsize=8)

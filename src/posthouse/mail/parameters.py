@@ -15,6 +15,12 @@ Parameters: TypeAlias = tuple[tuple[bytes, bytes], ...]
 PARAMETERS_LIMIT = 100
 """Parameters of one field; more are passed over."""
 
+SEMICOLONS_LIMIT = 1000
+"""Places of one field at which a parameter is looked for."""
+
+FIELDS_LIMIT = 1000
+"""Lines of a header that are looked at because they begin with `content-`."""
+
 LEXEMES_LIMIT = 10_000
 """Words and signs of a value with comments that are looked at."""
 
@@ -24,6 +30,7 @@ _CONTENT_FIELDS = frozenset(
 )
 _NAME_LIMIT = 40
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]++")
+_END = re.compile(rb"\n(?![ \t])")
 _KIND = re.compile(rb"[\s\"]*+([^\s()<>@,;:\\\"/\[\]?=]++)")
 _TYPE = re.compile(rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+/\s*+([^\s()<>@,;:\\\"\[\]?=]++)")
 _PARAMETER = re.compile(
@@ -42,14 +49,17 @@ def content_fields(header: bytes) -> list[tuple[bytes, bytes]]:
     lowered = b"\n" + header.lower()  # one octet longer than the header, at its front
     found: dict[bytes, bytes] = {}
     at = lowered.find(b"\ncontent-")
-    while at >= 0:
+    looked_at = 0
+    while at >= 0 and looked_at < FIELDS_LIMIT:
+        looked_at += 1
         start = end = at + 9
         colon = lowered.find(b":", start, start + _NAME_LIMIT)
         name = lowered[start:colon].rstrip(b" \t")
         if colon >= 0 and name in _CONTENT_FIELDS:
             end = lowered.find(b"\n", colon)
-            while end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
-                end = lowered.find(b"\n", end + 1)
+            if end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
+                last = _END.search(lowered, end + 1)  # there may be many folds
+                end = -1 if last is None else last.start()
             if end < 0:
                 end = len(lowered)
             if name not in found:
@@ -119,9 +129,9 @@ def read(value: bytes, position: int) -> Parameters:
     """The parameters that follow `position`, names in lower case, continuations joined."""
     found: list[tuple[bytes, bytes]] = []
     continued = False
-    while len(found) < PARAMETERS_LIMIT:
+    for _ in range(SEMICOLONS_LIMIT):
         position = value.find(b";", position)
-        if position < 0:
+        if position < 0 or len(found) == PARAMETERS_LIMIT:
             break
         position += 1
         match = _PARAMETER.match(value, position)

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from posthouse.mail.casefold import fold
 
-_BLOB = re.compile(r"\[[^\[\]]*\]\s*")
+_BLOBS = re.compile(r"(\[[^\[\]]*\]\s*)*+")
 _REPLY = re.compile(r"(?:re|fwd?)\s*(?:\[[^\[\]]*\]\s*)?:\s*", re.IGNORECASE)
 _WRAPPER = re.compile(r"\[fwd:", re.IGNORECASE)
 _TRAILER = "(fwd)"
+REMOVED_LIMIT = 1000
+"""How often something is taken off a subject."""
 
 
 class BaseSubject(NamedTuple):
@@ -24,7 +26,7 @@ def base_subject(subject: str) -> BaseSubject:
     """The base of a decoded subject, in time by its length."""
     text = " ".join(subject.split())
     start, end, reply = 0, len(text), False
-    while True:
+    for _ in range(REMOVED_LIMIT):
         # RFC 5256 §2.1 (2)
         while end > start and text[end - 1] == " ":
             end -= 1
@@ -33,9 +35,9 @@ def base_subject(subject: str) -> BaseSubject:
             reply = True
             continue
         # (3) to (5)
-        blobs = last = start  # from where on they have ended, and the last begins
-        while blob := _BLOB.match(text, blobs, end):
-            last, blobs = blobs, blob.end()
+        found = _BLOBS.match(text, start, end)
+        assert found is not None
+        blobs, last = found.end(), max(start, found.start(1))  # where they have ended, where the last begins
         if leader := _REPLY.match(text, blobs, end):
             start = leader.end()
             reply = True
@@ -51,4 +53,5 @@ def base_subject(subject: str) -> BaseSubject:
             while start < end and text[start] == " ":
                 start += 1
             continue
-        return BaseSubject(fold(text[start:end]), reply)
+        break
+    return BaseSubject(fold(text[start:end]), reply)

@@ -6,11 +6,15 @@ import base64
 import binascii
 import quopri
 import re
+from itertools import islice
 
 from posthouse.mail import charset
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z0-9-]{1,20})?\?([BbQq])\?([^?\s]*)\?=")
 _BETWEEN = re.compile(r"[ \t\r\n]+\Z")
+
+WORDS_LIMIT = 5000
+"""Encoded words of one text that are read; later ones stand as they are."""
 
 _LINE = 75
 """Characters of one encoded word at most (RFC 2047 §2)."""
@@ -23,7 +27,7 @@ def decode(text: str) -> str:
     pieces: list[str] = []
     run: list[tuple[str, bytes]] = []  # neighbours: a character may have been cut in two
     position = 0
-    for match in _WORD.finditer(text):
+    for match in islice(_WORD.finditer(text), WORDS_LIMIT):
         octets = _octets(match[2], match[3])
         if octets is None:
             continue

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from posthouse.mail.address import Address, parse_mailbox_list
+from posthouse.mail.address import Address, AddressError, parse_mailbox_list
 from posthouse.mail.dates import format_date
 from posthouse.mail.header import HeaderIndex, add_fields, remove_fields
 from posthouse.mail.ids import LetterIds, show
@@ -29,6 +29,10 @@ LOCAL_USER = "uid:"
 HEADER_FROM_NOT_OWNED = Reply(550, "5.7.1", "The address in From is not yours")
 NO_AUTHOR = Reply(554, "5.6.0", "The letter has no From field, and the sender is null")
 UNREADABLE_FROM = Reply(554, "5.6.0", "The From field cannot be read")
+TOO_MANY_AUTHORS = Reply(554, "5.6.0", "The From field names too many authors")
+
+AUTHORS_LIMIT = 100
+"""Authors of one letter: of a longer list not all would be looked at."""
 
 _HIDDEN = ("Bcc", "Resent-Bcc", "Return-Path")
 
@@ -69,11 +73,15 @@ class Submission:
             return NO_AUTHOR
         if not user or user.startswith(LOCAL_USER):
             return None
-        addresses = [
-            address for _, address in parse_mailbox_list(b", ".join(authors).decode("utf-8", "replace"))
-        ]
+        try:
+            listed = parse_mailbox_list(b", ".join(authors).decode("utf-8", "replace"))
+        except AddressError as error:
+            return UNREADABLE_FROM.saying(f"{UNREADABLE_FROM.text}: {error}")
+        addresses = list(dict.fromkeys(address for _, address in listed))
         if not addresses:
             return UNREADABLE_FROM
+        if len(listed) > AUTHORS_LIMIT:
+            return TOO_MANY_AUTHORS
         return self._owned(user, addresses)
 
     async def _owned(self, user: str, addresses: list[Address]) -> Reply | None:

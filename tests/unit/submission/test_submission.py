@@ -9,7 +9,7 @@ import pytest
 
 from posthouse.mail.address import parse_address
 from posthouse.mail.ids import LetterIds
-from posthouse.submission.submission import NO_AUTHOR, Submission
+from posthouse.submission.submission import AUTHORS_LIMIT, NO_AUTHOR, Submission
 
 ALICE = parse_address("alice@north.test")
 NOW = 1_800_000_000.0
@@ -71,6 +71,8 @@ def test_blind_copies_stay_blind(submission: Submission) -> None:
         (b'From: "alice@north.test" <bob@north.test>', True),
         (b"From: alice@north.test\r\nFrom: bob@north.test", True),
         (b"From: (nobody)", True),
+        (b"From: nobody", True),
+        (b"From: " + b"alice@north.test, " * AUTHORS_LIMIT + b"alice@north.test", True),
     ],
 )
 async def test_every_author_must_be_the_users_own(
