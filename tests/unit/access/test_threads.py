@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,14 +50,31 @@ def test_long_subjects_take_no_time(piece: str) -> None:
     base_subject(piece * 200_000)
 
 
-def known(number: int, id: str = "", *references: str, subject: str = "", sent: float = 0.0) -> Known:
-    base = base_subject(subject)
-    text = base.text.encode()
-    return Known(number, sent or number, text, base.reply, id.encode(), [r.encode() for r in references])
+class Message(NamedTuple):
+    number: int
+    id: str
+    references: tuple[str, ...]
+    subject: str
+    sent: float
 
 
-def references(*messages: Known) -> str:
-    return write(by_references(messages)).decode()
+def known(number: int, id: str = "", *references: str, subject: str = "", sent: float = 0.0) -> Message:
+    return Message(number, id, references, subject, sent or number)
+
+
+def columns(messages: Sequence[Message]) -> Known:
+    bases = [base_subject(message.subject) for message in messages]
+    return Known(
+        [message.sent for message in messages],
+        [base.text.encode() for base in bases],
+        [base.reply for base in bases],
+        [message.id.encode() for message in messages],
+        [" ".join(message.references).encode() for message in messages],
+    )
+
+
+def references(*messages: Message) -> str:
+    return write(by_references(columns(messages)), [message.number for message in messages]).decode()
 
 
 def test_answers_stand_below_what_they_answer() -> None:
@@ -111,8 +131,8 @@ def test_by_subject() -> None:
         known(3, subject="a", sent=1.0),
         known(4, subject="Re: a", sent=2.0),
     ]
-    assert write(by_subject(messages)) == b"(3 (4)(2))(1)"
-    assert write([]) == b""
+    assert write(by_subject(columns(messages)), [1, 2, 3, 4]) == b"(3 (4)(2))(1)"
+    assert write(by_subject(columns([])), []) == b""
 
 
 ids = st.sampled_from(["", "a", "b", "c", "d", "e"])

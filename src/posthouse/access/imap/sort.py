@@ -125,8 +125,9 @@ async def _threads(user: User, selected: Selected, command: commands.Thread, fou
     (sent,), (bases, replies), (own, others) = facts
 
     def make(reader: Reader) -> bytes:
-        references = map(bytes.split, others)
-        known = list(map(threads.Known, numbers, sent, bases, map(bool, replies), own, references))
-        return threads.write(threads.by_references(known) if by_references else threads.by_subject(known))
+        known = threads.Known(list(sent), list(bases), list(replies), list(own), list(others))
+        return threads.write(
+            threads.by_references(known) if by_references else threads.by_subject(known), numbers
+        )
 
     return await user.read_much(make)

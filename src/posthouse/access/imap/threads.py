@@ -1,217 +1,253 @@
 """Threads: which message answers which (RFC 5256 §3).
 
-Pure functions over what is known of each message, in the order of the mailbox; no recursion, so that a
-thread may be as deep as a mailbox is large.
+Pure functions over what is known of the messages, column by column, in the order of the mailbox; no
+recursion, so that a thread may be as deep as a mailbox is large, and no object for a message, of which there
+may be a hundred thousand. A message is a number from 0; numbers behind the last message stand for *places*:
+messages that others answer and that are not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+_NONE = -1
+
 
 class Known(NamedTuple):
-    """What threading has to know of a message."""
+    """What threading has to know of messages; of each column, the same number of values."""
 
-    number: int
-    """Its sequence number or UID, as it is to be told."""
-    sent: float
-    subject: bytes
-    """Base subject, folded."""
-    reply: bool
-    """Its subject is that of a reply or a forwarded message."""
-    id: bytes = b""
-    """Message-ID; empty where there is none."""
+    sent: Sequence[float]
+    """When they were sent, seconds since 1970."""
+    subjects: Sequence[bytes]
+    """Base subjects, folded; empty where there is none."""
+    replies: Sequence[int]
+    """Whether the subject is that of a reply or a forwarded message."""
+    ids: Sequence[bytes] = ()
+    """Message-IDs; empty where there is none."""
     references: Sequence[bytes] = ()
-    """The ids it refers to, the oldest first."""
+    """The ids that they refer to, the oldest first, parted by spaces."""
 
 
-class Node:
-    """A message in its thread, or a place for one that is not here."""
+class Threads:
+    """Messages and places, each below the one that it answers."""
 
-    __slots__ = ("answered", "children", "message", "parent")
+    def __init__(self, messages: int, nodes: int) -> None:
+        """`nodes`: of messages and places together; all stand alone."""
+        self.messages = messages
+        self.roots: list[int] = []
+        self._first = [_NONE] * nodes
+        self._last = [_NONE] * nodes
+        self._next = [_NONE] * nodes
 
-    def __init__(self, message: Known | None = None) -> None:
-        self.message = message
-        self.parent: Node | None = None
-        self.children: list[Node] = []
-        self.answered = False
-        """It may have nodes below it."""
+    def answers(self, node: int) -> Iterator[int]:
+        """What stands directly below a node, in its order."""
+        at = self._first[node]
+        while at != _NONE:
+            yield at
+            at = self._next[at]
 
-    def put_below(self, parent: Node) -> None:
-        """Make it an answer to `parent`, unless that would make a loop."""
-        if self is parent or (self.answered and _is_above(self, parent)):
-            return
-        self.parent = parent
-        parent.answered = True
+    def add(self, node: int, answer: int) -> None:
+        """Put an answer below a node, behind those that are there."""
+        last = self._last[node]
+        if last == _NONE:
+            self._first[node] = answer
+        else:
+            self._next[last] = answer
+        self._last[node] = answer
+
+    def put(self, node: int, answers: Sequence[int]) -> None:
+        """Put these, and nothing else, below a node."""
+        self._first[node] = self._last[node] = _NONE
+        for answer in answers:
+            self._next[answer] = _NONE
+            self.add(node, answer)
+
+    def new_place(self) -> int:
+        for column in (self._first, self._last, self._next):
+            column.append(_NONE)
+        return len(self._first) - 1
+
+    def first_message(self, node: int) -> int:
+        """The message at a node, or the first of those that answer what is not here."""
+        return node if node < self.messages else self._first[node]
+
+    def only_answer(self, node: int) -> int:
+        """What stands below a node if it is one thing alone, else -1."""
+        first = self._first[node]
+        return first if first == self._last[node] else _NONE
 
 
-def by_subject(messages: Sequence[Known]) -> list[Node]:
+def by_subject(known: Known) -> Threads:
     """ORDEREDSUBJECT (RFC 5256 §3): one thread per base subject, all answering the first one sent."""
-    ordered = sorted(messages, key=lambda known: (known.subject, known.sent, known.number))
-    roots = []
-    for _, group in groupby(ordered, key=lambda known: known.subject):
-        first, *rest = map(Node, group)
-        first.children = rest
-        roots.append(first)
-    return sorted(roots, key=_first_sent)
+    threads = Threads(len(known.sent), len(known.sent))
+    subject = known.subjects.__getitem__
+    for _, group in groupby(sorted(_as_sent(known), key=subject), key=subject):
+        first, *rest = group
+        threads.roots.append(first)
+        threads.put(first, rest)
+    threads.roots.sort(key=lambda root: (known.sent[root], root))
+    return threads
 
 
-def by_references(messages: Sequence[Known]) -> list[Node]:
+def by_references(known: Known) -> Threads:
     """REFERENCES (RFC 5256 §3)."""
-    roots = _pruned(_linked(messages))
-    _sort(roots)
-    roots = _joined_by_subject(roots)
-    _sort(roots)
-    return roots
+    threads = _gathered(known, _parents(known))
+    _join_by_subject(threads, known)
+    return threads
 
 
-def _linked(messages: Sequence[Known]) -> list[Node]:
-    """Step 1 and 2: each message below the last one that it refers to; the roots."""
-    by_id: dict[bytes, Node] = {}
-    nodes: list[Node] = []
-    for known in messages:
-        node = by_id.get(known.id) if known.id else None
-        if node is None or node.message is not None:
-            # RFC 5256 §3 (1): of two messages with one id, the second has none
-            new = Node(known)
-            if node is None and known.id:
-                by_id[known.id] = new
-            node = new
-            nodes.append(node)
-        else:
-            node.message = known
-        above: Node | None = None
-        for reference in known.references:
-            other = by_id.get(reference)
-            if other is None:
-                other = by_id[reference] = Node()
-                nodes.append(other)
-            if above is not None and other.parent is None:
-                other.put_below(above)
-            above = other
+def _as_sent(known: Known) -> list[int]:
+    """The messages by the date sent; of equals, the first in the mailbox first (RFC 5256 §3)."""
+    return sorted(range(len(known.sent)), key=known.sent.__getitem__)
+
+
+def _parents(known: Known) -> list[int]:
+    """Step 1: what each message and each place answers, or -1."""
+    messages = len(known.ids)
+    # RFC 5256 §3 (1): of two messages with one id, the second has none.
+    nodes = dict(zip(reversed(known.ids), range(messages - 1, -1, -1), strict=True))
+    nodes.pop(b"", None)
+    parents = [_NONE] * messages
+    answered = [False] * messages
+    for message, references in enumerate(known.references):
+        above = _NONE
+        for reference in references.split():
+            node = nodes.get(reference)
+            if node is None:
+                node = nodes[reference] = len(parents)
+                parents.append(_NONE)
+                answered.append(False)
+            # Step 1 A: unless it has a parent already, or that would make a loop.
+            if (
+                above != _NONE
+                and parents[node] == _NONE
+                and not (node == above or (answered[node] and _is_above(parents, node, above)))
+            ):
+                parents[node] = above
+                answered[above] = True
+            above = node
         # A message's own word on its parent outweighs what others said (step 1 B).
-        if above is None:
-            node.parent = None
-        else:
-            node.put_below(above)
-    for node in nodes:
-        if node.parent is not None:
-            node.parent.children.append(node)
-    return [node for node in nodes if node.parent is None]
+        if above == _NONE:
+            parents[message] = _NONE
+        elif not (message == above or (answered[message] and _is_above(parents, message, above))):
+            parents[message] = above
+            answered[above] = True
+    return parents
 
 
-def _is_above(node: Node, other: Node) -> bool:
+def _is_above(parents: list[int], node: int, other: int) -> bool:
     """Whether `node` is `other` or above it."""
-    at: Node | None = other
-    while at is not None:
-        if at is node:
+    while other != _NONE:
+        if other == node:
             return True
-        at = at.parent
+        other = parents[other]
     return False
 
 
-def _pruned(roots: list[Node]) -> list[Node]:
-    """Step 3: places without a message give way to what is below them, but for roots of several."""
-    for node in _children_first(roots):
-        node.children = _lifted(node.children)
-    return [
-        root
-        for node in roots
-        for root in ([node] if node.message is not None or len(node.children) > 1 else node.children)
-    ]
+def _gathered(known: Known, parents: list[int]) -> Threads:
+    """Step 2 to 4: the threads, siblings by the date sent.
+
+    Places give way to what is below them, but for roots of several.
+    """
+    messages = len(known.sent)
+    threads = Threads(messages, len(parents))
+    roots: list[int] = []
+    for message in _as_sent(known):
+        parent = parents[message]
+        if parent >= messages:
+            parent = _message_above(parents, parent, messages)
+        if parent == _NONE:
+            roots.append(message)
+            continue
+        if parent >= messages and threads.first_message(parent) == _NONE:
+            roots.append(parent)
+        threads.add(parent, message)
+    threads.roots = [_itself_or_only(threads, root) for root in roots]
+    return threads
 
 
-def _lifted(children: list[Node]) -> list[Node]:
-    found: list[Node] = []
-    for child in children:
-        found += [child] if child.message is not None else child.children
+def _message_above(parents: list[int], place: int, messages: int) -> int:
+    """What a place gives way to: the next message above it, or the root place."""
+    passed = [place]
+    while (above := parents[place]) >= messages:
+        passed.append(above)
+        place = above
+    found = place if above == _NONE else above
+    for one in passed[:-1]:
+        # who comes this way again has one step to go
+        parents[one] = found
     return found
 
 
-def _children_first(roots: Iterable[Node]) -> list[Node]:
-    order: list[Node] = []
-    waiting = list(roots)
-    while waiting:
-        node = waiting.pop()
-        order.append(node)
-        waiting += node.children
-    return order[::-1]
+def _itself_or_only(threads: Threads, root: int) -> int:
+    only = threads.only_answer(root)
+    return root if root < threads.messages or only == _NONE else only
 
 
-def _first(node: Node) -> Known:
-    """The message of a node, or of its first child: a place without one has children, sorted already."""
-    while node.message is None:
-        node = node.children[0]
-    return node.message
-
-
-def _first_sent(node: Node) -> tuple[float, int]:
-    known = _first(node)
-    return known.sent, known.number
-
-
-def _sort(roots: list[Node]) -> None:
-    """Step 4 and 6: siblings by the date sent."""
-    for node in _children_first(roots):
-        if len(node.children) > 1:
-            node.children.sort(key=_first_sent)
-    roots.sort(key=_first_sent)
-
-
-def _joined_by_subject(roots: list[Node]) -> list[Node]:
-    """Step 5: threads with one base subject become one."""
-    table: dict[bytes, Node] = {}
-    for root in roots:
-        known = _first(root)
-        if not known.subject:
-            continue
-        there = table.get(known.subject)
-        if there is None or (
-            there.message is not None and (root.message is None or (_first(there).reply and not known.reply))
-        ):
-            table[known.subject] = root
-    kept: list[Node] = []
+def _join_by_subject(threads: Threads, known: Known) -> None:
+    """Step 5 and 6: threads with one base subject become one."""
+    subjects, replies, messages = known.subjects, known.replies, threads.messages
+    firsts = [threads.first_message(root) for root in threads.roots]
+    table: dict[bytes, int] = {}
+    for root, first in zip(threads.roots, firsts, strict=True):
+        there = table.setdefault(subjects[first], root)
+        if there < messages and (root >= messages or (replies[there] and not replies[first])):
+            table[subjects[first]] = root
+    table.pop(b"", None)
+    more: dict[int, list[int]] = {}
+    kept: list[int] = []
     moved: set[int] = set()
-    for root in roots:
-        known = _first(root)
-        there = table.get(known.subject, root)
-        if there is root:
+    for root, first in zip(threads.roots, firsts, strict=True):
+        there = table.get(subjects[first], root)
+        if there == root:
             kept.append(root)
-        elif id(root) in moved:
+        elif root in moved:
             continue
-        elif there.message is None:
-            there.children += root.children if root.message is None else [root]
-        elif known.reply and not there.message.reply:
-            there.children.append(root)
+        elif there >= messages:
+            more.setdefault(there, []).extend([root] if root < messages else threads.answers(root))
+        elif replies[first] and not replies[there]:
+            more.setdefault(there, []).append(root)
         else:
             # two equals become siblings, below a place that stands for their subject from now on
-            place = table[known.subject] = Node()
-            place.children = [there, root]
-            moved.add(id(there))
+            place = table[subjects[first]] = threads.new_place()
+            more[place] = [there, root]
+            moved.add(there)
             kept.append(place)
-    return [root for root in kept if id(root) not in moved]
+    for node, answers in more.items():
+        # of a place, answers are messages; and so are those that have a subject in common with one
+        both = [*threads.answers(node), *answers]
+        threads.put(node, sorted(both, key=lambda message: (known.sent[message], message)))
+    threads.roots = [root for root in kept if root not in moved]
+    if more:
+        by_date = [(known.sent[first], first) for first in map(threads.first_message, threads.roots)]
+        threads.roots = [root for _, root in sorted(zip(by_date, threads.roots, strict=True))]
 
 
-def write(roots: Iterable[Node]) -> bytes:
-    """Threads as THREAD says them: `(2)(3 6 (4 23)(44 7 96))` (RFC 5256 §4)."""
+_CLOSE, _OPEN = -1, -2
+
+
+def write(threads: Threads, numbers: Iterable[int]) -> bytes:
+    """Threads as THREAD says them: `(2)(3 6 (4 23)(44 7 96))` (RFC 5256 §4).
+
+    `numbers`: sequence number or UID of each message.
+    """
+    texts = list(map(str, numbers))
     pieces: list[str] = []
-    waiting: list[Node | str] = []
-    for root in roots:
-        waiting += [")", root, "("]
+    for root in threads.roots:
+        waiting = [_CLOSE, root, _OPEN]
         while waiting:
             node = waiting.pop()
-            if isinstance(node, str):
-                pieces.append(node)
+            if node < 0:
+                pieces.append("(" if node == _OPEN else ")")
                 continue
-            if node.message is not None:
-                pieces.append(str(node.message.number))
-                if node.children:
-                    pieces.append(" ")
-            if len(node.children) == 1:
-                waiting.append(node.children[0])
-                continue
-            for child in reversed(node.children):
-                waiting += [")", child, "("]
+            while (only := threads.only_answer(node)) >= 0:
+                pieces += (texts[node], " ")
+                node = only
+            answers = list(threads.answers(node))
+            if node < threads.messages:
+                pieces.append(f"{texts[node]} " if answers else texts[node])
+            for answer in reversed(answers):
+                waiting += (_CLOSE, answer, _OPEN)
     return "".join(pieces).encode()
