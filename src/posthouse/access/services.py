@@ -69,6 +69,8 @@ class Services:
     """What IMAP offers, but for `message_size_limit`."""
     pop3_lock_session: bool = False
     """A POP3 maildrop has one session at a time."""
+    pop3_downgrade: bool = True
+    """Internationalized messages are downgraded for clients of POP3 that have not said UTF8."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def judge(self) -> Judge:

@@ -105,6 +105,7 @@ class Doors:
                 unauthenticate=config.imap.unauthenticate,
             ),
             pop3_lock_session=config.pop3.lock_session,
+            pop3_downgrade=config.pop3.downgrade,
         )
         for name in self._names:
             if name in SMTP_ROLES:

@@ -289,6 +289,11 @@ class Pop3(Table):
     lock_session: Switch = Field(
         False, description="one session at a time for each mailbox; others are told [IN-USE]"
     )
+    downgrade: Switch = Field(
+        True,
+        description="clients that have not said UTF8 get header fields in UTF-8 encoded in ASCII (RFC 6857);"
+        " with false as they came, which RFC 6856 forbids",
+    )
 
 
 class Dns(Table):

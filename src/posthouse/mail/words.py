@@ -73,13 +73,13 @@ def encode(text: str) -> str:
     if text.isascii() and "=?" not in text and text.isprintable():
         return text
     room = (_LINE - len("=?utf-8?B??=")) // 4 * 3
+    octets = text.encode("utf-8", "replace")
     written: list[str] = []
-    octets = b""
-    for character in text:
-        encoded = character.encode("utf-8", "replace")
-        if len(octets) + len(encoded) > room:
-            written.append(f"=?utf-8?B?{base64.b64encode(octets).decode()}?=")
-            octets = b""
-        octets += encoded
-    written.append(f"=?utf-8?B?{base64.b64encode(octets).decode()}?=")
+    start = 0
+    while start < len(octets):
+        end = start + room
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:  # within a character
+            end -= 1
+        written.append(f"=?utf-8?B?{base64.b64encode(octets[start:end]).decode()}?=")
+        start = end
     return " ".join(written)

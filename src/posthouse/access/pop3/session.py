@@ -5,6 +5,9 @@ what follows it is a name, as IMAP has it. `alice@example.org/Shared/info@exampl
 others, which she must be allowed to read (RFC 4314): without the rights `t` and `e` DELE is refused there,
 and without `s` what she retrieves does not become \\Seen.
 
+A client that has not said UTF8 before its login gets internationalized messages downgraded (`downgrading`),
+and the sizes are those of what it gets (RFC 6856 §2.1).
+
 The maildrop is what the mailbox held at login; messages that come later are of the next session. Octets are
 removed at QUIT only, and there in one transaction with \\Seen for what was retrieved, so that IMAP clients
 see what was read. A unique-id is made of UIDVALIDITY and UID, which never change for a message.
@@ -16,12 +19,13 @@ one): messages never change under a session, and what another removed is told wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from posthouse.access import places
 from posthouse.access.places import NoPermission, Visitor
+from posthouse.access.pop3 import downgrading
 from posthouse.access.pop3.lock import MaildropLock
 from posthouse.access.services import Services
 from posthouse.accounts.authentication import Answer, Authenticated
@@ -55,6 +59,7 @@ from posthouse.store.changes import Action
 from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import INBOX, BadMailboxName, MailboxError, MailboxNotFound
 from posthouse.store.snapshot import Snapshot
+from posthouse.store.surrogates import NOTHING, Known, Surrogate, known
 from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
@@ -78,6 +83,8 @@ class _Opened(NamedTuple):
     account: AccountId
     """Whose mailbox it is."""
     view: Snapshot
+    surrogates: Mapping[int, int]
+    """UID and octets of each message that is sent in another form than it has."""
 
     def held(self, reader: Reader | Tx) -> Rights:
         """What the user may do there now."""
@@ -180,11 +187,21 @@ class Pop3Session:
             if not await lock.take():
                 return IN_USE
             self._lock = lock
-        view = await services.database.read(lambda reader: snapshot.take(reader, account, mailbox))
-        self._opened = _Opened(user, account, view)
+        downgrades = services.pop3_downgrade and not self.core.utf8
+
+        def look(reader: Reader) -> tuple[Snapshot, Known]:
+            view = snapshot.take(reader, account, mailbox)
+            return view, known(reader, account, mailbox) if downgrades else NOTHING
+
+        view, before = await services.database.read(look)
+        others = await downgrading.sizes_of(services, account, view, before) if downgrades else {}
+        self._opened = _Opened(user, account, view, others)
         uidvalidity = view.mailbox.uidvalidity
         unique_ids = [f"{uidvalidity:x}.{uid}" for uid in view.uids]
-        return Maildrop(view.sizes, unique_ids, found.rights.issuperset(_DELETE))
+        sizes: Sequence[int] = view.sizes
+        if others:
+            sizes = [others.get(uid, size) for uid, size in zip(view.uids, view.sizes, strict=True)]
+        return Maildrop(sizes, unique_ids, found.rights.issuperset(_DELETE))
 
     def _unlock(self) -> None:
         lock, self._lock = self._lock, None
@@ -192,27 +209,24 @@ class Pop3Session:
             self._services.later(lock.release())
 
     async def _retrieve(self, event: Retrieve) -> Stream | Refusal:
-        opened, blobs = self._opened, self._services.blobs
+        opened, services = self._opened, self._services
         assert opened is not None
-        email = opened.view.emails[event.number - 1]
+        account, view = opened.account, opened.view
+        email, uid = view.emails[event.number - 1], view.uids[event.number - 1]
 
         def look(reader: Reader) -> read.Message | Refusal:
             if "r" not in opened.held(reader):
                 return _LOST
-            return read.open_message(reader, blobs, opened.account, email) or _EXPUNGED
+            return read.open_message(reader, services.blobs, account, email) or _EXPUNGED
 
         try:
-            message = await opened.user.read(look)
-            if isinstance(message, Refusal):
-                return message
-            writer = ResponseWriter(event, message.size)
-            data = message.data
-            if data is None:
-                first = await message.read(0, CHUNK)  # before the message is promised
-                stream = Stream(_written(writer, first, message.chunks(len(first))))
-            else:
-                stream = Stream(_written_at_once(writer, data))
-        except DatabaseError as problem:
+            found: read.Message | Surrogate | Refusal | None = await opened.user.read(look)
+            if uid in opened.surrogates and not isinstance(found, Refusal):
+                found = await downgrading.open_surrogate(services, account, view, uid)
+            if found is None or isinstance(found, Refusal):
+                return found or _EXPUNGED
+            stream = await _stream_of(found, event)
+        except (DatabaseError, EOFError) as problem:
             _log.warning("a message cannot be read", reason=str(problem))
             return TRY_LATER
         if event.lines is None:
@@ -224,7 +238,7 @@ class Pop3Session:
         seen = sorted(self._retrieved.difference(event.deleted))
         if opened is None or not (seen or event.deleted):
             return None
-        _, account, view = opened
+        account, view = opened.account, opened.view
         unseen = [number for number in seen if not view.flags[number - 1] & Flag.SEEN]
         read_ranges = ranges_of(view.uids[number - 1] for number in unseen)
         gone_ranges = ranges_of(view.uids[number - 1] for number in event.deleted)
@@ -261,6 +275,18 @@ def split_login(login: str) -> tuple[str, str]:
     slash = login.find("/", at) if at > 0 and not login.startswith('"') else -1
     name = "" if slash < 0 else login[slash + 1 :]
     return (login, INBOX) if slash < 0 else (login[:slash], name or INBOX)
+
+
+async def _stream_of(message: read.Message | Surrogate, request: Retrieve) -> Stream:
+    """The response with a message. Raises DatabaseError, before the message is promised."""
+    writer = ResponseWriter(request, message.size)
+    if isinstance(message, Surrogate):
+        return Stream(_written(writer, b"", message.chunks()))
+    data = message.data
+    if data is not None:
+        return Stream(_written_at_once(writer, data))
+    first = await message.read(0, CHUNK)
+    return Stream(_written(writer, first, message.chunks(len(first))))
 
 
 async def _written(

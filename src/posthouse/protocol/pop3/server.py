@@ -182,7 +182,8 @@ class ServerSession:
         self._draining = False
         self._errors = 0
         self._user: str | None = None
-        self._utf8 = False
+        self.utf8 = False
+        """The client takes UTF-8 in headers: who answers `Login` sees to what it is sent otherwise."""
         self._language = DEFAULT
         self._exchange: sasl.Exchange | None = None
         self._sizes: Sequence[int] = ()
@@ -380,14 +381,13 @@ class ServerSession:
             return self._bad("TLS is active already")
         if not self._tls_available:
             return self._bad("TLS is not available")
-        if self._utf8:  # RFC 6856 §2.1
+        if self.utf8:  # RFC 6856 §2.1
             return self._bad("STLS comes before UTF8")
         self._ok("Begin TLS negotiation now")
         self.wants_tls = True
 
     def _on_utf8(self, arguments: list[str]) -> None:
-        # Messages are sent as they were received, so that nothing else changes with it.
-        self._utf8 = True
+        self.utf8 = True
         self._ok("UTF-8 it is")
 
     def _on_lang(self, arguments: list[str]) -> None:
