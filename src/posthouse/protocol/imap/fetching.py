@@ -10,6 +10,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+from posthouse.protocol.imap.sequence import LARGEST
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, quoted
 
 
@@ -111,7 +112,7 @@ _BINARY = ("BINARY", "BINARY.PEEK", "BINARY.SIZE")
 _TEXTS = {text.value: text for text in Text if text.value}
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _LAZY = re.compile(rb" \(LAZY(?: LAZY)*+\)", re.IGNORECASE)
-_PARTS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})*")
+_PARTS = re.compile(rb"[0-9]{1,10}(?:\.[0-9]{1,10})*")
 _SECTION_TEXT = re.compile(rb"[A-Za-z.]+")
 _PLAIN_FIELD = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
 _DEEPEST_PART = 100
@@ -192,10 +193,15 @@ def _part(parser: Parser) -> tuple[int, ...]:
     if numbers is None:
         return ()
     parser.position = numbers.end()
-    part = tuple(int(number) for number in numbers.group().split(b"."))
-    if 0 in part or len(part) > _DEEPEST_PART:
+    digits = numbers.group().split(b".")
+    part = tuple(map(int, digits))
+    if max(part) > LARGEST or len(part) > _DEEPEST_PART or any(map(_begins_with_zero, digits)):
         raise SyntaxProblem("There is no such part")
     return part
+
+
+def _begins_with_zero(digits: bytes) -> bool:
+    return digits.startswith(b"0")  # RFC 9051 §9, nz-number
 
 
 def _section(parser: Parser, *, peek: bool) -> Section:

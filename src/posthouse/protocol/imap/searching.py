@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import datetime
+import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeAlias
@@ -287,6 +288,7 @@ _FIXED: dict[str, SearchKey] = {
 }
 
 
+_OR = re.compile(rb"OR(?= )", re.IGNORECASE)
 _NOT_IN_CHARSET = "A string is not in the charset of the search"
 
 
@@ -363,9 +365,19 @@ class Keys:
         return Not(self._key(depth + 1))
 
     def _or(self, depth: int) -> SearchKey:
-        one = self._key(depth + 1)
-        self._parser.space()
-        return Or(one, self._key(depth + 1))
+        """`OR` behind `OR` is one choice among many: clients that seek hundreds of things write it so."""
+        choices: list[SearchKey] = []
+        wanted = 2
+        while len(choices) < wanted:
+            if choices or wanted > 2:
+                self._parser.space()
+            if _OR.match(self._parser.data, self._parser.position):
+                self._parser.position += len(b"OR")
+                self._count += 1
+                wanted += 1
+            else:
+                choices.append(self._key(depth + 1))
+        return _one_of(choices)
 
     def _header(self, depth: int) -> SearchKey:
         name = self._text().lower()
@@ -381,6 +393,14 @@ class Keys:
                 raise SyntaxProblem("Expected priv, shared or all")
             parser.space()
         return ModSeq(parser.number64())
+
+
+def _one_of(choices: list[SearchKey]) -> SearchKey:
+    """A tree of `Or` no deeper than it must be."""
+    if len(choices) == 1:
+        return choices[0]
+    middle = len(choices) // 2
+    return Or(_one_of(choices[:middle]), _one_of(choices[middle:]))
 
 
 def _in_field(name: str) -> Callable[[Keys, int], SearchKey]:

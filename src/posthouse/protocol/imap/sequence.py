@@ -13,6 +13,7 @@ LARGEST = 2**32 - 1
 """The largest number in a set."""
 STAR = 0
 """Stands for `*`, the largest number in use."""
+_ZERO = ord("0")
 
 
 class SequenceSet(NamedTuple):
@@ -58,7 +59,7 @@ def parse_sequence_set(octets: bytes) -> SequenceSet:
 def _number(octets: bytes) -> int:
     if octets == b"*":
         return STAR
-    if not octets.isdigit() or len(octets) > 10 or not 0 < int(octets) <= LARGEST:
+    if not octets.isdigit() or len(octets) > 10 or octets[0] == _ZERO or int(octets) > LARGEST:
         raise ValueError("A sequence set is made of numbers from 1, `*`, `:` and `,`")
     return int(octets)
 

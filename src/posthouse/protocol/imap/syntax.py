@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from posthouse.protocol.imap import utf7
 from posthouse.protocol.imap.enabled import Enabled
-from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, parse_sequence_set
+from posthouse.protocol.imap.sequence import LARGEST, SAVED, STAR, SequenceSet, parse_sequence_set
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _NUMBER = re.compile(rb"[0-9]{1,20}")
 _PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})")
 _SEQUENCE = re.compile(rb"[0-9*:,]+")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
-_DATE = re.compile(rb'"?([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})"?(?=[ )\r]|$)')
+_DATE = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1(?=[ )\r]|$)')
 # One digit is none of the grammar's days, but there are clients that write it.
 _DATE_TIME = re.compile(
     rb'"([ 0-9]?[0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"'
@@ -231,13 +231,15 @@ class Parser:
         if found[1] != found[3]:
             raise SyntaxProblem("A range counts from one end")
         first, last = int(found[2]), int(found[4])
+        if max(first, last) > LARGEST:
+            raise SyntaxProblem("The number is too large")
         return (-first, -last) if found[1] else (first, last)
 
     def date(self) -> datetime.date:
         """`date` of RFC 3501 §9: a day without time or zone."""
         found = self._match(_DATE, "a date such as 1-Feb-2003")
         try:
-            return datetime.date(int(found.group(3)), _month(found.group(2)), int(found.group(1)))
+            return datetime.date(int(found.group(4)), _month(found.group(3)), int(found.group(2)))
         except ValueError:
             raise SyntaxProblem("There is no such date") from None
 
