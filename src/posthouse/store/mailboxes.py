@@ -13,6 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import usage
@@ -124,6 +125,7 @@ class Status(NamedTuple):
     """Octets of those that are \\Deleted (RFC 9208 §4.1.4)."""
 
 
+@lru_cache(maxsize=1000)
 def canonical_name(name: str) -> str:
     """The one form of a name: NFC, INBOX in capitals, no separator at the end. Raises `BadMailboxName`."""
     try:

@@ -47,18 +47,46 @@ class Snapshots:
         self._most = messages
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._messages = 0
+        self._version: int | None = None
+        """Of the database, when …"""
+        self._named: dict[tuple[AccountId, str], int] = {}
+        """… the mailboxes of these names had these ids, and were as they are kept."""
+
+    def at_once(self, account: AccountId, name: str) -> Snapshot | None:
+        """The mailbox of this canonical name as it is now, as a share, where no look is needed to know it."""
+        id = self._named.get((account, name))
+        if id is None or self._version != self._database.version():
+            return None
+        kept = self._kept.get((account, id))
+        if kept is None:
+            return None
+        self._kept.move_to_end((account, id))
+        kept.newest.words()  # so that they are shared, too
+        return kept.newest.share()
 
     async def open(self, account: AccountId, mailbox: int) -> Snapshot:
         """The mailbox with this id as it is now, as a share. Raises `MailboxNotFound`."""
+        version = self._database.version()
         kept = self._kept.get((account, mailbox))
+        if kept is not None:
+            now = (await self.follow(account, kept.newest.mailbox)).mailbox
+            kept = self._kept.get((account, mailbox))
         if kept is None:
-            return await self._anew(account, mailbox)
-        await self.follow(account, kept.newest.mailbox)
-        kept = self._kept.get((account, mailbox))
-        if kept is None:
-            return await self._anew(account, mailbox)
-        kept.newest.words()  # so that they are shared, too
-        return kept.newest.share()
+            taken = await self._anew(account, mailbox)
+            now = taken.mailbox
+        else:
+            kept.newest.words()  # so that they are shared, too
+            taken = kept.newest.share()
+        if version is not None and now == taken.mailbox:
+            self._name(account, now, version)
+        return taken
+
+    def _name(self, account: AccountId, mailbox: Mailbox, version: int) -> None:
+        """A mailbox that is kept was so when it was looked at, after the database had this version."""
+        if version != self._version:
+            self._version = version
+            self._named.clear()
+        self._named[account, mailbox.name] = mailbox.id
 
     async def follow(self, account: AccountId, since: Mailbox) -> Delta:
         """What happened since a session's snapshot. Raises `MailboxNotFound`."""

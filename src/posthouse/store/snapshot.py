@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import compress, islice
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,7 +81,8 @@ class Snapshot:
     """A mailbox at one modseq. All columns have one value per message, by ascending UID."""
 
     __slots__ = (
-        "_shared", "_words", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "uids",
+        "_shared", "_words", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "told",
+        "uids",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +91,8 @@ class Snapshot:
         """`rows` have the columns of `Entry`, by ascending UID."""
         self._shared = False
         self._words: frozenset[str] | None = None
+        self.told: dict[Hashable, bytes] = {}
+        """What is said of it as it is, kept by those who say it for all who know the same."""
         self.mailbox = mailbox
         self.recent = recent
         """UIDs from here on are recent (RFC 3501 §2.3.2), unless another session has claimed them."""
@@ -132,6 +135,7 @@ class Snapshot:
         Of `changed`: UID, flags, keywords and modseq; both by ascending UID, and read as they come.
         """
         self._words = None
+        self.told = {}
         self._remove(self._slices(vanished))
         at = -1
         for uid, flags, keywords, modseq in changed:
@@ -182,7 +186,7 @@ class Snapshot:
     def adopt(self, other: Snapshot) -> None:
         """Know what `other` knows, and nothing else."""
         self._shared = other._shared = True
-        self._words = other._words
+        self._words, self.told = other._words, other.told
         self.mailbox, self.recent = other.mailbox, other.recent
         self.uids, self.emails, self.sizes = other.uids, other.emails, other.sizes
         self.flags, self.keywords, self.modseqs = other.flags, other.keywords, other.modseqs
@@ -202,6 +206,8 @@ class Snapshot:
 
     def apply(self, delta: Delta) -> Applied:
         """Bring the snapshot up to date with a delta taken since it; twice does no harm."""
+        if self.mailbox != delta.mailbox or delta.vanished:  # what was held back comes later than its modseq
+            self.told = {}
         applied = self.effect(delta)
         if applied.expunged or applied.changed or applied.added:
             self._own()
@@ -229,6 +235,7 @@ class Snapshot:
         `runs`: half-open ranges of indexes. Returns the UIDs of those that changed.
         """
         self._own()
+        self.told = {}
         changed: list[int] = []
         for first, end in runs:
             old = self.flags[first:end]

@@ -26,6 +26,11 @@ class Reading:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.looks = 0
+        self.commits: int | None = None
+        """None: only the database could tell."""
+
+    def version(self) -> int | None:
+        return self.commits
 
     async def read(self, fn: Callable[[Reader], T], *, point: bool = False) -> T:
         await asyncio.sleep(0)  # another session may come in between
@@ -97,6 +102,81 @@ async def test_a_mailbox_opened_again_is_as_it_is_now(store: Any) -> None:
         changes.expunge(store.tx, store.contents, account, mailbox, [(step + 3, step + 3)])
         opened = await shared.open(account, mailbox)
         assert entries(opened) == entries(snapshot.take(store.tx, account, mailbox))
+
+
+async def test_a_mailbox_is_opened_by_its_name_without_a_look_while_nothing_is_committed(store: Any) -> None:
+    # given
+    account, mailbox = filled(store)
+    database = Reading(store)
+    shared = Snapshots(database)  # type: ignore[arg-type]
+    database.commits = 7
+    opened = await shared.open(account, mailbox)
+    # when
+    looks = database.looks
+    again = shared.at_once(account, "INBOX")
+    # then
+    assert again is not None
+    assert again.uids is opened.uids
+    assert database.looks == looks
+    assert shared.at_once(account, "Drafts") is None
+
+
+async def test_after_a_commit_a_mailbox_is_looked_at_again(store: Any) -> None:
+    # given a mailbox that has been renamed, and another in its place
+    account, mailbox = filled(store)
+    mailboxes.create(store.tx, account, "Work", 1e6)
+    database = Reading(store)
+    shared = Snapshots(database)  # type: ignore[arg-type]
+    database.commits = 7
+    work = store.mailbox(account, "Work").id
+    await shared.open(account, mailbox)
+    await shared.open(account, work)
+    mailboxes.rename(store.tx, account, "Work", "Play", 1e6)
+    made = mailboxes.create(store.tx, account, "Work", 1e6)[-1].id
+    # when
+    database.commits = 8
+    # then
+    assert shared.at_once(account, "INBOX") is None
+    assert shared.at_once(account, "Work") is None
+    await shared.open(account, work)
+    await shared.open(account, made)
+    for name, id in (("Play", work), ("Work", made)):
+        opened = shared.at_once(account, name)
+        assert opened is not None
+        assert opened.mailbox.id == id
+    assert shared.at_once(account, "INBOX") is None
+
+
+async def test_where_only_the_database_could_tell_it_is_asked(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    await shared.open(account, mailbox)
+    assert shared.at_once(account, "INBOX") is None
+
+
+async def test_what_is_said_of_a_mailbox_is_forgotten_with_each_change(store: Any) -> None:
+    # given
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+
+    def deposit() -> None:
+        store.deposit(account)
+
+    def expunge() -> None:
+        changes.expunge(store.tx, store.contents, account, mailbox, [(2, 2)], deleted_only=False)
+
+    def flag() -> None:
+        changes.store(store.tx, account, mailbox, [(1, 1)], Action.ADD, 1)
+
+    for change in (deposit, expunge, flag):
+        before = await shared.open(account, mailbox)
+        before.told["how"] = b"as it was"
+        assert (await shared.open(account, mailbox)).told["how"] == b"as it was"
+        # when
+        change()
+        # then
+        assert not (await shared.open(account, mailbox)).told
+        assert before.told["how"] == b"as it was"
 
 
 async def test_a_session_far_behind_is_told_all(store: Any) -> None:

@@ -10,7 +10,7 @@ from posthouse.access.imap import resync
 from posthouse.access.imap.messages import owner
 from posthouse.access.imap.objects import mailbox_id
 from posthouse.access.imap.selected import Selected
-from posthouse.access.imap.state import URLMECH, User, completed
+from posthouse.access.imap.state import User, completed
 from posthouse.access.places import NoPermission, Place, find, is_read_only, may_create, place
 from posthouse.accounts import usage
 from posthouse.observe import log
@@ -18,7 +18,8 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.store import changes, mailboxes, removal
-from posthouse.store.mailboxes import Mailbox, MailboxError, MailboxExists, SpecialUse
+from posthouse.store.mailboxes import Mailbox, MailboxError, MailboxExists, SpecialUse, canonical_name
+from posthouse.store.rights import EVERY
 
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
@@ -36,24 +37,24 @@ class UnknownUse(MailboxError):
 async def select(user: User, command: commands.Select) -> Result:
     """SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2)."""
     user.selected = None
-    at = await place(user, command.mailbox)
-    found = await user.read(lambda reader: find(reader, user, at, "r"))
-    account, id, read_only = found.account, found.mailbox.id, command.read_only or is_read_only(found.rights)
-    snapshots = user.services.snapshots
-    view = await snapshots.open(account, id)
+    name, snapshots = canonical_name(command.mailbox), user.services.snapshots
+    account, held = user.account, EVERY
+    view = snapshots.at_once(account, name)
+    if view is None:
+        at = await place(user, command.mailbox)
+        found = await user.read(lambda reader: find(reader, user, at, "r"))
+        account, held, name = found.account, found.rights, at.full
+        view = await snapshots.open(account, found.mailbox.id)
+    id, read_only = view.mailbox.id, command.read_only or is_read_only(held)
     recent_from, uidnext = view.recent, view.mailbox.uidnext
     if not user.enabled.rev2 and not read_only and view.recent < view.mailbox.uidnext:
         recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id), account)
         # What came in between was claimed with the rest: let it be seen here, and now.
         view = await snapshots.open(account, id)
-    selected = user.selected = Selected(
-        account, found.rights, view, command.read_only, recent_from, user.enabled
-    )
+    selected = user.selected = Selected(account, held, view, command.read_only, recent_from, user.enabled)
     if view.mailbox.uidnext > uidnext:
         selected.claim_shown(user)
-    said = selected.greeting() + f"* OK [{_mailbox_id(id)}] Its name for ever\r\n".encode()
-    said += f"* OK [{URLMECH}] How URLs of its messages are signed\r\n".encode()  # RFC 4467 §8
-    said += renamed(user, command.mailbox, at.full, always=True)
+    said = selected.greeting() + renamed(user, command.mailbox, name, always=True)
     if command.resync is not None:
         said += await resync.since_known(user, selected, command.resync)
     code = "READ-ONLY" if read_only else "READ-WRITE"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from posthouse.access.imap import flags, lines
 from posthouse.access.imap.contexts import Contexts
 from posthouse.access.imap.lines import Values
+from posthouse.access.imap.objects import mailbox_id
 from posthouse.access.imap.readahead import NOTHING_READ
 from posthouse.access.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
@@ -51,6 +52,9 @@ class OwnChange(NamedTuple):
     shown: bool = False
     """It is told of it here after all, whatever else it does not want to be told."""
 
+
+URLMECH = "URLMECH INTERNAL"
+"""How URLs are signed (RFC 4467 §8)."""
 
 REMOVED = OwnChange(0, None, True)
 """This session has taken messages out of the mailbox, and is told so."""
@@ -150,7 +154,19 @@ class Selected:
         return " ".join([*names, *sorted(self._keywords), "\\*"] if "w" in self.rights else names)
 
     def greeting(self) -> bytes:
-        """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2)."""
+        """What SELECT answers before its result (RFC 3501 §6.3.1, RFC 9051 §6.3.2).
+
+        Made once for all who open the mailbox as it is, unless something is recent.
+        """
+        if self._recent:
+            return self._greeting()
+        how = self._enabled.rev2, self._enabled.uidonly, self.examining, self.rights
+        said = self.view.told.get(how)
+        if said is None:
+            said = self.view.told[how] = self._greeting()
+        return said
+
+    def _greeting(self) -> bytes:
         mailbox = self.view.mailbox
         lines = [self.flag_lines(), self._exists()]
         unseen = self.view.first_unseen()
@@ -159,6 +175,8 @@ class Selected:
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
         lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
         lines.append(b"* OK [HIGHESTMODSEQ %d] The last change\r\n" % mailbox.modseq)
+        lines.append(f"* OK [MAILBOXID ({mailbox_id(mailbox.id)})] Its name for ever\r\n".encode())  # RFC 8474
+        lines.append(f"* OK [{URLMECH}] How URLs of its messages are signed\r\n".encode())  # RFC 4467 §8
         return b"".join(lines)
 
     def _exists(self) -> bytes:

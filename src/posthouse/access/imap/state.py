@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from posthouse.access import places
 from posthouse.access.imap.binary import Decoding
 from posthouse.access.imap.sections import Structures
-from posthouse.access.imap.selected import OwnChange, Selected
+from posthouse.access.imap.selected import URLMECH, OwnChange, Selected
 from posthouse.access.services import Services
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.notifying import Event
@@ -134,8 +134,6 @@ def completed(name: str, code: str = "", untagged: bytes = b"") -> Result:
     return Result("OK", f"{name} completed", code, untagged)
 
 
-URLMECH = "URLMECH INTERNAL"
-"""How URLs are signed (RFC 4467 §8)."""
 NEW_URL_KEY = f"* OK [{URLMECH}] URLs of its messages have to be signed anew\r\n".encode()
 
 CLOSED = b"* OK [CLOSED] The mailbox selected before is closed\r\n"
