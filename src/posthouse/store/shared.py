@@ -10,8 +10,10 @@ What is kept is bounded; what was not used for longest goes first. Sessions keep
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.store import snapshot
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 MESSAGES = 2_000_000
 """Messages in all snapshots that are kept, at most; each is some 40 octets."""
+REMEMBERED = 2_000
+"""Changes of messages that are remembered of a mailbox, at most."""
 
 _Key: TypeAlias = "tuple[AccountId, int]"
 
@@ -36,6 +40,30 @@ class _Kept(NamedTuple):
     """The modseq from which …"""
     delta: Delta | None
     """… this brought it up to date."""
+    lately: _Lately
+
+
+class _Lately:
+    """Which messages have changed, or come, after the modseq `since`, in the order in which it was learnt."""
+
+    __slots__ = ("_modseqs", "_uids", "since")
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        self._uids = array("I")
+        self._modseqs = array("q")
+
+    def add(self, uids: Sequence[int], modseq: int) -> None:
+        """More of them; what they were changed under is `modseq` at most."""
+        if len(self._uids) + len(uids) > REMEMBERED:
+            self.since, self._uids, self._modseqs = modseq, array("I"), array("q")
+            return
+        self._uids.extend(uids)
+        self._modseqs.extend([modseq] * len(uids))
+
+    def after(self, modseq: int) -> Sequence[int]:
+        """Those that have changed after a modseq, and perhaps others."""
+        return self._uids[bisect_right(self._modseqs, modseq) :]
 
 
 class Snapshots:
@@ -66,37 +94,38 @@ class Snapshots:
 
     async def open(self, account: AccountId, mailbox: int) -> Snapshot:
         """The mailbox with this id as it is now, as a share. Raises `MailboxNotFound`."""
-        version = self._database.version()
         kept = self._kept.get((account, mailbox))
         if kept is not None:
-            now = (await self.follow(account, kept.newest.mailbox)).mailbox
+            await self.follow(account, kept.newest.mailbox)
             kept = self._kept.get((account, mailbox))
         if kept is None:
-            taken = await self._anew(account, mailbox)
-            now = taken.mailbox
-        else:
-            kept.newest.words()  # so that they are shared, too
-            taken = kept.newest.share()
-        if version is not None and now == taken.mailbox:
-            self._name(account, now, version)
-        return taken
+            return await self._anew(account, mailbox)
+        kept.newest.words()  # so that they are shared, too
+        return kept.newest.share()
 
-    def _name(self, account: AccountId, mailbox: Mailbox, version: int) -> None:
-        """A mailbox that is kept was so when it was looked at, after the database had this version."""
-        if version != self._version:
-            self._version = version
-            self._named.clear()
-        self._named[account, mailbox.name] = mailbox.id
+    def changed(self, account: AccountId, view: Snapshot, since: int) -> Sequence[int] | None:
+        """UIDs: those of a view that have changed after the modseq `since`, and perhaps others.
+
+        None where that is not remembered.
+        """
+        kept = self._kept.get((account, view.mailbox.id))
+        if kept is None or since < kept.lately.since or kept.newest.mailbox.modseq < view.mailbox.modseq:
+            return None
+        return kept.lately.after(since)
 
     async def follow(self, account: AccountId, since: Mailbox) -> Delta:
         """What happened since a session's snapshot. Raises `MailboxNotFound`."""
+        version = self._database.version()
         kept = self._kept.get((account, since.id))
         if kept is not None and kept.delta is not None and kept.since == since.modseq:
             known = kept.delta
             more = await self._read(account, known.mailbox)
             if more.mailbox.modseq == known.mailbox.modseq:
+                self._name(account, more.mailbox, more.recent, version)
                 return known._replace(mailbox=more.mailbox, recent=more.recent)
-        return await self._read(account, since)
+        delta = await self._read(account, since)
+        self._name(account, delta.mailbox, delta.recent, version)
+        return delta
 
     def newest(self, account: AccountId, mailbox: Mailbox) -> Snapshot | None:
         """The snapshot kept of this mailbox, if it is of the same modseq. Not to be changed."""
@@ -113,18 +142,34 @@ class Snapshots:
         newest = self.newest(account, before)
         if newest is None:
             return None
-        self._kept[account, before.id] = _Kept(newest, 0, None)
-        return newest.reflag(runs, table, modseq)
+        key = account, before.id
+        kept = self._kept[key] = self._kept[key]._replace(since=0, delta=None)
+        changed = newest.reflag(runs, table, modseq)
+        kept.lately.add(changed, modseq)
+        return changed
 
     def keep(self, account: AccountId, view: Snapshot) -> None:
         """Have this one shared from now on, unless there is a newer one."""
         kept = self._kept.get((account, view.mailbox.id))
         if kept is None or kept.newest.mailbox.modseq < view.mailbox.modseq:
-            self._put((account, view.mailbox.id), _Kept(view.share(), 0, None))
+            kept = _Kept(view.share(), 0, None, _Lately(view.mailbox.modseq))
+            self._put((account, view.mailbox.id), kept)
+
+    def _name(self, account: AccountId, mailbox: Mailbox, recent: int, version: int | None) -> None:
+        """The mailbox was so when it was looked at, after the database had this version."""
+        kept = self._kept.get((account, mailbox.id))
+        if version is None or kept is None or (kept.newest.mailbox, kept.newest.recent) != (mailbox, recent):
+            return
+        if version != self._version:
+            self._version = version
+            self._named.clear()
+        self._named[account, mailbox.name] = mailbox.id
 
     async def _anew(self, account: AccountId, mailbox: int) -> Snapshot:
+        version = self._database.version()
         taken = await self._database.read(lambda reader: snapshot.take(reader, account, mailbox))
         self.keep(account, taken)
+        self._name(account, taken.mailbox, taken.recent, version)
         return taken
 
     async def _read(self, account: AccountId, since: Mailbox) -> Delta:
@@ -151,7 +196,8 @@ class Snapshots:
         newest.apply(delta)
         if delta.mailbox.modseq != since:
             self._messages += len(newest) - before
-            self._kept[key] = _Kept(newest, since, delta)
+            kept.lately.add([entry.uid for entry in (*delta.changed, *delta.new)], delta.mailbox.modseq)
+            self._kept[key] = kept._replace(since=since, delta=delta)
             self._trim()
 
     def _put(self, key: _Key, kept: _Kept) -> None:

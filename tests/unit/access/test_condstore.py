@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from posthouse.store import shared
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import LETTER, Client
 
@@ -216,6 +217,34 @@ async def test_resync_tells_what_was_missed(
             lines = await one.do(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq} VANISHED)")
             assert lines[0] == vanished
             assert set(modseqs(lines)) == changed
+
+
+async def test_resync_tells_the_same_where_a_worker_no_longer_remembers_what_changed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given changes of flags and an expunge since a client was here, more than the worker remembers
+    monkeypatch.setattr(shared, "REMEMBERED", 2)
+    for _ in range(8):
+        await server.deliver(LETTER)
+    async with Client(server) as one:
+        validity, lines = await select(one)
+        modseq = highest(lines)
+        for uid in (2, 5, 7):
+            await one.do(f"UID STORE {uid} +FLAGS (\\Seen)")
+        middle = highest(await one.do("STATUS INBOX (HIGHESTMODSEQ)"))
+        await one.do("UID STORE 3 +FLAGS (\\Deleted)")
+        await one.do("EXPUNGE")
+        await one.do("UID STORE 8 +FLAGS (\\Seen)")
+    # when it comes back, having seen none or some of them
+    for since, changed in ((modseq, {2, 5, 7, 8}), (middle, {8})):
+        async with Client(server) as one:
+            await one.do("ENABLE QRESYNC")
+            _, lines = await select(one, f" (QRESYNC ({validity} {since}))")
+            # then
+            assert "* VANISHED (EARLIER) 3" in lines
+            assert set(modseqs(lines)) == changed
+            of_some = await one.do(f"FETCH 2:4 (UID FLAGS) (CHANGEDSINCE {since})")
+            assert len(modseqs(of_some)) == len(changed & {2, 4, 5})
 
 
 async def test_what_is_no_longer_remembered_is_told_in_full(server: Server) -> None:

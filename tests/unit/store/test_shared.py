@@ -12,6 +12,7 @@ import pytest
 from posthouse.db import Reader
 from posthouse.mail.envelope import AccountId
 from posthouse.store import changes, mailboxes, snapshot
+from posthouse.store import shared as shared_snapshots
 from posthouse.store.changes import Action
 from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.shared import Snapshots
@@ -177,6 +178,57 @@ async def test_what_is_said_of_a_mailbox_is_forgotten_with_each_change(store: An
         # then
         assert not (await shared.open(account, mailbox)).told
         assert before.told["how"] == b"as it was"
+
+
+async def test_what_has_changed_lately_is_remembered_as_far_as_it_is_told(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a mailbox that is followed through more changes than are remembered
+    monkeypatch.setattr(shared_snapshots, "REMEMBERED", 6)
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    modseqs = [0, (await shared.open(account, mailbox)).mailbox.modseq]
+    remembered = 0
+    for first, last, flag in ((1, 1, 1), (2, 3, 1), (1, 1, 2), (4, 5, 1), (1, 2, 4), (1, 5, 8), (1, 1, 16)):
+        if first == 2:
+            store.deposit(account)
+        changes.store(store.tx, account, mailbox, [(first, last)], Action.ADD, flag)
+        # when
+        view = await shared.open(account, mailbox)
+        modseqs.append(view.mailbox.modseq)
+        # then no change is missing, however far back it is asked for
+        for since in modseqs:
+            found = shared.changed(account, view, since)
+            real = {uid for uid, modseq in zip(view.uids, view.modseqs, strict=True) if modseq > since}
+            assert found is None or real <= set(found)
+            remembered += found is not None and bool(real)
+        assert shared.changed(account, view, modseqs[-1]) is not None
+        assert shared.changed(account, view, 0) is None
+    assert remembered >= 6
+
+
+async def test_flags_that_are_changed_unread_are_remembered_to_have_changed(store: Any) -> None:
+    # given
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    before = (await shared.open(account, mailbox)).mailbox
+    # when
+    shared.reflag(account, before, [(1, 3)], bytes(bits | 1 for bits in range(256)), before.modseq + 1)
+    # then
+    newest = shared.newest(account, before._replace(modseq=before.modseq + 1))
+    assert newest is not None
+    changed = shared.changed(account, newest, before.modseq)
+    assert changed is not None
+    assert set(changed) == {2, 3}
+
+
+async def test_of_a_view_that_is_ahead_of_what_is_kept_nothing_is_claimed(store: Any) -> None:
+    account, mailbox = filled(store)
+    shared = Snapshots(Reading(store))  # type: ignore[arg-type]
+    since = (await shared.open(account, mailbox)).mailbox.modseq
+    changes.store(store.tx, account, mailbox, [(1, 1)], Action.ADD, 1)
+    ahead = snapshot.take(store.tx, account, mailbox)
+    assert shared.changed(account, ahead, since) is None
 
 
 async def test_a_session_far_behind_is_told_all(store: Any) -> None:

@@ -162,7 +162,7 @@ async def _lines(
             wanted_part = part(indexes_of(runs), command.partial)
             runs = [(first, last + 1) for first, last in ranges_of(wanted_part)]
         if command.changed_since is not None:  # RFC 9394 §3.4: what has changed of that part
-            changed = resync.changed_since(selected, runs, command.changed_since)
+            changed = resync.changed_since(user, selected, runs, command.changed_since)
             runs = [(first, last + 1) for first, last in ranges_of(changed)]
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)

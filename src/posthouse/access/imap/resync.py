@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import compress
 from typing import TYPE_CHECKING
 
-from posthouse.access.imap.lines import some
-from posthouse.access.imap.selected import Runs, Selected, indexes_of, indexes_of_uids
+from posthouse.access.imap.selected import Runs, Selected, indexes_of_uids
 from posthouse.access.imap.state import User
 from posthouse.protocol.imap.commands import Resync
 from posthouse.protocol.imap.sequence import SequenceSet
@@ -33,32 +31,47 @@ async def since_known(user: User, selected: Selected, known: Resync) -> bytes:
     floor = _matched(selected, known)
     above = common(uids, ((floor + 1, last),)) if floor < last else []
     gone = await vanished(user, selected, known.modseq, above)
-    changed = changed_since(selected, indexes_of_uids(selected.view, uids), known.modseq)
+    changed = changed_since(user, selected, indexes_of_uids(selected.view, uids), known.modseq)
     return gone + selected.fetch_flags(changed, with_uid=True)
 
 
-def changed_since(selected: Selected, runs: Runs, modseq: int) -> list[int]:
+def changed_since(user: User, selected: Selected, runs: Runs, modseq: int) -> list[int]:
     """Those messages of `runs` that changed after `modseq`."""
-    indexes = indexes_of(runs)
-    return list(compress(indexes, map(modseq.__lt__, some(selected.view.modseqs, indexes))))
+    view = selected.view
+    uids, modseqs = view.uids, view.modseqs
+    lately = user.services.snapshots.changed(selected.account, view, modseq)
+    if lately is None:
+        return [at for run in runs for at, one in enumerate(modseqs[slice(*run)], run[0]) if one > modseq]
+    places = sorted({bisect_left(uids, uid) for uid in lately})
+    found = [at for at in places if at < len(uids) and modseqs[at] > modseq]
+    return [at for first, end in runs for at in found[bisect_left(found, first) : bisect_left(found, end)]]
 
 
 async def vanished(user: User, selected: Selected, modseq: int, uids: Ranges) -> bytes:
     """VANISHED (EARLIER) for those of `uids` that were expunged after `modseq`, if any."""
     account, view = selected.account, selected.view
     mailbox = view.mailbox
+    last = mailbox.uidnext - 1
 
     def query(reader: Reader) -> Ranges:
         if modseq < snapshot.remembered_since(reader, account, mailbox.id):
-            return ((1, mailbox.uidnext - 1),)
+            return ((1, last),)
         return snapshot.vanished(reader, account, mailbox.id, modseq)
 
-    runs = common(await user.read(query), uids)
+    runs = await user.read(query)
+    if list(uids) != [(1, last)]:
+        runs = common(runs, uids)
     # What the view still has is told of later, as VANISHED without EARLIER; what it does not have yet, never.
-    gone = [gap for first, last in runs for gap in _gaps(view.uids, first, min(last, mailbox.uidnext - 1))]
+    gone: list[tuple[int, int]] = []
+    for low, high in runs:
+        at = bisect_left(view.uids, low)
+        if high <= last and (at == len(view.uids) or view.uids[at] > high):
+            gone.append((low, high))
+        else:
+            gone += _gaps(view.uids, low, min(high, last))
     if not gone:
         return b""
-    text = ",".join([f"{first}:{last}" if last > first else f"{first}" for first, last in gone])
+    text = ",".join([f"{low}:{high}" if high > low else f"{low}" for low, high in gone])
     return b"* VANISHED (EARLIER) %b\r\n" % text.encode()
 
 

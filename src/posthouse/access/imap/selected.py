@@ -175,7 +175,7 @@ class Selected:
         lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uidvalidity)
         lines.append(b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.uidnext)
         lines.append(b"* OK [HIGHESTMODSEQ %d] The last change\r\n" % mailbox.modseq)
-        lines.append(f"* OK [MAILBOXID ({mailbox_id(mailbox.id)})] Its name for ever\r\n".encode())  # RFC 8474
+        lines.append(f"* OK [MAILBOXID ({mailbox_id(mailbox.id)})] Its name for ever\r\n".encode())
         lines.append(f"* OK [{URLMECH}] How URLs of its messages are signed\r\n".encode())  # RFC 4467 §8
         return b"".join(lines)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from posthouse.access.imap.messages import owner
 from posthouse.access.imap.sections import Pieces
-from posthouse.access.imap.state import GONE, LOST, URLMECH, RightsLost, User, completed
+from posthouse.access.imap.selected import URLMECH
+from posthouse.access.imap.state import GONE, LOST, RightsLost, User, completed
 from posthouse.access.imap.urls import named, of_this_server
 from posthouse.access.places import find, place
 from posthouse.accounts import account as accounts
