@@ -1,6 +1,7 @@
 # make demo    a letter between two domains on this machine, with everything around it
 # make test    everything the tests need, and the tests
 # make check   ruff, mypy --strict, the architecture test
+# make fuzz    parsers under octets that look for new code: ARGS="imap --runs 1000000 --corpus DIR"
 # make bench   Posthouse beside Postfix and Dovecot
 # make docs    the pages that are made from the program
 # make lock    requirements/*.txt from pyproject.toml
@@ -19,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-header --no-annotate --strip-extras --allow-unsafe
 
-.PHONY: demo test check bench docs lock clean
+.PHONY: demo test check fuzz bench docs lock clean
 
 demo: $(VENV)/.run
 	@$(BIN)/posthouse demo $(ARGS)
@@ -34,6 +35,9 @@ check: $(VENV)/.test
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest --quiet tests/architecture
 
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m tests.fuzz.guided $(ARGS)
+
 bench: $(VENV)/.test
 	@.ci/debian-packages $(BENCH_PACKAGES)
 	@$(BIN)/python -m bench $(ARGS)
@@ -46,6 +50,7 @@ lock: $(VENV)/.test
 	@$(INSTALL) pip-tools
 	@$(COMPILE) -o requirements/run.txt pyproject.toml
 	@$(COMPILE) --extra cluster --extra test -c requirements/run.txt -o requirements/test.txt pyproject.toml
+	@sed -i "s/^\(atheris==[^ ]*\) /\1 ; python_version < '3.14' and platform_machine == 'x86_64' /" requirements/test.txt
 	@$(COMPILE) -o requirements/build.txt requirements/build.in
 
 clean:
