@@ -17,6 +17,7 @@ from posthouse.protocol.imap.sequence import SequenceSet, parse_sequence_set, wr
 from posthouse.protocol.imap.server import Connected, Literal, Result, ServerSession
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, mailbox_octets, quoted
 from posthouse.protocol.imap.url import BadUrl, parse_authorized_url, parse_url, shown
+from tests.transcripts.apart import Apart
 
 WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
     b"UID", b"INBOX", b"1:*", b"1,3:5,*", b"0", b"4294967296", b"(", b")", b"(\\Seen $x)", b"()",
@@ -47,13 +48,20 @@ WORDS = [verb.name.encode() for verb in verbs.VERBS] + [
 ]  # fmt: skip
 
 line = st.lists(st.sampled_from(WORDS), max_size=8).map(b" ".join)
+messages = st.lists(
+    st.sampled_from([b"{3+}\r\nabc", b"(\\Seen) {5+}\r\nabcde", b"{4+}\r\nabcd", b"(\\Recent) {3+}\r\nabc"]),
+    max_size=6,
+).map(lambda some: b" ".join([b"a APPEND INBOX", *some]) + b"\r\n")
 tagged = line.map(lambda text: b"a " + text + b"\r\n")
-sessions = st.lists(st.one_of(tagged, tagged, line, st.binary(max_size=40)), max_size=12).map(b"".join)
+sessions = st.lists(st.one_of(tagged, tagged, messages, line, st.binary(max_size=40)), max_size=12).map(
+    b"".join
+)
 
 
 def play(pieces: Iterator[bytes], *, logged_in: bool, select: bool) -> tuple[bytes, list[str]]:
     """Everything the core says and hands out; a message is one event however it came."""
-    core = ServerSession("h", tls_available=False, plaintext_login=True)
+    session = ServerSession("h", tls_available=False, plaintext_login=True)
+    core = Apart(session)
     said: list[bytes] = []
     events: list[str] = []
     message = b""
@@ -78,7 +86,7 @@ def play(pieces: Iterator[bytes], *, logged_in: bool, select: bool) -> tuple[byt
     for piece in pieces:
         core.receive(piece)
         turn()
-        assert len(core._lines) <= 70_000
+        assert len(session._lines) <= 70_000
     core.receive_eof()
     turn()
     assert core.closing or core.wants_tls

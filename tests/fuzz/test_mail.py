@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from posthouse.mail import dates, imapform, mailboxes, parameters
 from posthouse.mail.address import AddressError, canonical, parse_address
 from posthouse.mail.codes import explain
-from posthouse.mail.header import HeaderIndex, remove_fields
+from posthouse.mail.content import MemoryContent
+from posthouse.mail.header import USUAL, HeaderIndex, remove_fields, unfold
 from posthouse.mail.mime import Part, Scanner, scan
 from posthouse.mail.section import parse_section, ranges
 
@@ -21,9 +22,11 @@ PIECES = st.sampled_from(
         b"Content-Type: multipart/digest;\r\n boundary=\"ab\"\r\n",
         b"Content-Type: message/rfc822\r\n",
         b"Content-Type: text/plain; charset=utf-8; format=flowed\r\n",
+        b"Content-Language: de\r\nContent-MD5: x==\r\nContent-Location: y\r\nContent-Description: z\r\n",
         b"Content-Disposition: attachment; filename*0*=utf-8''%C3; filename*1=\"b\\\"\"\r\n",
         b"From: Alice <a@b.c>, \"x y\" (z) <q@r.s>\r\n",
-        b"Content-Type:", b"content-", b"boundary=", b"Subject: x\r\n", b"Message-ID: <1@2>\r\n",
+        b"Content-Type:", b"content-", b"content-id : x\n y\r\n", b"X-other:", b"TO : ", b"boundary=",
+        b"Subject: x\r\n", b"Message-ID: <1@2>\r\n",
         b"\r\n--a\r\n", b"\r\n--ab\r\n", b"\r\n--a--\r\n", b"\r\n--ab--\r\n", b"--a", b"--ab", b"--a--",
         b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"--", b"text", b"\x00", b"\xff\xfe", b"\xc3\xbc",
         b'"', b";", b"=", b"(", b")", b"<", b">", b"@", b":", b",", b"\\",
@@ -69,10 +72,23 @@ def test_what_fetch_returns_is_well_formed_and_its_sizes_are_those_of_the_octets
     for written in (envelope, imapform.bodystructure(root), imapform.body(root)):
         assert balanced(written)
     check_body(parsed(imapform.body(root)))
+    head = HeaderIndex(MemoryContent(data).head)
+    assert imapform.bodystructure_of(head, data) == imapform.bodystructure(root)
     assert ranges(root, parse_section("")) == [(0, len(data))]
     for numbers, part in leaves(root):
         found = ranges(root, parse_section(numbers))
         assert found == [(part.body_start, part.end)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(OCTETS)
+def test_fields_asked_for_by_name_are_those_that_are_listed(data: bytes) -> None:
+    header = HeaderIndex(data)
+    for name in (*USUAL, "X-Other"):
+        listed = [
+            data[start:end] for word, start, end in header.fields if word.lower() == name.lower().encode()
+        ]
+        assert header.all(name) == [unfold(field.partition(b":")[2]) for field in listed]
 
 
 def leaves(root: Part) -> list[tuple[str, Part]]:

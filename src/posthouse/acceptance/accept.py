@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from posthouse.acceptance.bounces import Bounces
 from posthouse.acceptance.fates import Copy, Forms, forms_of
-from posthouse.acceptance.intake import SpooledContent, structure_of
+from posthouse.acceptance.intake import SpooledContent
 from posthouse.acceptance.letter import Bounce, Fate, Letter, Plan, Queue, Store
 from posthouse.acceptance.transaction import (
     Answer,
@@ -156,7 +156,7 @@ class Acceptance:
         if isinstance(content, SpooledContent):
             return self._accept_spooled(letter, content, plan)
         assert isinstance(content, MemoryContent)
-        forms = forms_of(letter.header, structure_of(content)) if plan.accounts else None
+        forms = forms_of(letter.header, content) if plan.accounts else None
         return self._answered(letter, plan, partial(self._write, letter, blob="", digest=b"", forms=forms))
 
     async def _accept_spooled(self, letter: Letter, content: SpooledContent, plan: Plan) -> Answer:
@@ -166,7 +166,7 @@ class Acceptance:
             _log.warning("cannot store a large letter", letter=show(letter.id), reason=str(error))
             return self._refuse(letter, reply_to(error))
         letter.content = contents.BlobContent(self._blobs, blob, content.head, content.size)
-        forms = forms_of(letter.header, structure_of(content)) if plan.accounts else None
+        forms = forms_of(letter.header, content) if plan.accounts else None
         written: list[asyncio.Future[Committed]] = []
 
         def write(plan: Plan) -> asyncio.Future[Committed]:

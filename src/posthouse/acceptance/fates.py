@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from posthouse.acceptance.intake import ArrivedContent, structure_of
 from posthouse.acceptance.letter import Discard, Fate, Queue, Store
 from posthouse.journey import record
 from posthouse.mail import imapform
 from posthouse.mail.envelope import AccountId, Recipient
 from posthouse.mail.header import HeaderIndex
-from posthouse.mail.mime import Part
 from posthouse.mail.reply import MAILBOX_FULL, NO_SUCH_USER, OK, Reply
 from posthouse.queue.entries import NewEntry
 from posthouse.store.deposit import Deposit, Deposited, OverQuota, deposit
@@ -31,8 +31,9 @@ class Forms(NamedTuple):
     bodystructure: bytes
 
 
-def forms_of(header: HeaderIndex, structure: Part) -> Forms:
-    return Forms(imapform.envelope(header), imapform.bodystructure(structure))
+def forms_of(header: HeaderIndex, content: ArrivedContent) -> Forms:
+    """`header` is of the content's head."""
+    return Forms(imapform.envelope(header), structure_of(header, content))
 
 
 class Copy(NamedTuple):

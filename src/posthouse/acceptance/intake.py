@@ -18,8 +18,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from posthouse.mail import imapform
 from posthouse.mail.content import CHUNK, HEAD_LIMIT, INLINE_LIMIT, MemoryContent, end_of_head
-from posthouse.mail.mime import Part, Scanner, scan
+from posthouse.mail.header import HeaderIndex
+from posthouse.mail.mime import Part, Scanner
 
 HeadEdit: TypeAlias = Callable[[bytes], bytes]
 """Takes the header section as received, with its closing empty line; returns the one to keep."""
@@ -57,9 +59,11 @@ class SpooledContent:
 ArrivedContent: TypeAlias = MemoryContent | SpooledContent
 
 
-def structure_of(content: ArrivedContent) -> Part:
-    """The MIME structure, offsets counted from the head."""
-    return scan(content.data) if isinstance(content, MemoryContent) else content.part
+def structure_of(header: HeaderIndex, content: ArrivedContent) -> bytes:
+    """BODYSTRUCTURE, as FETCH returns it; `header` is of the content's head."""
+    if isinstance(content, MemoryContent):
+        return imapform.bodystructure_of(header, content.data)
+    return imapform.bodystructure(content.part)
 
 
 class Intake:

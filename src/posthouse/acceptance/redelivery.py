@@ -17,7 +17,8 @@ from posthouse.acceptance.planning import Accepted, plan
 from posthouse.mail.content import MemoryContent
 from posthouse.mail.envelope import AccountId, Client, LetterId, Recipient, Sender
 from posthouse.mail.header import HeaderIndex
-from posthouse.mail.mime import Scanner, scan
+from posthouse.mail.imapform import bodystructure, envelope
+from posthouse.mail.mime import Scanner
 from posthouse.mail.outcome import Deferred, Delivered, Outcome, outcome_of
 from posthouse.mail.reply import OK, Reply
 from posthouse.queue import entries as queue
@@ -148,12 +149,13 @@ _NOBODY = Client("local", protocol="local")
 
 
 async def _forms(content: Content) -> Forms:
+    header = HeaderIndex(content.head)
     if isinstance(content, MemoryContent):
-        return forms_of(HeaderIndex(content.head), scan(content.data))
+        return forms_of(header, content)
     scanner = Scanner()
     async for chunk in content.chunks():
         scanner.feed(chunk)
-    return forms_of(HeaderIndex(content.head), scanner.finish())
+    return Forms(envelope(header), bodystructure(scanner.finish()))
 
 
 def _renumbered(tx: Tx, letter: int, fates: Sequence[Fate]) -> list[Fate]:

@@ -9,32 +9,45 @@ CRLF and a bare LF end a line here, because a stored letter may come from elsewh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
+from typing import TypeAlias
 
 from posthouse.mail import charset, words
 
+CONTENT = (
+    "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID", "Content-Description",
+    "Content-MD5", "Content-Language", "Content-Location",
+)  # fmt: skip
+"""Fields that say what a part is (RFC 2045 §3, RFC 2183, RFC 1864, RFC 3282, RFC 2557)."""
+
 USUAL = (
     "Bcc", "Cc", "Date", "Delivered-To", "From", "In-Reply-To", "Message-ID", "Received", "References",
-    "Reply-To", "Sender", "Subject", "To",
+    "Reply-To", "Sender", "Subject", "To", *CONTENT,
 )  # fmt: skip
-"""Fields that almost every letter is asked for: by its trace, its journey and its ENVELOPE."""
+"""Fields that almost every letter is asked for: by its trace, its journey, its ENVELOPE and its structure."""
 
 FIELDS_LIMIT = 1000
 """Fields that are found of those of `USUAL` together, and of any other name; what follows is passed over."""
 
+_LONG = 16 * 1024
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*+(?:\n[ \t].*+)*+\n?", re.MULTILINE)
 _NAMES = {name.lower().encode(): name for name in USUAL}
-_USUAL = re.compile(rb"\n(" + b"|".join(sorted(_NAMES)) + rb")[ \t]*+:")
-_END = re.compile(rb"\n(?![ \t])")
-_NONE: list[tuple[int, int]] = []
+_AS_WRITTEN = _NAMES | {name.encode(): name for name in USUAL}
+_VALUE = rb"[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)"
+_USUAL = re.compile(rb"\n(" + b"|".join(sorted(_NAMES)) + rb")" + _VALUE, re.IGNORECASE)
+_NONE: list[bytes] = []
 _NO_FIELDS = dict.fromkeys(USUAL, _NONE)
 
 
 @lru_cache(maxsize=256)
 def _pattern(name: str) -> re.Pattern[bytes]:
-    return re.compile(rb"\n(" + re.escape(name.lower().encode("ascii", "replace")) + rb")[ \t]*+:")
+    return re.compile(rb"\n(" + re.escape(name.encode("ascii", "replace")) + rb")" + _VALUE, re.IGNORECASE)
+
+
+ContentFields: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Name, as in `CONTENT`, and value as it is written."""
 
 
 class HeaderIndex:
@@ -44,66 +57,58 @@ class HeaderIndex:
     asked for another; any other field is searched for by itself.
     """
 
-    __slots__ = ("_lowered", "_usual", "head")
+    __slots__ = ("_found", "head")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
-        self._lowered = b""
-        self._usual: dict[str, list[tuple[int, int]]] | None = None
+        self._found: dict[str, list[bytes]] | None = None
 
-    def _spans(self, name: str) -> Sequence[tuple[int, int]]:
-        """Where the value of each such field begins and ends."""
-        usual = self._usual
-        spans: list[tuple[int, int]] | None
-        if usual is None:
-            self._lowered = b"\n" + self.head.lower()  # one octet longer than the head, at its front
-            usual = self._usual = _NO_FIELDS.copy()
-            for found, start, end in self._search(_USUAL):
-                spans = usual[_NAMES[found]]
-                if spans is _NONE:
-                    spans = usual[_NAMES[found]] = []
-                spans.append((start, end))
-        spans = usual.get(name)
-        if spans is None:
-            spans = usual[name] = [(start, end) for _, start, end in self._search(_pattern(name))]
-        return spans
+    def as_written(self, name: str) -> Sequence[bytes]:
+        """The values of all such fields from top to bottom, to the octet as they are, but for the last LF."""
+        found = self._found
+        if found is None:
+            found = self._found = _NO_FIELDS.copy()
+            for written, value in self._fields(_USUAL):
+                known = _AS_WRITTEN.get(written) or _NAMES[written.lower()]
+                values = found[known]
+                if values is _NONE:
+                    found[known] = [value]
+                else:
+                    values.append(value)
+        some = found.get(name)
+        if some is None:
+            some = found[name] = [value for _, value in self._fields(_pattern(name))]
+        return some
 
-    def _search(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, int, int]]:
-        """Name, start and end of the value of each field that the pattern matches."""
-        lowered = self._lowered
-        for match in islice(pattern.finditer(lowered), FIELDS_LIMIT):
-            colon = match.end() - 1
-            end = lowered.find(b"\n", colon)
-            if end >= 0 and lowered.startswith((b" ", b"\t"), end + 1):
-                last = _END.search(lowered, end + 1)  # there may be many folds
-                end = -1 if last is None else last.start()
-            yield match[1], colon, len(self.head) if end < 0 else end
+    def _fields(self, pattern: re.Pattern[bytes]) -> list[tuple[bytes, bytes]]:
+        """Name and value of the fields that the pattern matches."""
+        octets = b"\n" + self.head
+        if len(octets) <= _LONG:
+            return pattern.findall(octets)[:FIELDS_LIMIT]
+        return [(match[1], match[2]) for match in islice(pattern.finditer(octets), FIELDS_LIMIT)]
 
     def first(self, name: str) -> bytes | None:
         """The value of the first such field, unfolded and stripped; None where there is none."""
-        spans = self._spans(name)
-        if not spans:
-            return None
-        start, end = spans[0]
-        return unfold(self.head[start:end])
+        values = self.as_written(name)
+        return unfold(values[0]) if values else None
 
     def all(self, name: str) -> list[bytes]:
         """The values of all such fields from top to bottom, unfolded and stripped."""
-        spans = self._spans(name)
-        if not spans:
-            return []
-        return [unfold(self.head[start:end]) for start, end in spans]
+        return [unfold(value) for value in self.as_written(name)]
 
     def count(self, name: str) -> int:
         """How many such fields there are."""
-        return len(self._spans(name))
+        return len(self.as_written(name))
+
+    @property
+    def content(self) -> ContentFields:
+        """Of the fields of `CONTENT`, those that are there: the first of each, as it is written."""
+        return tuple([(name, values[0]) for name in CONTENT if (values := self.as_written(name))])
 
     @property
     def crowded(self) -> bool:
         """Whether there may be fields of `USUAL` that were passed over."""
-        self._spans(USUAL[0])
-        usual = self._usual or {}
-        return sum([len(usual[name]) for name in USUAL]) >= FIELDS_LIMIT
+        return sum([len(self.as_written(name)) for name in USUAL]) >= FIELDS_LIMIT
 
     @property
     def fields(self) -> list[tuple[bytes, int, int]]:

@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import islice
 
 from posthouse.mail import mailboxes
-from posthouse.mail.header import HeaderIndex
-from posthouse.mail.mime import Part
+from posthouse.mail.header import ContentFields, HeaderIndex, unfold
+from posthouse.mail.mime import PART_HEADER_LIMIT, Part, scan
 from posthouse.mail.parameters import Parameters, without_comments
 
 QUOTED_LIMIT = 1000
@@ -28,7 +28,7 @@ A list is begun while there is room; those of what follows are NIL.
 LANGUAGES_LIMIT = 100
 """Languages of one part; what follows is passed over."""
 
-_CACHED_LENGTH = 120
+_CACHED_LENGTH = 160
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
 _PRINTABLE = re.compile(rb"[ -~]*+\Z")
 _LETTERS = {("message", "rfc822"), ("message", "global")}
@@ -81,33 +81,41 @@ def _envelope(header: HeaderIndex, room: _Room) -> bytes:
     sender = _addresses(header, "Sender", room)
     reply_to = _addresses(header, "Reply-To", room)
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
-        nstring(header.first("Date")),
-        nstring(header.first("Subject")),
+        _text(header, "Date"),
+        _text(header, "Subject"),
         sent_by,
         sent_by if sender == b"NIL" else sender,
         sent_by if reply_to == b"NIL" else reply_to,
         _addresses(header, "To", room),
         _addresses(header, "Cc", room),
         _addresses(header, "Bcc", room),
-        nstring(header.first("In-Reply-To")),
-        nstring(header.first("Message-ID")),
+        _text(header, "In-Reply-To"),
+        _text(header, "Message-ID"),
     )
 
 
+def _text(header: HeaderIndex, name: str) -> bytes:
+    """The first of the fields with this name."""
+    values = header.as_written(name)
+    return string(unfold(values[0])) if values else b"NIL"
+
+
 def _addresses(header: HeaderIndex, name: str, room: _Room) -> bytes:
-    values = header.all(name)
+    values = header.as_written(name)
     if not values:
         return b"NIL"
-    value = values[0] if len(values) == 1 else b", ".join(values)
-    if not room.take(mailboxes.signs(value)):
-        return b"NIL"
-    return _usual_list(value) if len(value) <= _CACHED_LENGTH else _list(value)
+    if len(values) == 1 and len(values[0]) <= _CACHED_LENGTH:
+        signs, written = _usual_list(values[0])
+        return written if room.take(signs) else b"NIL"
+    value = b", ".join(map(unfold, values))
+    return _list(value) if room.take(mailboxes.signs(value)) else b"NIL"
 
 
 @lru_cache(maxsize=1024)
-def _usual_list(value: bytes) -> bytes:
-    """The same correspondents write again and again."""
-    return _list(value)
+def _usual_list(as_written: bytes) -> tuple[int, bytes]:
+    """Its signs, and the list: the same correspondents write again and again."""
+    value = unfold(as_written)
+    return mailboxes.signs(value), _list(value)
 
 
 def _list(value: bytes) -> bytes:
@@ -122,6 +130,34 @@ def _list(value: bytes) -> bytes:
 def bodystructure(part: Part) -> bytes:
     """BODYSTRUCTURE, with extension data."""
     return _structure(part, True, _Room())
+
+
+def bodystructure_of(header: HeaderIndex, data: bytes) -> bytes:
+    """The same of a letter in memory: `header` is of its head.
+
+    Most letters have no parts, and most heads say of their content what others have said before.
+    """
+    fields = header.content
+    if sum([len(value) for _, value in fields]) <= _CACHED_LENGTH and len(header.head) <= PART_HEADER_LIMIT:
+        usual = _usual_body(fields)
+        if usual is not None:
+            opening, text, closing = usual
+            start = len(header.head)
+            if text:
+                return b"%b %d %d%b" % (opening, len(data) - start, data.count(b"\n", start), closing)
+            return b"%b %d%b" % (opening, len(data) - start, closing)
+    return bodystructure(scan(data))
+
+
+@lru_cache(maxsize=1024)
+def _usual_body(fields: ContentFields) -> tuple[bytes, bool, bytes] | None:
+    """What stands before and behind the numbers of a body that is so described, and whether it is text.
+
+    None: there may be parts in it.
+    """
+    part, room = Part(0), _Room()
+    part.describe(fields)
+    return None if part.divided else (_opening(part, room), part.type == "text", _closing(part, room))
 
 
 def body(part: Part) -> bytes:
@@ -142,15 +178,7 @@ def _structure(part: Part, extended: bool, room: _Room) -> bytes:
             _parameters(part.params, room),
             _disposition_to_location(part, room),
         )
-    written = b"(%b %b %b %b %b %b %d" % (
-        string(part.type.encode()),
-        string(part.subtype.encode()),
-        _parameters(part.params, room),
-        nstring(part.id),
-        nstring(part.description),
-        string(part.encoding.encode()),
-        part.end - part.body_start,
-    )
+    written = b"%b %d" % (_opening(part, room), part.size)
     if part.message is not None:
         written += b" %b %b %d" % (
             _envelope(HeaderIndex(part.message.header), room),
@@ -162,9 +190,24 @@ def _structure(part: Part, extended: bool, room: _Room) -> bytes:
         written += b" (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) %b %d" % (_empty_part(extended), part.lines)
     elif part.type == "text":
         written += b" %d" % part.lines
-    if extended:
-        written += b" %b %b" % (nstring(part.md5), _disposition_to_location(part, room))
-    return written + b")"
+    return written + (_closing(part, room) if extended else b")")
+
+
+def _opening(part: Part, room: _Room) -> bytes:
+    """A body that is not a multipart, up to its size."""
+    return b"(%b %b %b %b %b %b" % (
+        string(part.type.encode()),
+        string(part.subtype.encode()),
+        _parameters(part.params, room),
+        nstring(part.id),
+        nstring(part.description),
+        string(part.encoding.encode()),
+    )
+
+
+def _closing(part: Part, room: _Room) -> bytes:
+    """Its extension data."""
+    return b" %b %b)" % (nstring(part.md5), _disposition_to_location(part, room))
 
 
 def _empty_part(extended: bool) -> bytes:

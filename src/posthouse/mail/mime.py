@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from posthouse.mail import parameters
 from posthouse.mail.content import end_of_head
+from posthouse.mail.header import ContentFields, HeaderIndex, unfold
 
 NESTING_LIMIT = 100
 """Levels of multiparts and nested letters that are looked into."""
@@ -107,28 +108,31 @@ class Part:
         """False where `header` was cut off at its limit."""
         return len(self.header) == self.body_start - self.header_start
 
-    def read_header(self, header: bytes, digest: bool) -> None:
-        """Take the fields that MIME defines. In a digest the default type is another (RFC 2046 §5.1.5)."""
-        self.header = header
-        if digest:
-            self.type, self.subtype = "message", "rfc822"
-        for name, value in parameters.content_fields(header):
-            if name == b"type":
+    def describe(self, fields: ContentFields) -> None:
+        """Take what the fields that MIME defines say of it."""
+        for name, written in fields:
+            value = unfold(written)
+            if name == "Content-Type":
                 self.type, self.subtype, self.params = parameters.content_type(value)
-            elif name == b"transfer-encoding":
+            elif name == "Content-Transfer-Encoding":
                 self.encoding = parameters.token(value) or "7bit"
-            elif name == b"disposition":
+            elif name == "Content-Disposition":
                 self.disposition, self.disposition_parameters = parameters.disposition(value)
-            elif name == b"id":
+            elif name == "Content-ID":
                 self.id = value
-            elif name == b"description":
+            elif name == "Content-Description":
                 self.description = value
-            elif name == b"md5":
+            elif name == "Content-MD5":
                 self.md5 = value
-            elif name == b"language":
+            elif name == "Content-Language":
                 self.language = value
-            elif name == b"location":
+            elif name == "Content-Location":
                 self.location = value
+
+    @property
+    def divided(self) -> bool:
+        """There may be parts in it, or a letter."""
+        return self.type in ("multipart", "message")
 
     def boundary(self) -> bytes:
         """The boundary of a multipart; empty where there is none that can be used."""
@@ -144,8 +148,9 @@ def scan(data: bytes) -> Part:
     body_start = end_of_head(data)
     if body_start <= PART_HEADER_LIMIT:
         part = Part(0)
-        part.read_header(data[:body_start], digest=False)
-        if part.type not in ("multipart", "message"):  # there is nothing to look for
+        part.header = data[:body_start]
+        part.describe(HeaderIndex(part.header).content)
+        if not part.divided:  # there is nothing to look for
             part.body_start, part.end = body_start, len(data)
             part.lines = data.count(b"\n", body_start)
             return part
@@ -388,8 +393,10 @@ class Scanner:
         self._headers_kept += len(header)
         part.body_start = part.end = body_start
         parent = self._open[-2] if len(self._open) > 1 else None
-        digest = parent is not None and parent.subtype == "digest" and parent.type == "multipart"
-        part.read_header(header, digest)
+        if parent is not None and parent.subtype == "digest" and parent.type == "multipart":
+            part.type, part.subtype = "message", "rfc822"  # RFC 2046 §5.1.5
+        part.header = header
+        part.describe(HeaderIndex(header).content)
 
     def _keep_delimiters(self, count: int) -> None:
         """Only the outermost `count` delimiters stay open."""

@@ -1,4 +1,4 @@
-"""Content fields of MIME headers and their parameters (RFC 2045 §5, RFC 2183, RFC 2231), read tolerantly."""
+"""Values of content fields and their parameters (RFC 2045 §5, RFC 2183, RFC 2231), read tolerantly."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from itertools import islice
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from posthouse.mail.header import unfold
-
 Parameters: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 PARAMETERS_LIMIT = 100
@@ -18,19 +16,11 @@ PARAMETERS_LIMIT = 100
 SEMICOLONS_LIMIT = 1000
 """Places of one field at which a parameter is looked for."""
 
-FIELDS_LIMIT = 1000
-"""Lines of a header that are looked at because they begin with `content-`."""
-
 LEXEMES_LIMIT = 10_000
 """Words and signs of a value with comments that are looked at."""
 
 _CACHED_LENGTH = 120
-_CONTENT_FIELDS = frozenset(
-    (b"type", b"transfer-encoding", b"disposition", b"id", b"description", b"md5", b"language", b"location")
-)
-_NAME_LIMIT = 40
 _TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]++")
-_END = re.compile(rb"\n(?![ \t])")
 _KIND = re.compile(rb"[\s\"]*+([^\s()<>@,;:\\\"/\[\]?=]++)")
 _TYPE = re.compile(rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+/\s*+([^\s()<>@,;:\\\"\[\]?=]++)")
 _PARAMETER = re.compile(
@@ -39,33 +29,6 @@ _PARAMETER = re.compile(
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _LEXEME = re.compile(rb"[()]|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|\\.?|[^()\"\\]++", re.DOTALL)
 _SECTION = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z", re.DOTALL)
-
-
-def content_fields(header: bytes) -> list[tuple[bytes, bytes]]:
-    """Name, in lower case without `content-`, and unfolded value of each field that describes the content.
-
-    Of several with one name, the first.
-    """
-    lowered = b"\n" + header.lower()  # one octet longer than the header, at its front
-    found: dict[bytes, bytes] = {}
-    at = lowered.find(b"\ncontent-")
-    looked_at = 0
-    while at >= 0 and looked_at < FIELDS_LIMIT:
-        looked_at += 1
-        start = end = at + 9
-        colon = lowered.find(b":", start, start + _NAME_LIMIT)
-        name = lowered[start:colon].rstrip(b" \t")
-        if colon >= 0 and name in _CONTENT_FIELDS:
-            end = lowered.find(b"\n", colon)
-            if end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
-                last = _END.search(lowered, end + 1)  # there may be many folds
-                end = -1 if last is None else last.start()
-            if end < 0:
-                end = len(lowered)
-            if name not in found:
-                found[name] = unfold(header[colon:end])
-        at = lowered.find(b"\ncontent-", end)
-    return list(found.items())
 
 
 def token(value: bytes) -> str:

@@ -94,28 +94,19 @@ class MessageGone(MailboxError):
     code = "EXPUNGEISSUED"
 
 
+class NewMessages(NamedTuple):
+    """Messages to append."""
+
+    copies: Sequence[Deposit]
+    contents: Sequence[content.New]
+    """Of theirs, those that are not stored yet."""
+
+
 class Replaced(NamedTuple):
     """A message that another takes the place of."""
 
     mailbox: int
     uid: int
-
-
-class NewMessage(NamedTuple):
-    """A message to append: content as for `content.put`, and its copy as for `deposit`."""
-
-    id: int
-    """New, of the content and of the email."""
-    head: bytes
-    body: bytes | None
-    size: int
-    hash: bytes
-    blob: str | None
-    arrived: float
-    envelope: bytes
-    bodystructure: bytes
-    flags: int
-    keywords: str
 
 
 def _opened(tx: Tx, account: AccountId, mailbox: int) -> mailboxes.Mailbox:
@@ -394,43 +385,23 @@ def _adopt(tx: Tx, account: AccountId, owner: AccountId, emails: Sequence[int]) 
 
 
 def append(
-    tx: Tx, account: AccountId, mailbox: str, messages: Sequence[NewMessage], limit: int, now: float
+    tx: Tx, account: AccountId, mailbox: str, messages: NewMessages, limit: int, now: float
 ) -> list[Deposited]:
     """Append messages, all or none (RFC 9051 §6.3.12, RFC 3502); `limit` and `now` as in `Terms`.
 
     Raises `AppendTarget`, `QuotaExceeded`, `NoSuchAccount`; the exception undoes what went before.
     """
-    if not messages:
+    if not messages.copies:
         return []
-    copies = [
-        Deposit(
-            message.id,
-            message.id,
-            b"",
-            message.arrived,
-            message.size,
-            message.envelope,
-            message.bodystructure,
-            message.flags,
-            message.keywords,
-        )
-        for message in messages
-    ]
-    first = deposit(tx, account, mailbox, copies, limit, Missing.REFUSE, now)
+    first = deposit(tx, account, mailbox, messages.copies, limit, Missing.REFUSE, now)
     if isinstance(first, NoMailbox):
         raise AppendTarget(f"There is no mailbox {mailbox}")
     if isinstance(first, AccountGone):
         raise usage.NoSuchAccount(account)
     if not isinstance(first, Deposited):
         raise QuotaExceeded("The quota would be exceeded")
-    content.put_all(
-        tx,
-        [
-            content.New(message.id, message.head, message.body, message.size, message.hash, message.blob)
-            for message in messages
-        ],
-    )
-    return [first._replace(uid=first.uid + number) for number in range(len(messages))]
+    content.put_all(tx, messages.contents)
+    return [first._replace(uid=first.uid + number) for number in range(len(messages.copies))]
 
 
 def replace(
@@ -439,7 +410,7 @@ def replace(
     account: AccountId,
     replaced: Replaced,
     mailbox: str,
-    messages: Sequence[NewMessage],
+    messages: NewMessages,
     limit: int,
     now: float,
     to: AccountId | None = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import usage
 from posthouse.store import changes, mailboxes
-from posthouse.store.changes import Action, NewMessage
+from posthouse.store.changes import Action, NewMessages
 from posthouse.store.flags import ALL_FLAGS, keyword_text
 from posthouse.store.mailboxes import Mailbox, MailboxNotFound, SpecialUse
 from posthouse.store.uids import listed, ranges_of
@@ -31,7 +31,8 @@ class Brought(NamedTuple):
 
     item: int
     uid: int
-    message: NewMessage
+    message: NewMessages
+    """One alone."""
 
 
 class Marked(NamedTuple):
@@ -117,7 +118,7 @@ def add(
                 "UPDATE mailbox SET uidnext = ? WHERE account = ? AND id = ? AND uidnext < ?",
                 (uid, account, mailbox, uid),
             )
-        (done,) = changes.append(tx, account, found.name, [message], limit, now)
+        (done,) = changes.append(tx, account, found.name, message, limit, now)
         tx.run(
             "INSERT INTO imported (account, mailbox, item, uid) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (account, mailbox, item) DO UPDATE SET uid = excluded.uid",

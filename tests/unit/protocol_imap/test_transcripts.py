@@ -11,6 +11,7 @@ import pytest
 from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.notifying import Event
 from posthouse.protocol.imap.server import Result, ServerSession
+from tests.transcripts.apart import Apart
 from tests.transcripts.imap_and_pop3 import CUTS, Cut, Player, load, mechanisms_of
 
 FILES = sorted((Path(__file__).parents[2] / "transcripts").glob("imap_*.txt"))
@@ -69,7 +70,7 @@ def test_dialogue(path: Path, cut: Cut) -> None:
         lines = [line._replace(text=line.text.replace(name, meaning)) for line in lines]
     if cut.__name__ == "octet_by_octet":
         lines = split_literals(lines)
-    Player(core, lines, decide).play(cut)
+    Player(Apart(core), lines, decide).play(cut)
 
 
 def split_literals(lines: list[Any]) -> list[Any]:

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from posthouse.accounts.usage import NoSuchAccount
 from posthouse.mail.envelope import AccountId
-from posthouse.store import changes, mailboxes, removal, snapshot
+from posthouse.store import changes, content, mailboxes, removal, snapshot
 from posthouse.store.changes import (
     Action,
     AppendTarget,
     MessageGone,
-    NewMessage,
+    NewMessages,
     QuotaExceeded,
     Replaced,
     Terms,
 )
+from posthouse.store.deposit import Deposit
 from posthouse.store.flags import BadKeyword, Flag, keyword_text
 from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.read import Column, fetch
@@ -204,7 +205,7 @@ def test_a_move_into_another_account_is_charged_there_and_credited_here(filled: 
 def test_when_a_message_came_into_a_mailbox_is_kept(filled: Any) -> None:
     store, account, mailbox = filled
     changes.copy(store.tx, account, mailbox, [(1, 1)], "Archive", TERMS._replace(now=88.9))
-    changes.append(store.tx, account, "Archive", [_message(900)], 0, 99.0)
+    changes.append(store.tx, account, "Archive", _messages(900), 0, 99.0)
     archive = store.mailbox(account, "Archive").id
     wanted = (Column.UID, Column.ARRIVED, Column.SAVED)
     assert fetch(store.tx, account, archive, ALL, wanted) == [(1, 1234.5, 88), (2, 77.0, 99)]
@@ -262,14 +263,16 @@ def test_another_accounts_mailbox_is_not_there(filled: Any) -> None:
             attempt()
 
 
-def _message(id: int, size: int = 10, **changed: Any) -> NewMessage:
-    plain = NewMessage(id, b"A: b\r\n\r\n", b"xx", size, b"", None, 77.0, b"(e)", b"(b)", Flag.SEEN, "$Junk")
-    return plain._replace(**changed)
+def _messages(*ids: int) -> NewMessages:
+    return NewMessages(
+        [Deposit(id, id, b"", 77.0, 10, b"(e)", b"(b)", Flag.SEEN, "$Junk") for id in ids],
+        [content.New(id, b"A: b\r\n\r\n", b"xx", 10) for id in ids],
+    )
 
 
 def test_append_keeps_flags_keywords_and_internal_date(filled: Any) -> None:
     store, account, _ = filled
-    done = changes.append(store.tx, account, "Sent", [_message(900), _message(901)], 0, 1.0)
+    done = changes.append(store.tx, account, "Sent", _messages(900, 901), 0, 1.0)
     assert [result.uid for result in done] == [1, 2]
     view = snapshot.take(store.tx, account, store.mailbox(account, "Sent").id)
     assert view.entry(1)._replace(modseq=0) == (2, 901, 10, Flag.SEEN, "$Junk", 0)
@@ -279,13 +282,13 @@ def test_append_keeps_flags_keywords_and_internal_date(filled: Any) -> None:
 def test_append_that_cannot_be_done_says_why(filled: Any) -> None:
     store, account, _ = filled
     with pytest.raises(AppendTarget):
-        changes.append(store.tx, account, "nowhere", [_message(900)], 0, 1.0)
+        changes.append(store.tx, account, "nowhere", _messages(900), 0, 1.0)
     with pytest.raises(QuotaExceeded):
-        changes.append(store.tx, account, "Sent", [_message(900)], 505, 1.0)
+        changes.append(store.tx, account, "Sent", _messages(900), 505, 1.0)
     assert store.number("SELECT count(*) FROM content WHERE id = 900") == 0
     store.tx.run("INSERT INTO mailbox (account, id, name, uidvalidity) VALUES (9, 1, 'Sent', 1)")
     with pytest.raises(NoSuchAccount):
-        changes.append(store.tx, AccountId(9), "Sent", [_message(900)], 0, 1.0)
+        changes.append(store.tx, AccountId(9), "Sent", _messages(900), 0, 1.0)
 
 
 def test_tombstones_are_bounded_and_it_is_known_from_when(filled: Any, monkeypatch: Any) -> None:
@@ -345,13 +348,11 @@ def test_a_change_of_one_account_leaves_the_others_as_they_are(filled: Any) -> N
 def test_replacing_appends_and_removes_at_once(filled: Any) -> None:
     # given
     store, account, mailbox = filled
-    new = NewMessage(
-        900, b"Subject: y\r\n\r\n", b"body\r\n", 20, b"", None, 1.0, b"(e)", b"(s)", Flag.DRAFT, ""
-    )
+    new = _messages(900)
     # when
-    _, done = changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", [new], 0, 9.0)
+    _, done = changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", new, 0, 9.0)
     # then
     assert list(snapshot.take(store.tx, account, mailbox).uids) == [1, 3, 4, 5]
     assert list(snapshot.take(store.tx, account, store.mailbox(account, "Sent").id).uids) == [done[-1].uid]
     with pytest.raises(MessageGone):
-        changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", [new], 0, 9.0)
+        changes.replace(store.tx, store.contents, account, Replaced(mailbox, 2), "Sent", new, 0, 9.0)

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent
+from posthouse.acceptance.intake import ArrivedContent, HeadTooLong, Intake, SpooledContent, structure_of
 from posthouse.access.imap import flags, message_limit, urls
 from posthouse.access.imap.mailboxes import renamed
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, may_know_uids, owner, target_of
 from posthouse.access.imap.selected import REMOVED
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
 from posthouse.access.places import Place, flags_kept, place
-from posthouse.mail.content import INLINE_LIMIT
+from posthouse.mail.content import INLINE_LIMIT, MemoryContent
 from posthouse.mail.header import HeaderIndex
-from posthouse.mail.imapform import bodystructure, envelope
-from posthouse.mail.mime import scan
+from posthouse.mail.imapform import envelope
 from posthouse.protocol.imap import commands
-from posthouse.protocol.imap.events import Result
+from posthouse.protocol.imap.events import Result, WholeMessage
 from posthouse.protocol.imap.sequence import SequenceSet, write_sequence_set
 from posthouse.protocol.imap.url import BadUrl, MessageUrl, parse_url, shown
 from posthouse.store import changes
-from posthouse.store.changes import NewMessage, Replaced
-from posthouse.store.deposit import Deposited
+from posthouse.store.changes import NewMessages, Replaced
+from posthouse.store.content import New
+from posthouse.store.deposit import Deposit, Deposited
 from posthouse.store.flags import ALL_FLAGS, keyword_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from posthouse.db import Tx
     from posthouse.store.rights import Rights
 
@@ -50,11 +52,14 @@ class Appending:
 
     __slots__ = (
         "_command",
+        "_contents",
+        "_copies",
         "_failure",
+        "_flags",
         "_held",
         "_intake",
+        "_keywords",
         "_mailbox",
-        "_messages",
         "_replaced",
         "_size",
         "_target",
@@ -66,7 +71,10 @@ class Appending:
         self._mailbox = command.mailbox
         self._command: commands.Append | commands.AppendNext = command
         self._intake: Intake | None = None
-        self._messages: list[NewMessage] = []
+        self._copies: list[Deposit] = []
+        self._contents: list[New] = []
+        self._flags = 0
+        self._keywords = ""
         self._held = 0
         self._size = 0
         self._replaced: Replaced | None = None
@@ -75,7 +83,7 @@ class Appending:
 
     async def begin(self) -> Result | None:
         """None: the message may come. What can be refused at once is, before it does. Raises BadKeyword."""
-        refused = self._refusal()
+        refused = self._refusal(self._command.size)
         if refused is not None:
             return refused
         if isinstance(self._command, commands.Append) and self._command.replaces is not None:
@@ -95,13 +103,26 @@ class Appending:
         """The message is complete; None: the next one may come. Raises BadKeyword."""
         await self._complete()
         self._command = command
-        refused = self._refusal()
+        refused = self._refusal(self._command.size)
         if refused is None and self._failure is None:
             self._intake = Intake(self._user.services.spool_directory)
         return refused
 
-    def _refusal(self) -> Result | None:
-        size = self._command.size
+    async def whole(self, messages: Sequence[WholeMessage]) -> Result | None:
+        """Take messages that have come; None: the next one may come. Raises BadKeyword."""
+        await self._complete()
+        for command, octets in messages:
+            self._command = command
+            refused = self._refusal(len(octets))
+            if refused is not None:
+                return refused
+            if b"\0" in octets:
+                self._fail(_NUL)
+            if self._failure is None:
+                self._take_in_memory(MemoryContent(octets))
+        return None
+
+    def _refusal(self, size: int) -> Result | None:
         self._size = 0
         if size > self._user.services.message_size_limit:
             return _TOO_BIG
@@ -109,11 +130,12 @@ class Appending:
             return _EMPTY
         offers = self._user.services.imap
         limit = offers.message_limit or offers.save_limit
-        if limit and len(self._messages) >= limit:
+        if limit and len(self._copies) >= limit:
             return message_limit.refusal(limit)
-        if self._held + min(size, INLINE_LIMIT) > _MOST_HELD or len(self._messages) >= _MOST_MESSAGES:
+        if self._held + min(size, INLINE_LIMIT) > _MOST_HELD or len(self._copies) >= _MOST_MESSAGES:
             return _TOO_MANY
-        keyword_text(flags.split(self._command.flags)[1])
+        self._flags, words = flags.split(self._command.flags)
+        self._keywords = keyword_text(words) if words else ""
         return None
 
     def _to_replace(self, number: SequenceSet, uid: bool) -> Replaced | None:
@@ -183,17 +205,15 @@ class Appending:
         if intake is None:
             return
         try:
-            message = await self._message(intake)
+            content = intake.finish()
+            if not content.size:
+                self._failure = self._failure or _EMPTY
+            await self._take_in(content)
         except HeadTooLong:
             self._failure = _HEAD_TOO_LONG
         except OSError:
             intake.discard()
             self._failure = _NO_SPACE
-        else:
-            if not message.size:
-                self._failure = self._failure or _EMPTY
-            self._messages.append(message)
-            self._held += len(message.head) + len(message.body or b"")
 
     async def end(self) -> Result:
         """Store the messages, all or none. Raises AppendTarget, QuotaExceeded, DatabaseError."""
@@ -202,15 +222,15 @@ class Appending:
             return self._failure
         if self._replaced is not None:
             return await self._replace(self._replaced)
-        user, services, messages = self._user, self._user.services, self._messages
+        user, services, copies, contents = self._user, self._user.services, self._copies, self._contents
         target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
 
         def closure(tx: Tx) -> list[Deposited]:
             found = target_of(tx, user, target)
-            kept = _permitted(messages, found.rights)
-            return changes.append(tx, found.account, target.name, kept, limit, now)
+            messages = NewMessages(_permitted(copies, found.rights), contents)
+            return changes.append(tx, found.account, target.name, messages, limit, now)
 
-        done = await user.write(closure, *owner(target), long=len(messages) > _MANY)
+        done = await user.write(closure, *owner(target), long=len(copies) > _MANY)
         user.tell(done[-1].modseq, target.account)
         _has_put(user, target, done)
         code = _append_uid(done) if await may_know_uids(user, target) else ""
@@ -219,14 +239,16 @@ class Appending:
 
     async def _replace(self, replaced: Replaced) -> Result:
         """Store the message and remove the old one, at once (RFC 8508 §3.1)."""
-        user, services, messages = self._user, self._user.services, self._messages
+        user, services, copies, contents = self._user, self._user.services, self._copies, self._contents
         target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
         source = user.open.account
 
         def closure(tx: Tx) -> tuple[int, list[Deposited]]:
             found = target_of(tx, user, target)
-            kept, to = _permitted(messages, found.rights), found.account
-            return changes.replace(tx, services.contents, source, replaced, target.name, kept, limit, now, to)
+            messages, to = NewMessages(_permitted(copies, found.rights), contents), found.account
+            return changes.replace(
+                tx, services.contents, source, replaced, target.name, messages, limit, now, to
+            )
 
         removed, done = await user.write(closure, source, *owner(target))
         user.tell(removed, source)
@@ -237,41 +259,38 @@ class Appending:
         said += await user.news(expunges=True, own=REMOVED)
         return completed("REPLACE", highest_modseq(user), said)
 
-    async def _message(self, intake: Intake) -> NewMessage:
-        services, command = self._user.services, self._command
-        bits, words = flags.split(command.flags)
-        content = intake.finish()
-        head, body, digest, blob = content.head, None, b"", None
+    async def _take_in(self, content: ArrivedContent) -> None:
+        """Take a message to those that are to be stored. Raises OSError."""
         if isinstance(content, SpooledContent):
-            structure = content.part
-            digest, blob = content.digest, await services.blobs.store(content.path)
+            blob = await self._user.services.blobs.store(content.path)
+            new = New(self._user.services.new_id(), content.head, None, content.size, content.digest, blob)
+            self._add(new, HeaderIndex(content.head), content)
         else:
-            structure = scan(content.data)
-            body = content.data[len(head) :]
-        header = HeaderIndex(head)
-        return NewMessage(
-            id=services.new_id(),
-            head=head,
-            body=body,
-            size=content.size,
-            hash=digest,
-            blob=blob,
-            arrived=services.clock.now() if command.date is None else command.date,
-            envelope=envelope(header),
-            bodystructure=bodystructure(structure),
-            flags=bits,
-            keywords=keyword_text(words),
+            self._take_in_memory(content)
+
+    def _take_in_memory(self, content: MemoryContent) -> None:
+        head, data = content.head, content.data
+        new = New(self._user.services.new_id(), head, data[len(head) :], len(data))
+        self._held += len(data)
+        self._add(new, HeaderIndex(head), content)
+
+    def _add(self, new: New, header: HeaderIndex, content: ArrivedContent) -> None:
+        date = self._command.date
+        arrived = self._user.services.clock.now() if date is None else date
+        forms = envelope(header), structure_of(header, content)
+        self._contents.append(new)
+        self._copies.append(
+            Deposit(new.id, new.id, b"", arrived, new.size, *forms, self._flags, self._keywords)
         )
 
 
-def _permitted(messages: list[NewMessage], rights: Rights) -> list[NewMessage]:
+def _permitted(copies: list[Deposit], rights: Rights) -> list[Deposit]:
     """The messages with the flags that may be set where they go (RFC 4314 §4)."""
     mask, keywords = flags_kept(rights), "w" in rights
     if mask == ALL_FLAGS and keywords:
-        return messages
+        return copies
     return [
-        message._replace(flags=message.flags & mask, keywords=message.keywords if keywords else "")
-        for message in messages
+        copy._replace(flags=copy.flags & mask, keywords=copy.keywords if keywords else "") for copy in copies
     ]
 
 

@@ -46,6 +46,7 @@ from posthouse.protocol.imap.server import (
     TRY_LATER,
     AppendAbort,
     AppendEnd,
+    AppendWhole,
     Connected,
     IdleEnd,
     Literal,
@@ -318,11 +319,14 @@ class ImapSession:
             self._appending = appending
         return refused
 
-    async def _append_next(self, event: commands.AppendNext, user: User) -> Result | None:
+    async def _append_next(self, event: commands.AppendNext | AppendWhole, user: User) -> Result | None:
         appending = self._appending
         assert appending is not None
         self._appending = None
-        refused = await appending.next(event)
+        if isinstance(event, AppendWhole):
+            refused = await appending.whole(event.messages)
+        else:
+            refused = await appending.next(event)
         if refused is None:
             self._appending = appending
         return refused
@@ -451,6 +455,7 @@ _OWN: dict[type, Callable[[ImapSession, Any, User], Awaitable[Result | None]]] =
     commands.Check: ImapSession._noop,
     commands.Append: ImapSession._append,
     commands.AppendNext: ImapSession._append_next,
+    AppendWhole: ImapSession._append_next,
     commands.CatenateText: ImapSession._catenate,
     commands.CatenateUrl: ImapSession._catenate,
     AppendEnd: ImapSession._append_end,

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 from posthouse.acceptance.intake import HeadTooLong, Intake, SpooledContent, structure_of
 from posthouse.admin.exchange.folders import Folder, Item, Source
 from posthouse.mail.header import HeaderIndex
-from posthouse.mail.imapform import bodystructure, envelope
+from posthouse.mail.imapform import envelope
 from posthouse.store import imports, mailboxes
-from posthouse.store.changes import NewMessage
+from posthouse.store.changes import NewMessages
+from posthouse.store.content import New
+from posthouse.store.deposit import Deposit
 from posthouse.store.flags import BadKeyword, keyword_text
 from posthouse.store.imports import Brought, Marked
 from posthouse.store.mailboxes import Mailbox, MailboxError, canonical_name
@@ -223,29 +225,28 @@ class _Folder:
     async def _hold(self, item: Item, intake: Intake) -> None:
         """Take a message to those that wait to be written."""
         content = intake.finish()
-        head, body, digest, blob = content.head, None, b"", None
-        structure = structure_of(content)
-        if isinstance(content, SpooledContent):
-            digest, blob = content.digest, await self._place.blobs.store(Path(content.path))
-        else:
-            body = content.data[len(head) :]
+        id, head, size = self._place.new_id(), content.head, content.size
         header = HeaderIndex(head)
-        message = NewMessage(
-            id=self._place.new_id(),
-            head=head,
-            body=body,
-            size=content.size,
-            hash=digest,
-            blob=blob,
+        if isinstance(content, SpooledContent):
+            blob = await self._place.blobs.store(Path(content.path))
+            new = New(id, head, None, size, content.digest, blob)
+            self._held += len(head)
+        else:
+            new = New(id, head, content.data[len(head) :], size)
+            self._held += size
+        copy = Deposit(
+            email=id,
+            content=id,
+            prefix=b"",
             arrived=self._place.now() if item.date is None else item.date,
+            size=size,
             envelope=envelope(header),
-            bodystructure=bodystructure(structure),
+            bodystructure=structure_of(header, content),
             flags=item.flags,
             keywords=keyword_text(_keywords(item)),
         )
         uid = item.uid if self._wishes.keep_uids else 0
-        self._waiting.append(Brought(imports.item_of(*item.identity), uid, message))
-        self._held += len(head) + len(body or b"")
+        self._waiting.append(Brought(imports.item_of(*item.identity), uid, NewMessages([copy], [new])))
 
     async def _flush(self, mailbox: Mailbox) -> None:
         """Write what waits."""
@@ -260,7 +261,7 @@ class _Folder:
         )
         outcome = self._outcome
         outcome.added += len(uids)
-        outcome.octets += sum(one.message.size for one in waiting)
+        outcome.octets += sum(copy.size for one in waiting for copy in one.message.copies)
         outcome.uids_not_kept += sum(
             1 for one, uid in zip(waiting, uids, strict=True) if one.uid and one.uid != uid
         )

@@ -17,13 +17,21 @@ from enum import Enum, auto
 from posthouse.protocol.imap.arguments import append_next
 from posthouse.protocol.imap.commands import Append, AppendNext, CatenateText, CatenateUrl
 from posthouse.protocol.imap.enabled import Enabled
-from posthouse.protocol.imap.events import Event
-from posthouse.protocol.imap.framing import LiteralHeader
+from posthouse.protocol.imap.events import Event, WholeMessage
+from posthouse.protocol.imap.framing import Framer, LiteralHeader
 from posthouse.protocol.imap.syntax import LiteralExpected, Parser, SyntaxProblem
 from posthouse.protocol.imap.verbs import Head
 
 MOST_PARTS = 500
 """Parts of one CATENATE."""
+
+MOST_WHOLE = 64
+"""Messages that are handed on together."""
+SMALL = 64 * 1024
+"""Octets up to which a message is handed on whole where it has come whole."""
+
+
+_NOTHING_SAID = AppendNext((), None, 0)
 
 
 class _Place(Enum):
@@ -39,13 +47,15 @@ class _Place(Enum):
 class Appending:
     """Where in an APPEND or REPLACE its client is. `head`: of the command."""
 
-    __slots__ = ("_enabled", "_head", "_parts", "_place")
+    __slots__ = ("_before", "_enabled", "_head", "_next", "_parts", "_place")
 
     def __init__(self, head: Head, enabled: Enabled) -> None:
         self._head = head
         self._enabled = enabled
         self._place = _Place.COMMAND
         self._parts = 0
+        self._before = b" "
+        self._next = _NOTHING_SAID
 
     def read(self, octets: bytes, literal: LiteralHeader | None) -> list[Event] | None:
         """The events that a stretch means; the last is about `literal`, None at the end of the command.
@@ -58,6 +68,34 @@ class Appending:
             if literal is None:
                 raise
             return None
+
+    def whole(self, framer: Framer) -> list[WholeMessage]:
+        """The messages that come next and have arrived already, taken from `framer`.
+
+        What is not as simple as that, or wrong, is left to `read`.
+        """
+        messages: list[WholeMessage] = []
+        if self._place is not _Place.AFTER_MESSAGE or self._head.verb.name != "APPEND":
+            return messages
+        while len(messages) < MOST_WHOLE and (literal := framer.ready(SMALL)) is not None:
+            command = self._simple(literal.before)
+            if command is None:
+                break
+            messages.append(WholeMessage(command, framer.take(literal)))
+        return messages
+
+    def _simple(self, before: bytes) -> AppendNext | None:
+        """What stands before a message, where it is flags and a date and right; often the same again."""
+        if before != self._before:
+            parser = Parser(before, 0, self._enabled)
+            try:
+                command = append_next(parser)
+            except SyntaxProblem:
+                return None
+            if not parser.at_end():
+                return None
+            self._before, self._next = before, command
+        return self._next
 
     def _events(self, octets: bytes, literal: LiteralHeader | None) -> list[Event]:
         if self._place is _Place.COMMAND:

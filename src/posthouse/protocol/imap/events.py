@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from posthouse.protocol.imap.commands import Command
+from posthouse.protocol.imap.commands import AppendNext, Command
 from posthouse.protocol.imap.searching import CHARSETS
 from posthouse.protocol.sasl import Evidence, KeysWanted
 
@@ -19,6 +19,20 @@ class Literal(NamedTuple):
     octets: bytes
 
 
+class WholeMessage(NamedTuple):
+    """A message that has come at once."""
+
+    command: AppendNext
+    """Its `size` is of no account."""
+    octets: bytes
+
+
+class AppendWhole(NamedTuple):
+    """Further messages of an APPEND, each of them whole; the one before is complete."""
+
+    messages: list[WholeMessage]
+
+
 class AppendEnd(NamedTuple):
     """The message of an APPEND is complete."""
 
@@ -31,7 +45,9 @@ class IdleEnd(NamedTuple):
     """DONE."""
 
 
-Event: TypeAlias = Command | Connected | KeysWanted | Evidence | Literal | AppendEnd | AppendAbort | IdleEnd
+Event: TypeAlias = (
+    Command | Connected | KeysWanted | Evidence | Literal | AppendWhole | AppendEnd | AppendAbort | IdleEnd
+)
 
 
 class Result(NamedTuple):

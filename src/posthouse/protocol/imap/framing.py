@@ -18,6 +18,8 @@ from posthouse.protocol.lines import LineBuffer, LineTooLong
 
 _LITERAL = re.compile(rb"(~?)\{([0-9]{1,19})(\+?)\}\Z")
 _LONGEST_MARKER = 25
+_READY = re.compile(rb"([^\r\n{~]{0,1000})\{([0-9]{1,9})\+\}\r\n")
+"""A line, or the rest of one, whose literal comes without being asked for."""
 
 
 class CommandText(NamedTuple):
@@ -42,6 +44,16 @@ class LiteralPiece(NamedTuple):
 
     octets: bytes
     last: bool
+
+
+class ReadyLiteral(NamedTuple):
+    """A literal that has arrived whole, and that the client has not asked about; it is not taken yet."""
+
+    before: bytes
+    """The octets of the command up to its `{`."""
+    start: int
+    end: int
+    """Where it lies in the octets that have arrived."""
 
 
 Frame: TypeAlias = CommandText | LiteralHeader | LiteralPiece
@@ -81,6 +93,28 @@ class Framer:
         if line is None:
             return None
         return self._line(line)
+
+    def ready(self, most: int) -> ReadyLiteral | None:
+        """The literal that the command goes on with, if it lies here whole and has at most so many octets.
+
+        Only of a command of which nothing is kept: after a streamed literal. `take` takes it.
+        """
+        if self._command or self._streaming or self._literal_left or self._header is not None:
+            return None
+        octets = self._lines.octets
+        line = _READY.match(octets, self._lines.start)
+        if line is None:
+            return None
+        before, size = line.groups()
+        start = line.end()
+        end = start + int(size)
+        return ReadyLiteral(before, start, end) if start < end <= min(len(octets), start + most) else None
+
+    def take(self, literal: ReadyLiteral) -> bytes:
+        """The octets of what is `ready`; the command goes on behind it."""
+        _, start, end = literal
+        self._lines.start = end
+        return bytes(memoryview(self._lines.octets)[start:end])
 
     def _line(self, line: bytes) -> Frame:
         marker = _LITERAL.search(line, max(len(line) - _LONGEST_MARKER, 0))
@@ -135,10 +169,9 @@ class Framer:
         lines = self._lines
         octets, start = lines.octets, lines.start
         end = min(start + self._literal_left, len(octets))
-        taken = octets if start == 0 and end == len(octets) else octets[start:end]
         lines.start = end
         self._literal_left -= end - start
-        return bytes(taken)
+        return bytes(octets) if start == 0 and end == len(octets) else bytes(memoryview(octets)[start:end])
 
     def _swallow(self) -> bool:
         """Collects or skips; True once the literal is complete."""

@@ -9,6 +9,7 @@ the session writes under the command's tag, or by None where there is nothing to
 - `Append` → None (send the message), or a Result that refuses it; then `Literal` → None, for each
   piece of the message. `AppendNext` → as `Append`, for one message more. `CatenateText`, followed by
   its `Literal`s, and `CatenateUrl` → as `Append`, for parts of a message that is put together.
+  `AppendWhole` → the same for several that have arrived, with no `Literal` to follow.
   `AppendEnd` → Result, or `AppendAbort` → None: the command was wrong after all, or too long, forget
   the messages.
 - `Idle` → None (idling begins) or a Result; `IdleEnd` → Result.
@@ -36,6 +37,7 @@ from posthouse.protocol.imap.events import (
     UNKNOWN_CHARSET,
     AppendAbort,
     AppendEnd,
+    AppendWhole,
     Connected,
     Event,
     IdleEnd,
@@ -53,8 +55,8 @@ from posthouse.protocol.language import DEFAULT, translated
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 
 __all__ = [
-    "BAD_CREDENTIALS", "TRY_LATER", "AppendAbort", "AppendEnd", "Connected", "Event", "IdleEnd", "Limits",
-    "Literal", "Result", "ServerSession",
+    "BAD_CREDENTIALS", "TRY_LATER", "AppendAbort", "AppendEnd", "AppendWhole", "Connected", "Event",
+    "IdleEnd", "Limits", "Literal", "Result", "ServerSession",
 ]  # fmt: skip
 
 _UIDS_ONLY = Result("BAD", "Messages are named by UID alone", "UIDREQUIRED")  # RFC 9586 §3.1
@@ -245,6 +247,11 @@ class ServerSession:
         if self._further:
             self._event = self._further.popleft()
             return True
+        if self._appending is not None and self._failure is None:
+            messages = self._appending.whole(self._framer)
+            if messages:
+                self._event = AppendWhole(messages)
+                return True
         try:
             frame = self._framer.next_frame()
         except LineTooLong:
@@ -503,10 +510,15 @@ class ServerSession:
             self._header = None
             self._framer.stream()
             return
+        self._refuse_append(event, decision)
+
+    def _refuse_append(self, event: Event | None, decision: Result) -> None:
         self._further.clear()
         self._appending, self._open = None, False
         header, self._header = self._header, None
-        if header is None:
+        if type(event) is AppendWhole:
+            self._failure = decision._replace(untagged=b"")
+        elif header is None:
             self._finish(decision)
         elif header.synchronizing:
             self._framer.refuse()
@@ -575,6 +587,7 @@ _ANSWERED: dict[type, Callable[[ServerSession, Event | None, Result | None], Non
     commands.AppendNext: ServerSession._answer_append,
     commands.CatenateText: ServerSession._answer_append,
     commands.CatenateUrl: ServerSession._answer_append,
+    AppendWhole: ServerSession._answer_append,
     AppendAbort: ServerSession._answer_abort,
     Literal: ServerSession._answer_literal,
     commands.Idle: ServerSession._answer_idle,
