@@ -20,7 +20,7 @@ CONTENT = (
     "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID", "Content-Description",
     "Content-MD5", "Content-Language", "Content-Location",
 )  # fmt: skip
-"""Fields that say what a part is (RFC 2045 §3, RFC 2183, RFC 1864, RFC 3282, RFC 2557)."""
+"""Fields that say what a part is (RFC 2045 §3 and others)."""
 
 USUAL = (
     "Bcc", "Cc", "Date", "Delivered-To", "From", "In-Reply-To", "Message-ID", "Received", "References",
