@@ -390,7 +390,19 @@ def test_an_idle_session_that_the_server_closes_is_not_used() -> None:
     session.receive(b"421 4.4.2 idle too long\r\n")
     assert session.closing
     assert not session.idle
-    assert session.next_event() == Lost(Reply(421, "4.4.2", "idle too long"), "idle")
+    assert session.next_event() is None
+
+
+def test_a_session_that_was_lost_before_its_letter_began_gives_the_reason_to_every_recipient() -> None:
+    # The nonsense came with the last answer of the introductions, before anybody could send.
+    session = ready()
+    session.receive(b"no reply\r\n")
+    session.send(to(BOB, EVE))
+    finished = result(session)
+    assert [reply.code for reply in finished.replies] == [451, 451]
+    assert "no reply" in finished.replies[0].text
+    assert not finished.in_doubt
+    assert session.take_output() == b""
 
 
 def test_quit() -> None:

@@ -53,11 +53,19 @@ class WantsContent(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The session is over before, or between, transactions."""
+    """The session is over before it was ready."""
 
     reply: Reply
     phase: str
-    """greeting, hello, starttls, auth, idle"""
+    """greeting, hello, starttls, auth"""
+
+
+class _Loss(NamedTuple):
+    """How a session ended: `OutgoingLetter.lost`."""
+
+    reply: Reply
+    silently: bool
+    cut: bool
 
 
 Event: TypeAlias = Ready | WantsContent | Finished | Lost
@@ -68,7 +76,7 @@ class ClientSession:
 
     __slots__ = (
         "_answers", "_awaiting", "_began", "_clock", "_credentials", "_dialogue", "_events", "_hostname",
-        "_letter", "_level", "_mechanism", "_output", "_phase", "_reset_needed", "authenticated",
+        "_letter", "_level", "_loss", "_mechanism", "_output", "_phase", "_reset_needed", "authenticated",
         "closing", "extensions", "lmtp", "timeouts", "tls", "wants_tls",
     )  # fmt: skip
 
@@ -102,6 +110,7 @@ class ClientSession:
         self._phase = "greeting"
         self._mechanism: sasl.ClientMechanism | None = None
         self._letter: OutgoingLetter | None = None
+        self._loss: _Loss | None = None
         self._reset_needed = False
         self.authenticated = False
         self.extensions: dict[str, str] = {}
@@ -318,9 +327,14 @@ class ClientSession:
     # ── transactions ─────────────────────────────────────────────────────────────────────────────
 
     def send(self, transaction: Transaction) -> None:
-        """Begin a transaction; only after Ready."""
+        """Begin a transaction; only after Ready. One of a session that was lost since is finished at once."""
+        letter = OutgoingLetter(self, transaction)
+        if self._loss is not None:
+            reply, silently, cut = self._loss
+            self._events.append(letter.lost(reply, silently=silently, cut=cut))
+            return
         self._phase = "transaction"
-        self._letter = letter = OutgoingLetter(self, transaction)
+        self._letter = letter
         if self._reset_needed:
             self._reset_needed = False
             self.command(b"RSET\r\n", self._ignore, self.timeouts.command)
@@ -382,5 +396,7 @@ class ClientSession:
         letter, self._letter = self._letter, None
         if letter is not None:
             self._events.append(letter.lost(reply, silently=silently, cut=cut))
+        elif self._phase == "idle":
+            self._loss = _Loss(reply, silently, cut)
         elif self._phase != "quit":
             self._events.append(Lost(reply, self._phase))
