@@ -63,7 +63,6 @@ _CHINESE = {
     "None of these languages is spoken here": "不支持这些语言",
     "Logging out": "正在退出",
     "Too many errors, closing": "错误过多，连接即将关闭",
-    "Idle for too long, closing": "闲置时间过长，连接即将关闭",
     "Send the password": "请发送密码",
     "Bye": "再见",
     "Nothing done": "无操作",

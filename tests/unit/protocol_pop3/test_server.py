@@ -88,6 +88,38 @@ def test_too_many_errors_end_the_session() -> None:
     assert core.closing
 
 
+def test_errors_between_commands_that_work_never_end_the_session() -> None:
+    core = opened(Limits(errors=3))
+    for _ in range(5):
+        core.receive(b"RETR 9\r\nDELE 9\r\nSTAT\r\n")
+        assert core.next_event() is None
+    assert core.take_output().endswith(b"-ERR No such message\r\n+OK 3 30\r\n")
+    assert not core.closing
+
+
+def test_before_login_commands_that_work_forgive_no_failed_login() -> None:
+    core = ServerSession("h", plaintext_login=True, limits=Limits(errors=3))
+    core.next_event()
+    core.answer(None)
+    for _ in range(3):
+        core.receive(b"CAPA\r\nUSER a\r\nPASS b\r\n")
+        assert core.next_event() == Login("a", "b")
+        core.answer(Refusal("Wrong", "AUTH"))
+    assert core.closing
+
+
+def test_a_session_that_has_been_silent_too_long_ends_without_a_word() -> None:
+    """RFC 1939 §3: a response would be taken for that to the next command."""
+    core = opened()
+    core.receive(b"DELE 1\r\n")
+    assert core.next_event() is None
+    core.take_output()
+    core.time_out()
+    assert core.closing
+    assert core.take_output() == b""
+    assert core.next_event() is None
+
+
 def test_what_follows_a_line_too_long_is_understood() -> None:
     core = opened(Limits(line=100))
     core.receive(b"STAT " + b"x" * 5000 + b"\r\nSTAT\r\n")

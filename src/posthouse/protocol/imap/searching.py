@@ -289,23 +289,22 @@ _FIXED: dict[str, SearchKey] = {
 
 
 _OR = re.compile(rb"OR(?= )", re.IGNORECASE)
-_NOT_IN_CHARSET = "A string is not in the charset of the search"
 
 
 class Keys:
     """Parses the keys of one SEARCH. `charset` holds for all its strings.
 
-    Where it is empty they are in US-ASCII, or with FILTER in UTF-8 (RFC 5466 §3.1).
+    Where it is empty they are in UTF-8: RFC 9051 §6.4.4 says so, and so do IMAP4rev1 clients that forget
+    CHARSET, for whom RFC 3501 §6.4.4 knows nothing but US-ASCII.
     """
 
-    __slots__ = ("_beyond_ascii", "_charset", "_codec", "_count", "_parser")
+    __slots__ = ("_charset", "_codec", "_count", "_parser")
 
     def __init__(self, parser: Parser, charset: str) -> None:
         self._charset = charset.upper()
         if charset and self._charset not in CHARSETS:
             raise UnknownCharset(charset)
         self._codec = codecs.lookup(charset or "UTF-8").name
-        self._beyond_ascii = False
         self._parser = parser
         self._count = 0
 
@@ -316,11 +315,8 @@ class Keys:
             self._parser.space()
             keys.append(self._key(0))
         key = keys[0] if len(keys) == 1 else And(tuple(keys))
-        with_filter = bool(filters(key))
-        if with_filter and self._charset not in ("", "US-ASCII", "UTF-8"):
+        if self._charset not in ("", "US-ASCII", "UTF-8") and filters(key):
             raise FilterCharset
-        if self._beyond_ascii and not self._charset and not with_filter:
-            raise SyntaxProblem(_NOT_IN_CHARSET)
         return key
 
     def _key(self, depth: int) -> SearchKey:
@@ -343,11 +339,10 @@ class Keys:
 
     def _text(self) -> str:
         octets = self._parser.astring()
-        self._beyond_ascii = self._beyond_ascii or not octets.isascii()
         try:
             return octets.decode(self._codec)
         except UnicodeDecodeError:
-            raise SyntaxProblem(_NOT_IN_CHARSET) from None
+            raise SyntaxProblem("A string is not in the charset of the search") from None
 
     def _filter_name(self) -> str:
         name = self._parser.atom().decode("ascii")

@@ -94,7 +94,7 @@ class Limits(NamedTuple):
     sasl_line: int = sasl.RESPONSE_LIMIT
     """The same before login: passwords are long, tokens longer, and clients send them with AUTH at once."""
     errors: int = 20
-    """Bad commands and failed logins after which the session ends."""
+    """Bad commands in a row, or failed logins, after which the session ends."""
     idle: float = 600.0
     """Seconds of silence after which the session ends without UPDATE (RFC 1939 §3)."""
 
@@ -259,8 +259,7 @@ class ServerSession:
         self._user = None
 
     def time_out(self) -> None:
-        """The client was silent for `timeout` seconds: the session ends, nothing is removed."""
-        self._err("Idle for too long, closing", "SYS/TEMP")
+        """The client was silent for `timeout` seconds: the session ends, nothing is removed nor said (§3)."""
         self.closing = True
 
     def fail(self) -> None:
@@ -316,7 +315,10 @@ class ServerSession:
             return self._bad(f"{verb.name}: wrong number of arguments")
         if "\0" in text:
             return self._bad("NUL is not allowed")
+        errors = self._errors
         _HANDLERS[verb.name](self, arguments)
+        if self._errors == errors and self.state is State.TRANSACTION:
+            self._errors = 0
 
     # AUTHORIZATION state
 
