@@ -36,3 +36,16 @@ async def test_it_may_be_turned_off(server: Server) -> None:
         assert "UNAUTHENTICATE" not in (await client.do("CAPABILITY"))[0].split()
         assert await client.do("UNAUTHENTICATE") == ["BAD Unknown command UNAUTHENTICATE"]
         assert (await client.do("SELECT INBOX"))[-1].startswith("OK ")
+
+
+async def test_whatever_is_allowed_before_login_is_answered_then_too(server: Server) -> None:
+    commands = ["NOOP", "CAPABILITY", 'ID ("name" "checker")', "LANGUAGE", "LANGUAGE zh", "NOOP", "LOGOUT"]
+    # given a connection on which nobody has logged in yet, and one on which nobody is logged in any more
+    for user in ("nobody", "bob"):
+        async with Client(server, user) as client:
+            if user == "bob":
+                await client.do("SELECT INBOX")
+                await client.do("NOTIFY SET (selected (MessageNew MessageExpunge))")
+                assert (await client.do("UNAUTHENTICATE"))[-1].startswith("OK ")
+            # when a client, or what watches over the server, says what is always allowed, then it is answered
+            assert [(await client.do(command))[-1][:3] for command in commands] == ["OK "] * len(commands)

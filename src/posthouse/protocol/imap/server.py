@@ -397,6 +397,8 @@ class ServerSession:
             result = answer(self, command)
             self._output.append(result.untagged)
             self._finish(result)
+        elif isinstance(command, commands.Noop) and self.state is State.NOT_AUTHENTICATED:
+            self._finish(Result("OK", "NOOP completed"))  # there is no user yet, to whom to tell what is new
         elif isinstance(command, commands.Login):
             self._on_login(command)
         elif isinstance(command, commands.Authenticate):
