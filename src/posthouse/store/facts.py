@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate
 from functools import lru_cache
-from math import inf
+from math import floor, inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from posthouse.mail import imapread, section
@@ -116,10 +116,15 @@ def _batches(uids: Sequence[int], sizes: Sequence[int]) -> Iterator[Sequence[int
 
 
 def _sent(envelope: bytes, arrived: float) -> tuple[float]:
-    """The moment it was sent; where the Date field names none, that of its arrival (RFC 5256 §2.2)."""
+    """The second it was sent; where the Date field names none, that of its arrival (RFC 5256 §2.2)."""
     value = imapread.text(envelope, imapread.DATE)
     sent = parse_date(value.decode("latin-1")) if value else None
-    return (arrived if sent is None else sent,)
+    return (second(arrived) if sent is None else sent,)
+
+
+def second(moment: float) -> float:
+    """The second in which a moment lies, as INTERNALDATE shows it; what is no moment stays what it is."""
+    return floor(moment) if moment > -inf else moment
 
 
 def _day(prefix: bytes, head: bytes) -> tuple[int]:

@@ -5,7 +5,10 @@ question is for a substring, of one character or many, in any script. The index 
 messages of a mailbox below its *mark*, a UID, are in it; UIDs are given in the order of commits, so none
 below can come later. What lies beyond, or was too long to be indexed as a whole, the asker reads himself.
 
-Beside it, in the same database, lie the facts of messages (`factpages`), which have marks of their own.
+Beside the text lie the words that an account's messages have in their subjects, addresses and bodies, for
+searches with typing errors in them (FUZZY): which words are near to one that is sought.
+
+In the same database lie the facts of messages (`factpages`), which have marks of their own.
 
 Where it lies is the one thing that differs between databases: `fulltext_sqlite`, `fulltext_postgres`. All
 of it can be made anew from the messages; `indexer` does that in the background.
@@ -14,6 +17,7 @@ of it can be made anew from the messages; `indexer` does that in the background.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -21,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from posthouse.db.limits import USUAL, Limits
 from posthouse.db.open import POSTGRESQL, open_database
+from posthouse.mail import spelling
 from posthouse.mail.text import header_text, part_headers
 from posthouse.store import factpages
 from posthouse.store.uids import listed
@@ -36,6 +41,12 @@ LEASE = "search"
 
 _TURN = 200
 """Headers of parts that are read before others have their turn."""
+
+WORDS = 500_000
+"""Words that are kept of an account; those that come later are not found by their like."""
+
+_NEAR = 20_000
+"""Words of which the distance is found out, for one that is sought."""
 
 FORGET = 200
 """Messages that one transaction takes out of the index."""
@@ -93,10 +104,17 @@ class Document(NamedTuple):
     """The text was cut off."""
     grams: str
     """Of `Dialect.grams`."""
+    words: Collection[str] = ()
+    """By which it is found in spite of typing errors: `spelling.words_of`."""
 
 
 class Dialect(Protocol):
     """What the databases do differently."""
+
+    members: str
+    """A table whose `value`s are those of the JSON array `?`."""
+    position: str
+    """The function that tells where a string has another."""
 
     async def note_lease(self, database: Database, ends: float) -> None:
         """Write down when the lease ends under which the index in `database` is filled from now on."""
@@ -132,6 +150,10 @@ class FullText:
         wanted = set(sought)
         return await self.database.read(lambda reader: self.find(reader, account, mailbox, wanted))
 
+    async def near_words(self, account: AccountId, word: str) -> dict[str, int]:
+        """`near`. Raises DatabaseError."""
+        return await self.database.read(lambda reader: self.near(reader, account, word))
+
     def find(self, reader: Reader, account: AccountId, mailbox: int, sought: Iterable[Sought]) -> Found:
         mark = reader.one("SELECT uid FROM search_mark WHERE account = ? AND mailbox = ?", (account, mailbox))
         if mark is None:
@@ -148,9 +170,18 @@ class FullText:
         """The lease ends then, by the database's clock: so an index that is ahead of a backup is known."""
         await self._dialect.note_lease(self.database, ends)
 
-    def document(self, account: AccountId, email: int, head: str, body: str, *, partial: bool) -> Document:
+    def document(
+        self,
+        account: AccountId,
+        email: int,
+        head: str,
+        body: str,
+        words: Collection[str],
+        *,
+        partial: bool,
+    ) -> Document:
         """A message as it goes into the index."""
-        return Document(email, head, body, partial, self._dialect.grams(account, head, body))
+        return Document(email, head, body, partial, self._dialect.grams(account, head, body), words)
 
     def marks(self, reader: Tx | Reader, account: AccountId) -> dict[int, int]:
         """The mark of each mailbox that has one."""
@@ -226,7 +257,37 @@ class FullText:
         if moved:
             new = [document for document in documents if document.email not in known]
             self._dialect.add(tx, account, new)
+            self._learn(tx, account, set().union(*(document.words for document in new)))
         return bool(moved)
+
+    def _learn(self, tx: Tx, account: AccountId, words: set[str]) -> None:
+        """Keep words of the account; it is locked."""
+        row = tx.one("SELECT words FROM search_account WHERE account = ?", (account,))
+        if not words or (row is not None and row[0] >= WORDS):
+            return
+        new = tx.count(
+            "INSERT INTO search_word (account, word)"
+            f" SELECT CAST(? AS BIGINT), value FROM {self._dialect.members} WHERE 1 = 1"
+            " ON CONFLICT (account, word) DO NOTHING",
+            (account, json.dumps(sorted(words))),
+        )
+        if new:
+            tx.run("UPDATE search_account SET words = words + ? WHERE account = ?", (new, account))
+
+    def near(self, reader: Reader, account: AccountId, word: str) -> dict[str, int]:
+        """Words of the account's messages that are near to a folded word, each with its distance.
+
+        That takes time in proportion to the words that are kept, of which there are `WORDS` at most.
+        """
+        pieces, most = spelling.pieces_of(word), spelling.edits_of(word)
+        holds = " OR ".join([f"{self._dialect.position}(word, ?) > 0"] * len(pieces))
+        rows = reader.all(
+            "SELECT word FROM search_word WHERE account = ? AND length(word) BETWEEN ? AND ?"
+            f" AND ({holds}) LIMIT ?",
+            (account, *spelling.lengths_of(word), *pieces, _NEAR),
+        )
+        found = ((other, spelling.distance(word, other, most)) for (other,) in rows)
+        return {other: distance for other, distance in found if distance is not None}
 
     def _lock(self, tx: Tx, account: AccountId) -> None:
         """One at a time changes what is indexed of an account."""
@@ -271,6 +332,8 @@ class FullText:
         """
         self._lock(tx, account)
         tx.run("DELETE FROM search_mark WHERE account = ?", (account,))
+        tx.run("DELETE FROM search_word WHERE account = ?", (account,))
+        tx.run("UPDATE search_account SET words = 0 WHERE account = ?", (account,))
         emails = self.emails_after(tx, account, -1, FORGET)
         self._dialect.remove(tx, account, emails)
         if factpages.forget(tx, account) or len(emails) == FORGET:

@@ -38,6 +38,9 @@ _HOLDS = {
 class Postgres:
     """See `fulltext.Dialect`."""
 
+    members = "json_array_elements_text(CAST(? AS JSON)) AS member (value)"
+    position = "strpos"
+
     async def note_lease(self, database: Database, ends: float) -> None:
         """It stands in the same database, with which it is restored."""
 
@@ -50,7 +53,7 @@ class Postgres:
             " VALUES (?, ?, ?, ?, ?, CAST(? AS INTEGER[])) ON CONFLICT (account, email) DO NOTHING",
             [
                 (account, email, int(partial), head, body, grams)
-                for email, head, body, partial, grams in documents
+                for email, head, body, partial, grams, _ in documents
             ],
         )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from posthouse.db.sqlite import SqliteDatabase
     from posthouse.mail.envelope import AccountId
 
-VERSION = 4
+VERSION = 5
 """Of the schema, and of what is put in: another one is an index to be made anew."""
 
 _PUNCTUATION = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()).replace("'", "''")
@@ -38,7 +38,12 @@ CREATE TABLE search_facts (
   below BIGINT NOT NULL, messages BIGINT NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (account, mailbox, family, first)
 );
-CREATE TABLE search_account (account INTEGER PRIMARY KEY, modseq BIGINT NOT NULL);
+CREATE TABLE search_account (
+  account INTEGER PRIMARY KEY, modseq BIGINT NOT NULL, words BIGINT NOT NULL DEFAULT 0
+);
+CREATE TABLE search_word (
+  account BIGINT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (account, word)
+) WITHOUT ROWID;
 CREATE TABLE search_number (account INTEGER PRIMARY KEY, number BIGINT NOT NULL UNIQUE);
 CREATE TABLE search_mark (
   account BIGINT NOT NULL, mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, PRIMARY KEY (account, mailbox)
@@ -70,6 +75,9 @@ def open_file(url: str, directory: Path) -> SqliteDatabase:
 
 class Sqlite:
     """See `fulltext.Dialect`."""
+
+    members = "json_each(?)"
+    position = "instr"
 
     async def note_lease(self, database: Database, ends: float) -> None:
         await database.write([], lambda tx: leases.note(tx, LEASE, ends))

@@ -29,7 +29,9 @@ from posthouse.db import leases
 from posthouse.db.errors import DatabaseAway, DatabaseError
 from posthouse.mail.casefold import Folding, fold
 from posthouse.mail.content import HEAD_LIMIT
+from posthouse.mail.header import HeaderIndex, field_value_text
 from posthouse.mail.mime import Scanner, scan
+from posthouse.mail.spelling import words_of
 from posthouse.mail.text import body_text, header_text, preview, read_body_text
 from posthouse.observe import log, metrics
 from posthouse.store import factpages, facts, mailboxes, previews, read, snapshotpages, threads
@@ -71,6 +73,10 @@ _BACKLOG = metrics.gauge("posthouse_search_backlog", "messages that the indexer 
 _log = log.get("search")
 
 
+_WITH_WORDS = ("From", "To", "Cc", "Subject")
+"""Fields whose words are looked for in spite of typing errors; others have names that machines gave."""
+
+
 class Texts(NamedTuple):
     """What is found in a message."""
 
@@ -79,6 +85,8 @@ class Texts(NamedTuple):
     body: str
     cut: bool
     """At a limit, or where it cannot be read."""
+    words: set[str]
+    """Of the fields in `_WITH_WORDS` and the body."""
     preview: str | None
     """Where it was wanted and can be read."""
 
@@ -308,10 +316,11 @@ class Indexer:
                 found = await self._texts(account, email, previewed=previewed)
                 if found is None:
                     continue
-                head, body, cut, beginning = found
-                documents.append(fulltext.document(account, email, head, body, partial=cut))
-                if beginning is not None:
-                    beginnings[email] = beginning
+                documents.append(
+                    fulltext.document(account, email, found.head, found.body, found.words, partial=found.cut)
+                )
+                if found.preview is not None:
+                    beginnings[email] = found.preview
         mark_and_text = partial(
             fulltext.advance,
             account=account,
@@ -439,4 +448,11 @@ async def texts(message: Message, text_limit: int, *, previewed: bool = False) -
     body = "".join([*pieces, folding.feed("", True)])
     if text_limit and len(head) + len(body) > text_limit:
         head, body, cut = head[:text_limit], body[: max(0, text_limit - len(head))], True
-    return Texts(head, body, cut, beginning)
+    return Texts(head, body, cut, words_of(body) | words_of(_named(message.head)), beginning)
+
+
+def _named(head: bytes) -> str:
+    """What the header says of whom and of what it is, folded."""
+    index = HeaderIndex(head)
+    values = [value for name in _WITH_WORDS for value in index.all(name)]
+    return fold("\n".join(map(field_value_text, values)))

@@ -62,7 +62,13 @@ class Server:
     ids: int = 1000
 
     async def deliver(
-        self, data: bytes, mailbox: str = "INBOX", *, account: int = 1, flags: int = 0
+        self,
+        data: bytes,
+        mailbox: str = "INBOX",
+        *,
+        account: int = 1,
+        flags: int = 0,
+        arrived: float = ARRIVED,
     ) -> Deposited:
         """A letter arrives, with one trace field of ours before it."""
         self.ids += 1
@@ -80,7 +86,7 @@ class Server:
                 id,
                 id,
                 PREFIX,
-                ARRIVED,
+                arrived,
                 len(PREFIX) + len(data),
                 envelope(HeaderIndex(head)),
                 bodystructure(scan(data)),

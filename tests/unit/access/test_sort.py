@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.access.conftest import Server
+from tests.unit.access.conftest import ARRIVED, Server
 from tests.unit.access.test_sessions import Client
 
 LETTERS = [
@@ -132,3 +132,17 @@ async def test_envelopes_with_literals_and_quotes_are_understood(server: Server)
     async with Client(server) as client:
         await client.do("SELECT INBOX")
         assert (await client.do("SORT (SUBJECT FROM) UTF-8 ALL"))[0] == "* SORT 2 3 1"
+
+
+async def test_what_came_within_a_second_stays_in_order_also_where_arrival_is_reversed(
+    server: Server,
+) -> None:
+    # given messages without a date, of which the first three came within one second, in another order
+    for fraction in (0.7, 0.2, 0.9, 1.1):
+        await server.deliver(b"Subject: x\r\n\r\n", arrived=ARRIVED + fraction)
+    async with Client(server) as client:
+        await client.do("SELECT INBOX")
+        # RFC 5256 §3: REVERSE does not affect the order by sequence number of what is equal
+        for criterion in ("ARRIVAL", "DATE"):
+            assert (await client.do(f"SORT ({criterion}) UTF-8 ALL"))[0] == "* SORT 1 2 3 4"
+            assert (await client.do(f"SORT (REVERSE {criterion}) UTF-8 ALL"))[0] == "* SORT 4 1 2 3"

@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import contexts, fetch, flags, headers, masks, message_limit, results
+from posthouse.access.imap.alike import MISTAKES, alike
 from posthouse.access.imap.contexts import TAG_REUSE, Choose
 from posthouse.access.imap.facts import FEW
 from posthouse.access.imap.filters import spelled_out
@@ -75,8 +76,8 @@ _TURN_OCTETS = 32 * 1024
 """Of messages decoded before others have their turn: a millisecond, about."""
 
 
-_EXACT, _ALIKE = 100, 50
-"""Scores of RELEVANCY."""
+_FEW_SCORED = 100
+"""Messages that are read to find out how well they fit; of more the index is asked."""
 
 
 class Subject:
@@ -240,9 +241,17 @@ async def scores_of(
 
 
 async def relevancy(user: User, selected: Selected, key: SearchKey, indexes: Sequence[int]) -> list[int]:
-    """How well each message fits: as it is written, or only alike."""
-    fit = set(await Search(user, selected, ()).among(sorted(indexes), searching.exact(key)))
-    return [_EXACT if index in fit else _ALIKE for index in indexes]
+    """How well each message fits: as it is written, with other endings, or only with mistakes."""
+    found = dict.fromkeys(indexes, 0)
+    rest = sorted(indexes)
+    for score, stricter in (await alike(user, selected, key)).scored(key):
+        one = Search(user, selected, ())
+        fit = await one.among(rest, stricter) if len(rest) <= _FEW_SCORED else await one.run(stricter)
+        found |= dict.fromkeys(found.keys() & set(fit) & set(rest), score)
+        rest = [index for index in rest if not found[index]]
+        if not rest:
+            break
+    return [found[index] or 1 for index in indexes]
 
 
 def modseq_of(
@@ -276,8 +285,7 @@ class Search:
 
     async def run(self, key: SearchKey) -> list[int]:
         """Indexes of the messages for which `key` holds, ascending."""
-        key = searching.loose(key)
-        await self._prepare(key)
+        key = await self._prepared(key)
         selected, count = self._selected, len(self._selected.view)
         if not await self._at_hand(key):
             answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
@@ -300,14 +308,18 @@ class Search:
 
     async def among(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
         """Those of a few messages for which `key` holds, ascending."""
-        key = searching.loose(key)
-        await self._prepare(key)
+        key = await self._prepared(key)
         return await self._those_of(masks.of_indexes(indexes, len(self._selected.view)), key)
 
-    async def _prepare(self, key: SearchKey) -> None:
+    async def _prepared(self, key: SearchKey) -> SearchKey:
+        """The key without FUZZY; what it needs to know of threads is known then."""
+        if searching.is_fuzzy(key):
+            found = await alike(self._user, self._selected, key)
+            key = searching.loose(key, found.near(MISTAKES))
         for id in searching.thread_ids(key):
             await know_threads(self._user, self._selected.account)
             self._threads[id] = await emails_of_thread(self._user, self._selected.account, id)
+        return key
 
     async def _at_hand(self, key: SearchKey) -> bool:
         """Whether what decides a key is in memory, or comes there without a header being read."""

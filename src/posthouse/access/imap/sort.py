@@ -18,7 +18,7 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.searching import SearchKey
 from posthouse.protocol.imap.server import Result
 from posthouse.protocol.imap.sorting import Algorithm, By, Criterion
-from posthouse.store.facts import ADDRESS, ARRIVED, REFERENCES, SENT, SUBJECT
+from posthouse.store.facts import ADDRESS, ARRIVED, REFERENCES, SENT, SUBJECT, second
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
@@ -90,7 +90,9 @@ async def _column(
         return [selected.view.sizes[index] for index in indexes]
     family, place = _FACTS[by]
     (columns,) = await user.services.knowledge.of_some(user, selected, (family,), indexes)
-    if by in (By.ARRIVAL, By.DATE):
+    if by is By.ARRIVAL:  # RFC 5256 §3: of one second, as INTERNALDATE has it, is equal
+        return list(map(second, columns[place]))
+    if by is By.DATE:
         return list(columns[place])
     # RFC 5051 §2 compares in title case: letters of ASCII stand before the signs behind Z.
     return [text.upper() for text in columns[place]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import datetime
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -209,20 +209,52 @@ def exact(key: SearchKey) -> SearchKey:
     return changed(key, lambda leaf: exact(leaf.key) if isinstance(leaf, Fuzzy) else leaf)
 
 
-def loose(key: SearchKey) -> SearchKey:
-    """FUZZY spelled out: the words of a text in any order, whatever their endings (RFC 6203 §3)."""
-    return changed(key, lambda leaf: changed(exact(leaf.key), _loosened) if isinstance(leaf, Fuzzy) else leaf)
+Near: TypeAlias = Mapping[str, Sequence[tuple[str, ...]]]
+"""What else a word may be: each a choice of strings that are there together."""
 
 
-def _loosened(leaf: SearchKey) -> SearchKey:
+def fuzzy_words(key: SearchKey) -> frozenset[str]:
+    """The words that are sought by FUZZY, as the client wrote them."""
+    match key:
+        case And(keys):
+            return frozenset().union(*map(fuzzy_words, keys))
+        case Or(one, other):
+            return fuzzy_words(one) | fuzzy_words(other)
+        case Not(inner):
+            return fuzzy_words(inner)
+        case Fuzzy(inner):
+            texts = [leaf.text for leaf in leaves(inner) if isinstance(leaf, InHeader | InBody | InText)]
+            return frozenset(word for text in texts for word in text.split())
+    return frozenset()
+
+
+def loose(key: SearchKey, near: Near) -> SearchKey:
+    """FUZZY spelled out: the words of a text, or what is near, in any order, whatever their endings."""
+
+    def loosened(leaf: SearchKey) -> SearchKey:
+        if isinstance(leaf, Fuzzy):
+            return changed(exact(leaf.key), lambda inner: _loosened(inner, near))
+        return leaf
+
+    return changed(key, loosened)
+
+
+def _loosened(leaf: SearchKey, near: Near) -> SearchKey:
     match leaf:
-        case InHeader(text=text) | InBody(text) | InText(text):
-            words = [_stem(word) for word in text.split()]
-            return And(tuple(leaf._replace(text=word) for word in words)) if words else leaf
+        case InHeader(text=text) | InBody(text) | InText(text) if words := text.split():
+            return And(tuple(_choices(leaf, word, near.get(word, ())) for word in words))
     return leaf
 
 
-def _stem(word: str) -> str:
+def _choices(leaf: InHeader | InBody | InText, word: str, others: Sequence[tuple[str, ...]]) -> SearchKey:
+    key: SearchKey = leaf._replace(text=stem(word))
+    for together in others:
+        parts = tuple(leaf._replace(text=text) for text in together)
+        key = Or(key, parts[0] if len(parts) == 1 else And(parts))
+    return key
+
+
+def stem(word: str) -> str:
     """A word without its ending, as far as that can be told: of a long one the last two letters."""
     return word[: max(5, len(word) - 2)] if word.isalpha() and word.isascii() else word
 
