@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Protocol, TypeAlias
 
-from bench import dovecot, peers, processes, report
+from bench import dovecot, logins, peers, processes, report
 from bench.indexing import wait_until_indexed
 from bench.letters import SOUGHT_PERSON, SOUGHT_WORD, Kind, letters
 from bench.peers import RECIPIENT
-from bench.sessions import idle_memory, logins_per_second, push_delay
+from bench.sessions import idle_memory, push_delay
 from bench.wire import Imap
 
 ONE_BY_ONE = 1000
@@ -172,12 +172,12 @@ def run(folder: Path, rounds: int, size: int, kind: Kind) -> Iterator[str]:
         for name, operation in (READING | WRITING).items():
             yield report.times(name, *_warm(servers, operation, rounds))
         if size <= 10_000 and kind is Kind.TEXT:
-            yield from _sessions(servers)
+            yield from _sessions(servers, rounds)
 
 
-def _sessions(servers: list[Server]) -> Iterator[str]:
-    rates = [logins_per_second(server.imap_port) for server in servers]
-    yield report.rates("logins per second", *rates)
+def _sessions(servers: list[Server], rounds: int) -> Iterator[str]:
+    in_turn = [[logins.measure(server) for server in servers] for _ in range(rounds)]
+    yield report.logins("logins per second, and CPU of each", *zip(*in_turn, strict=True))
     yield report.times("from the 250 to the push of IDLE, median", *[push_delay(one) for one in servers])
     yield report.memory("1,000 sessions in IDLE", *[idle_memory(one) for one in servers])
 

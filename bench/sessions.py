@@ -1,4 +1,4 @@
-"""What many sessions cost: logins, pushes to who idles, memory."""
+"""What many sessions cost: pushes to who idles, memory. Logins are in `bench.logins`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import smtplib
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Protocol
 
@@ -14,8 +13,6 @@ from bench.peers import RECIPIENT
 from bench.processes import proportional_memory
 from bench.wire import Imap
 
-LOGINS = 2000
-AT_ONCE = 4
 PUSHES = 30
 IDLE_SESSIONS = 1000
 
@@ -26,23 +23,6 @@ class Delivering(Protocol):
     imap_port: int
 
     def pid(self) -> int: ...
-
-
-def logins_per_second(port: int) -> float:
-    """Connect, LOGIN, LOGOUT; some clients at once."""
-
-    def clients(count: int) -> None:
-        for _ in range(count):
-            with Imap(port) as session:
-                session.login(RECIPIENT)
-                session.command("LOGOUT")
-
-    clients(10)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        started = time.perf_counter()
-        for done in [pool.submit(clients, LOGINS // AT_ONCE) for _ in range(AT_ONCE)]:
-            done.result()
-        return LOGINS / (time.perf_counter() - started)
 
 
 def push_delay(server: Delivering) -> float:

@@ -66,6 +66,9 @@ REMEMBER = 300.0
 REMEMBERED = 10_000
 """Outcomes remembered at most."""
 
+LOGINS_KEPT = 1000
+"""Logins kept as they were read, at most, while nothing is committed."""
+
 BACKLOG = 100
 """Logins waiting for the hashing thread at most (about three seconds); beyond it, 454."""
 
@@ -136,6 +139,8 @@ class Authenticator:
         self._throttle = throttle or Throttle()
         self._key = os.urandom(32)
         self._known: Recent[bytes, _Known] = Recent(REMEMBERED)
+        self._logins: Recent[str, tuple[int, _Login]] = Recent(LOGINS_KEPT)
+        """Each with the version of the database that it was read from."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="argon2")
         self._waiting = 0
 
@@ -167,7 +172,7 @@ class Authenticator:
     async def _compare(self, name: str, prepared: bytes, client: str) -> Authenticated | Reply:
         throttled = not self._exempt(client)
         now = self._clock.now()
-        found = await self._look(lambda reader: _read(reader, name))
+        found = await self._find(name)
         if found is None:
             return AUTH_TEMPORARY
         known = self._recall(name, found, prepared, now)
@@ -195,7 +200,7 @@ class Authenticator:
         name, _ = _prepared(login, "")
         if not self._exempt(client) and self._throttle.wait(client, name, self._clock.now()) > 0:
             return TOO_MANY_FAILURES
-        found = await self._look(lambda reader: _read(reader, name))
+        found = await self._find(name)
         if found is None:
             return AUTH_TEMPORARY
         for credential in found.credentials:
@@ -217,7 +222,7 @@ class Authenticator:
                          mechanism=proof.mechanism, reason=proof.suspicion)  # fmt: skip
         throttled = not self._exempt(client)
         now = self._clock.now()
-        found = await self._look(lambda reader: _read(reader, name))
+        found = await self._find(name)
         if found is None:
             return AUTH_TEMPORARY
         current = (credential.version for credential in found.credentials
@@ -264,7 +269,7 @@ class Authenticator:
                 self._throttle.attempt(client, nobody, now)
             _log.info("cannot use a token", client=client, reason=str(refused))
             return self._explained(token, refused.code, AUTH_INVALID)
-        found = await self._look(lambda reader: _read(reader, name))
+        found = await self._find(name)
         if found is None:
             return AUTH_TEMPORARY
         answer = _outcome(True, found.account)
@@ -276,6 +281,24 @@ class Authenticator:
         ours = self.tokens.settings
         said = problem(token.mechanism, code, scope=ours.scope, discovery=ours.discovery_url)
         return Refused(said, reply)
+
+    async def _find(self, name: str) -> _Login | None:
+        """Who may log in by this name, as it is now; None while the database is away.
+
+        Where the database can tell (SQLite) it is not read again before something has been committed.
+        """
+        try:
+            version = self._database.version()
+        except DatabaseError:
+            version = None
+        if version is not None:
+            kept = self._logins.get(name)
+            if kept is not None and kept[0] == version:
+                return kept[1]
+        found = await self._look(lambda reader: _read(reader, name))
+        if found is not None and version is not None:
+            self._logins.put(name, (version, found))
+        return found
 
     async def _look(self, look: Callable[[Reader], T]) -> T | None:
         """What is found; None while the database is away."""

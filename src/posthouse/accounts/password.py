@@ -39,12 +39,15 @@ class PasswordError(ValueError):
 
 def prepare(text: str) -> bytes:
     """The octets of a password that are hashed and compared (RFC 8265 §4.2.2). Raises PasswordError."""
-    if not text.isascii():
+    if text.isascii():
+        forbidden = not text.isprintable()
+    else:
         spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
         text = unicodedata.normalize("NFC", spaced)
+        forbidden = any(unicodedata.category(character) in _FORBIDDEN for character in text)
     if not text:
         raise PasswordError("the password is empty")
-    if any(unicodedata.category(character) in _FORBIDDEN for character in text):
+    if forbidden:
         raise PasswordError("the password has a control or unassigned character")
     octets = text.encode()
     if len(octets) > PASSWORD_LIMIT:

@@ -39,6 +39,7 @@ from posthouse.mail.reply import (
     START_MAIL_INPUT,
     Reply,
 )
+from posthouse.net.begun import begun
 from posthouse.net.limits import is_this_machine
 from posthouse.observe import log
 from posthouse.policy.verdict import Verdict
@@ -147,11 +148,17 @@ class SmtpSession:
     def _on_starttls(self, _: events.StartTls) -> Decision:
         return READY_FOR_TLS
 
-    async def _on_keys(self, event: KeysWanted) -> Keys | Decision:
+    def _on_keys(self, event: KeysWanted) -> Any:
+        return begun(self._find_keys(event))
+
+    async def _find_keys(self, event: KeysWanted) -> Keys | Decision:
         keys = await self._service.authenticator.keys(event.identity, event.mechanism, self._address)
         return self._refused(keys, "AUTH", event.identity) if isinstance(keys, Reply) else keys
 
-    async def _on_auth(self, event: events.Auth) -> Decision | Refused:
+    def _on_auth(self, event: events.Auth) -> Any:
+        return begun(self._let_in(event))
+
+    async def _let_in(self, event: events.Auth) -> Decision | Refused:
         shown, authenticator = event.shown, self._service.authenticator
         if isinstance(shown, Credentials):
             result: Answer = await authenticator.authenticate(shown.identity, shown.password, self._address)

@@ -37,6 +37,7 @@ class Networks:
         return any((mapped or address) in network for network in self._networks)
 
 
+@lru_cache(maxsize=1000)
 def is_this_machine(address: str) -> bool:
     """Whether a peer, as `net` names it, is on this machine: nobody can listen in between."""
     if address == "local":

@@ -191,6 +191,7 @@ class Pump(Connection):
                 self._driver.closed(self.reason)
             except Exception:
                 _log.exception("cannot end a session", **self._who())
+            del self._driver  # it knows the pump: nothing of a session shall wait for the garbage collector
 
     def pause_writing(self) -> None:
         self._write_paused = True

@@ -10,10 +10,13 @@ that answers a SASL challenge (RFC 4954 §4), must not be handed to the log at a
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
@@ -43,7 +46,7 @@ _SECRETS_IN_TEXT = (
     (re.compile(r"\b(Bearer[ \t]+)[A-Za-z0-9._~+/-]{12,}=*", re.I), rf"\1{REDACTED}"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]*\.[\w-]*"), REDACTED),
 )
-_PERHAPS_SECRET = re.compile(r"auth|login|pass|://|bearer|eyj", re.I)
+_PERHAPS_SECRET = re.compile(r"(?:auth(?:enticate)?|login|pass|bearer)[ \t]|://|eyj", re.I)
 """What each of those has in it: most texts have nothing of it, and one search tells."""
 _DEEPEST = 6
 
@@ -60,18 +63,18 @@ def configure(
 ) -> None:
     """Set up the log of this process, also for libraries that use `logging`. May be called again."""
     out = sys.stderr if stream is None else stream
-    json = format == "json" or (format == "auto" and not out.isatty())
+    as_json = format == "json" or (format == "auto" and not out.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         redact_event,
+        structlog.processors.add_log_level,
+        _stamp,
     ]
     renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if json
+        structlog.processors.JSONRenderer(_in_json)
+        if as_json
         else structlog.dev.ConsoleRenderer(
             colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -94,6 +97,27 @@ def configure(
     logging.captureWarnings(True)
 
 
+@lru_cache(maxsize=1)
+def _at_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _stamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Says when, in UTC; a second is written out once, whatever happens in it."""
+    now = time.time()
+    second = int(now)
+    event["timestamp"] = f"{_at_second(second)}.{int((now - second) * 1e6):06d}Z"
+    return event
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _in_json(event: EventDict, **_options: object) -> str:
+    """Of what `redact_event` has left, which JSON has words for; the encoder is made once."""
+    return _encode(event)
+
+
 def redact(text: str) -> str:
     """`text` without secrets: SASL responses, arguments of LOGIN and PASS, user:password@ in URLs, tokens."""
     if _PERHAPS_SECRET.search(text) is not None:
@@ -104,11 +128,20 @@ def redact(text: str) -> str:
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: `event` without secrets, at any depth."""
-    return {key: _redacted(key, value, 0) for key, value in event.items()}
+    for key, value in event.items():
+        # of plain text, which most fields are, this is all that has to be asked
+        if type(value) is not str or _names_a_secret(key) or _PERHAPS_SECRET.search(value) is not None:
+            event[key] = _redacted(key, value, 0)
+    return event
+
+
+@lru_cache(maxsize=1000)
+def _names_a_secret(key: str) -> bool:
+    return _SECRET_FIELD.search(key) is not None
 
 
 def _redacted(key: object, value: Any, depth: int) -> Any:
-    if isinstance(key, str) and _SECRET_FIELD.search(key) and value not in (None, "", b""):
+    if isinstance(key, str) and _names_a_secret(key) and value not in (None, "", b""):
         return REDACTED
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")

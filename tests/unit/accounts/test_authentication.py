@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import argon2
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from posthouse.accounts import account, authentication, credential, password
 from posthouse.accounts.account import Account
 from posthouse.accounts.authentication import ACCOUNT_DISABLED, Authenticated, Authenticator
-from posthouse.db import DatabaseAway
+from posthouse.db import DatabaseAway, Reader, open_database
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
+from tests.databases import only_sqlite
 from tests.unit.accounts.world import World
 
 CLIENT = "192.0.2.7"
@@ -32,6 +34,7 @@ class Hashing:
 
 
 _matches = password.matches
+_read = authentication._read
 
 
 @pytest.fixture
@@ -109,6 +112,46 @@ async def test_a_changed_password_is_useless_at_once(
     assert isinstance(
         await door.authenticate("alice@example.org", "another one entirely", CLIENT), Authenticated
     )
+
+
+async def test_a_password_changed_by_another_process_is_useless_at_once(
+    door: Authenticator, alice: Account, database_url: str, tmp_path: Path
+) -> None:
+    # given a login that has been looked up, and nothing committed since
+    for _ in range(2):
+        assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+    # when
+    secret = password.hash_password(b"another one entirely")
+    other = open_database(database_url, tmp_path)
+    await other.write([], lambda tx: credential.set_secret(tx, alice.id, secret, now=2.0))
+    await other.close()
+
+    # then
+    assert await door.authenticate("alice@example.org", SECRET, CLIENT) == AUTH_INVALID
+
+
+@only_sqlite
+async def test_who_logs_in_again_is_looked_up_again_only_when_something_was_committed(
+    door: Authenticator, alice: Account, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    looked: list[str] = []
+
+    def read(reader: Reader, name: str) -> object:
+        looked.append(name)
+        return _read(reader, name)
+
+    monkeypatch.setattr(authentication, "_read", read)
+
+    # when
+    for _ in range(3):
+        assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+    await world.add_account("carol@example.org")
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
+
+    # then
+    assert looked == ["alice@example.org"] * 2
 
 
 async def test_a_disabled_account_is_refused_at_once_and_only_its_owner_learns_why(

@@ -10,7 +10,6 @@ from unittest.mock import ANY
 
 import pytest
 
-from posthouse.access.begun import begun
 from posthouse.db import DatabaseAway, DatabaseError
 from posthouse.db import blobs as blobs_module
 from posthouse.db.blobs import (
@@ -23,6 +22,7 @@ from posthouse.db.blobs import (
 )
 from posthouse.db.blobs_s3 import UPLOADS
 from posthouse.db.errors import reply_to
+from posthouse.net.begun import begun
 from tests.databases import KEY, SECRET, object_store
 
 DAY = 24 * 3600.0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
+import weakref
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,29 @@ def test_a_pipelined_group_is_answered_in_order_and_in_one_write(run: Any, serve
             assert await served.drivers[0].ended == "quit"
 
     run(scene())
+
+
+def test_nothing_of_a_session_that_has_ended_waits_for_the_garbage_collector(run: Any, serve: Any) -> None:
+    async def session() -> None:
+        async with serve() as served:
+            # given
+            assert await served.talk(b"QUIT\r\n") == b"ok connected\r\nok QUIT\r\n"
+            driver = served.drivers.pop()
+            await driver.ended
+            await served.listener.pumps.emptied()
+
+            # when nobody else knows the session any more
+            left = weakref.ref(driver)
+            gc.disable()
+            try:
+                del driver
+
+                # then
+                assert left() is None
+            finally:
+                gc.enable()
+
+    run(session())
 
 
 def test_lines_may_come_octet_by_octet(run: Any, serve: Any) -> None:

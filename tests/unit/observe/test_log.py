@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -42,6 +43,18 @@ def test_an_event_says_when_where_and_what(out: io.StringIO) -> None:
         "next_hop": "example.org",
         "attempts": 3,
     }
+
+
+def test_the_time_of_an_event_is_its_moment_in_utc(out: io.StringIO) -> None:
+    log.configure("info", "json", out)
+
+    before = datetime.now(UTC)
+    log.get("x").info("now")
+    after = datetime.now(UTC)
+
+    said = str(events(out)[0]["timestamp"])
+    assert said.endswith("Z")
+    assert before - timedelta(microseconds=1) <= datetime.fromisoformat(said) <= after
 
 
 def test_the_level_is_obeyed(out: io.StringIO) -> None:

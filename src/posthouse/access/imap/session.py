@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.begun import begun
 from posthouse.access.imap import (
     contexts,
     fetch,
@@ -36,11 +36,13 @@ from posthouse.accounts.usage import NoSuchAccount
 from posthouse.db import DatabaseError, DiskFull, Overloaded
 from posthouse.mail.envelope import AccountId
 from posthouse.mail.reply import Reply
+from posthouse.net.begun import begun
 from posthouse.net.compression import Deflate
 from posthouse.net.limits import is_this_machine
 from posthouse.net.session import Stream, Through
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
+from posthouse.protocol.imap.offers import Offers
 from posthouse.protocol.imap.server import (
     BAD_CREDENTIALS,
     TRY_LATER,
@@ -130,6 +132,12 @@ _OF_SELECTED = (
 """Commands for which a mailbox that is not found is the selected one."""
 
 
+@lru_cache(maxsize=4)
+def _offers(configured: Offers, message_size_limit: int) -> Offers:
+    """The same value for all sessions."""
+    return configured._replace(append_limit=message_size_limit)
+
+
 def imap_session(services: Services, *, tls_available: bool) -> tuple[ServerSession, ImapSession]:
     """The core and the driver of a new connection."""
     driver = ImapSession(services, tls_available=tls_available)
@@ -143,7 +151,7 @@ class ImapSession:
         self.core = ServerSession(
             services.hostname,
             tls_available=tls_available,
-            offers=services.imap._replace(append_limit=services.message_size_limit),
+            offers=_offers(services.imap, services.message_size_limit),
             mechanisms=services.mechanisms,
         )
         self._services = services
@@ -275,12 +283,18 @@ class ImapSession:
 
     # Commands of the session itself
 
-    async def _keys(self, event: KeysWanted) -> Keys | Result:
+    def _keys(self, event: KeysWanted) -> Any:
+        return begun(self._find_keys(event))
+
+    async def _find_keys(self, event: KeysWanted) -> Keys | Result:
         assert self._pump is not None
         keys = await self._services.judge().keys(event.identity, event.mechanism, self._pump.peer.address)
         return _refusal(keys) if isinstance(keys, Reply) else keys
 
-    async def _login(self, event: commands.Login | Evidence) -> Result | Refused:
+    def _login(self, event: commands.Login | Evidence) -> Any:
+        return begun(self._let_in(event))
+
+    async def _let_in(self, event: commands.Login | Evidence) -> Result | Refused:
         assert self._pump is not None
         client = self._pump.peer.address
         if isinstance(event, commands.Login):

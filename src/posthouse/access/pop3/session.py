@@ -34,6 +34,7 @@ from posthouse.db import DatabaseError
 from posthouse.mail.content import CHUNK
 from posthouse.mail.envelope import AccountId
 from posthouse.mail.reply import Reply
+from posthouse.net.begun import begun
 from posthouse.net.limits import is_this_machine
 from posthouse.net.session import Stream
 from posthouse.observe import log
@@ -125,9 +126,9 @@ class Pop3Session:
         if isinstance(event, Listing):
             return Stream(event.chunks)
         if isinstance(event, KeysWanted):
-            return self._keys(event)
+            return begun(self._keys(event))
         if isinstance(event, Login | Proof | Certificate | Token):
-            return self._login(event)
+            return begun(self._login(event))
         if isinstance(event, Retrieve):
             return self._retrieve(event)
         assert isinstance(event, Quit)

@@ -5,12 +5,14 @@ One function per command, from the session and the command to its result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.events import Result
+from posthouse.protocol.imap.offers import Offers
 from posthouse.protocol.imap.syntax import mailbox_octets
 from posthouse.protocol.imap.verbs import CAPABILITIES, State
 from posthouse.protocol.language import LANGUAGES, chosen, translated_name
@@ -21,18 +23,30 @@ if TYPE_CHECKING:
 
 def capabilities(session: ServerSession) -> str:
     """What CAPABILITY says now."""
-    names = [*CAPABILITIES, *session.offers.names()]
     if session.state is State.NOT_AUTHENTICATED:
-        if session.tls_available and not session.secure:
-            names.append("STARTTLS")
-        names += [f"AUTH={mechanism}" for mechanism in session.mechanisms]
-        if not session.takes_passwords:
-            names.append("LOGINDISABLED")
-    else:
-        # they say something only to those who have logged in
-        if session.offers.unauthenticate:
-            names.append("UNAUTHENTICATE")  # RFC 8437 §2
-        names.append("COMPRESS=DEFLATE")  # RFC 4978 §2
+        starttls = session.tls_available and not session.secure
+        return _before_login(session.offers, starttls, session.mechanisms, session.takes_passwords)
+    return _after_login(session.offers)
+
+
+@lru_cache(maxsize=16)
+def _before_login(offers: Offers, starttls: bool, mechanisms: Sequence[str], passwords: bool) -> str:
+    names = [*CAPABILITIES, *offers.names()]
+    if starttls:
+        names.append("STARTTLS")
+    names += [f"AUTH={mechanism}" for mechanism in mechanisms]
+    if not passwords:
+        names.append("LOGINDISABLED")
+    return " ".join(names)
+
+
+@lru_cache(maxsize=16)
+def _after_login(offers: Offers) -> str:
+    names = [*CAPABILITIES, *offers.names()]
+    # they say something only to those who have logged in
+    if offers.unauthenticate:
+        names.append("UNAUTHENTICATE")  # RFC 8437 §2
+    names.append("COMPRESS=DEFLATE")  # RFC 4978 §2
     return " ".join(names)
 
 

@@ -23,7 +23,7 @@ from posthouse.protocol.sasl.external import ExternalServer
 from posthouse.protocol.sasl.plain import LoginServer, PlainServer
 from posthouse.protocol.sasl.scram import PLUS, SCRAM, ScramServer
 
-PASSWORDS = ("PLAIN", "LOGIN")
+PASSWORDS = frozenset({"PLAIN", "LOGIN"})
 """Mechanisms that send the password itself."""
 
 
@@ -64,7 +64,7 @@ def with_binding(mechanisms: Sequence[str]) -> tuple[str, ...]:
 
 def takes_passwords(configured: Iterable[str]) -> bool:
     """Whether a password may be said: by SASL, and by IMAP's LOGIN and POP3's USER and PASS alike."""
-    return any(name in PASSWORDS for name in configured)
+    return not PASSWORDS.isdisjoint(configured)
 
 
 class Exchange:

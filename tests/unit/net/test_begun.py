@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from posthouse.access.begun import begun
+from posthouse.net.begun import begun
 
 
 async def test_what_never_waits_has_its_value_at_once() -> None:
