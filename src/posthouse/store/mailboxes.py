@@ -143,7 +143,9 @@ def canonical_name(name: str) -> str:
     # RFC 9051 §5.1: no control characters, no line or paragraph separators.
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
         raise BadMailboxName("Mailbox name has a control character")
-    if levels[0].upper() == INBOX:
+    if name.startswith("\ufeff"):  # RFC 5198 §2, of which RFC 9051 §5.1 wants every name
+        raise BadMailboxName("Mailbox name begins with a byte order mark")
+    if levels[0].lower() == INBOX.lower():  # not upper(), which makes an I of a dotless one
         levels[0] = INBOX
         return SEPARATOR.join(levels)
     return name

@@ -22,3 +22,16 @@ async def test_names_and_headers_are_utf8(server: Server) -> None:
         assert "Subject: Grüße" in lines
         # who has not turned it on sees the name in modified UTF-7
         assert (await old.do('LIST "" Entw*'))[0].endswith('"Entw&APw-rfe"')
+
+
+async def test_a_name_that_only_looks_like_inbox_is_another_mailbox(server: Server) -> None:
+    # given a mailbox whose name begins with a dotless i, of which Unicode's capital is I
+    async with Client(server) as client:
+        await server.deliver(MESSAGE.encode())
+        assert (await client.do('CREATE "ınbox"'))[-1].startswith("OK ")
+        # then it is none of the ways to write INBOX, neither as a name nor as a pattern
+        assert "* 0 EXISTS" in await client.do('SELECT "ınbox"')
+        assert [line for line in await client.do('LIST "" "ınbox"') if line.startswith("* ")] == [
+            '* LIST (\\HasNoChildren) "/" "&ATE-nbox"'
+        ]
+        assert "* 1 EXISTS" in await client.do("SELECT iNbOx")

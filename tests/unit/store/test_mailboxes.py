@@ -36,6 +36,7 @@ NOW = 2_000_000.0
         ("Work/", "Work"),
         ("Cafe\u0301", "Caf\u00e9"),
         ("a/inbox", "a/inbox"),
+        ("\u0131nbox", "\u0131nbox"),
         ("旅行/2026", "旅行/2026"),
     ],
 )
@@ -53,6 +54,7 @@ def test_a_name_has_one_form(given_name: str, name: str) -> None:
         "a\r\nb",
         "a\x00",
         "a\u2028b",
+        "\ufeffa",
         "x" * 256,
         "/".join("a" * 33),
         "é" * 501,

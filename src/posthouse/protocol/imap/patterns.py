@@ -25,7 +25,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def _inbox_raised(pattern: str) -> str:
-    return "INBOX" + pattern[5:] if pattern[:5].upper() == "INBOX" else pattern
+    return "INBOX" + pattern[5:] if pattern[:5].lower() == "inbox" else pattern
 
 
 def _fits(pattern: str, name: str) -> bool:

@@ -301,7 +301,7 @@ def _month(name: bytes) -> int:
 
 
 def _mailbox_name(name: str) -> str:
-    if name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == "/"):
+    if name[:5].lower() == "inbox" and (len(name) == 5 or name[5] == "/"):
         return "INBOX" + name[5:]
     return name
 
