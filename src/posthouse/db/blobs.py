@@ -12,6 +12,7 @@ transaction never committed is found by its age: nobody commits a name after `AB
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
@@ -54,6 +55,9 @@ class Blobs(Protocol):
 
     async def read(self, name: str, offset: int, length: int) -> bytes:
         """Octets `offset` to `offset + length`, fewer at the end."""
+
+    def at_hand(self, name: str, offset: int, length: int) -> bytes | bytearray | None:
+        """All these octets, where neither a disk nor a network has to be waited for; else None."""
 
     def chunks(self, name: str, offset: int = 0) -> AsyncIterator[bytes]: ...
 
@@ -108,13 +112,26 @@ class FileBlobs:
     async def read(self, name: str, offset: int, length: int) -> bytes:
         return await self._in_thread(self._read, name, offset, length)
 
+    def at_hand(self, name: str, offset: int, length: int) -> bytes | bytearray | None:
+        """What the kernel has in memory. What it has not it begins to read, and may have soon."""
+        octets = bytearray(length)
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found = os.preadv(descriptor, [octets], offset, os.RWF_NOWAIT)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None  # `read` waits, or says what is wrong
+        return octets if found == length else None
+
     async def chunks(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
         while chunk := await self.read(name, offset, CHUNK):
             yield chunk
             offset += len(chunk)
 
     async def delete(self, name: str) -> None:
-        await self._in_thread(self._path(name).unlink, True)
+        await self._in_thread(_remove, self._path(name))
 
     async def names_before(self, epoch: float, after: str = "") -> AsyncIterator[list[str]]:
         for shard in await self._in_thread(self._shards):
@@ -135,13 +152,13 @@ class FileBlobs:
         except OSError as error:
             raise (DiskFull if reason_is_space(error.errno) else DatabaseAway)(str(error)) from error
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> str:
         if not is_name(name):
             raise DatabaseError(f"not the name of a blob: {name!r}")
-        return self.directory / name[-2:] / name
+        return f"{self.directory}/{name[-2:]}/{name}"
 
     def _store(self, path: Path, name: str) -> str:
-        target = self._path(name)
+        target = Path(self._path(name))
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -155,14 +172,22 @@ class FileBlobs:
         return name
 
     def _read(self, name: str, offset: int, length: int) -> bytes:
-        with self._path(name).open("rb") as file:
-            return os.pread(file.fileno(), length, offset)
+        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
 
     def _shards(self) -> list[str]:
         return [entry.path for entry in os.scandir(self.directory) if len(entry.name) == 2 and entry.is_dir()]
 
     def _names(self, shard: str, after: str) -> list[str]:
         return sorted(name for name in os.listdir(shard) if is_name(name) and name > after)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _fsync_directory(path: Path) -> None:

@@ -231,8 +231,9 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         """Write what is pending, then `data`, at once."""
         if self._pending:
-            self._pending.append(data)
-            data = b"".join(self._pending)
+            if data:
+                self._pending.append(data)
+            data = b"".join(self._pending)  # of one piece, itself: nothing is copied
             self._pending.clear()
             self._pending_size = 0
         if self._closing:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 
+import pytest
+
 from posthouse.access.imap.readahead import NOTHING_READ, ReadAhead, Reading, next_reading
 from posthouse.mail.envelope import AccountId
 from posthouse.store.read import Column
@@ -101,3 +103,38 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first() -> None:
     # what was taken makes room
     ahead.keep([((_ACCOUNT, 7, _COLUMNS, uid), (uid, b"p" * 100, b"")) for uid in (4,)])
     assert ahead.take((_ACCOUNT, 7, _COLUMNS, 2)) is not None
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "(BODY.PEEK[])",
+        "(UID FLAGS RFC822.SIZE BODY.PEEK[])",
+        "(FLAGS BODY.PEEK[TEXT] BODY.PEEK[])",
+        "BODY.PEEK[TEXT]",
+        "(BODY[])",
+        "RFC822",
+        "(FLAGS RFC822.SIZE)",
+        "(BODY.PEEK[]<3.9>)",
+        "(MODSEQ BODY.PEEK[HEADER.FIELDS (SUBJECT)])",
+    ],
+)
+async def test_what_waits_is_said_as_if_it_had_just_been_read(server: Server, items: str) -> None:
+    for number in range(1, 13):
+        for account in (1, 2):
+            text = ("x" * 70 + "\r\n") * 1000 if number % 4 == 0 else "Hello"
+            await server.deliver(_letter(number, text), account=account)
+    for word in ("FETCH", "UID FETCH"):
+        async with Client(server) as bob, Client(server, "eve") as eve:
+            await bob.do("SELECT INBOX")
+            # given one who takes them in their order, and one who goes back and forth
+            one_by_one = [(number, await bob.do(f"{word} {number} {items}")) for number in range(1, 13)]
+            for number, answer in sorted(one_by_one, key=lambda pair: pair[0] * 5 % 13):
+                await eve.do("SELECT INBOX")
+                # then both are told the same, and of the same flags
+                assert _without_news(await eve.do(f"{word} {number} {items}")) == _without_news(answer)
+
+
+def _without_news(lines: list[str]) -> list[str]:
+    """\\Recent, and a first MODSEQ, are told to the first who comes."""
+    return [line.replace("\\Recent", "").replace(" )", ")") for line in lines if "HIGHESTMODSEQ" not in line]

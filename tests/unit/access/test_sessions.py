@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from posthouse.access.imap import session
+from posthouse.access.imap.bodies import HELD_LIMIT
 from posthouse.net.listener import drain
 from tests.imapclient import ImapClient
 from tests.unit.access.conftest import Server
@@ -220,10 +221,10 @@ async def test_a_body_out_of_reach_is_refused_for_now_and_nothing_of_it_is_promi
 async def test_a_body_lost_in_the_middle_ends_the_session_and_is_never_said_to_be_complete(
     server: Server,
 ) -> None:
-    # given a large message whose object was cut
-    await server.deliver(LARGE)
+    # given a message too large to be held, whose object was cut
+    await server.deliver(LARGE + b"x" * HELD_LIMIT)
     for path in objects(server):
-        os.truncate(path, 200_000)
+        os.truncate(path, HELD_LIMIT)
     async with Client(server) as one:
         await one.do("SELECT INBOX")
         one.send("t FETCH 1 (BODY.PEEK[])\r\nu NOOP")
@@ -231,6 +232,18 @@ async def test_a_body_lost_in_the_middle_ends_the_session_and_is_never_said_to_b
         assert "* 1 FETCH (BODY[] {" in said
         assert "OK" not in said
         assert "* BYE [SERVERBUG]" in said
+
+
+async def test_a_body_that_is_cut_is_refused_where_nothing_has_been_said_of_it(server: Server) -> None:
+    await server.deliver(LARGE)
+    await server.deliver(LETTER)
+    for path in objects(server):
+        os.truncate(path, 200_000)
+    async with Client(server) as one:
+        await one.do("SELECT INBOX")
+        answer = await one.do("FETCH 1 (BODY.PEEK[])")
+        assert answer == ["NO [UNAVAILABLE] Temporary problem, try again later"]
+        assert (await one.do("FETCH 2 (UID BODY.PEEK[])"))[-1] == "OK FETCH completed"
 
 
 async def test_a_client_in_idle_hears_that_the_server_is_still_here(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap import fetch_lines, message_limit, resync
+from posthouse.access.imap import bodies, fetch_lines, message_limit, resync
 from posthouse.access.imap.fetch_pages import Pages
 from posthouse.access.imap.fetch_plan import Plan, is_plain, plan
 from posthouse.access.imap.lines import some
@@ -22,6 +22,7 @@ from posthouse.access.imap.state import EXPUNGED, GONE, LOST, UNKNOWN_ENCODING, 
 from posthouse.db import DatabaseError
 from posthouse.mail.content import INLINE_LIMIT
 from posthouse.net.session import Stream
+from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.fetching import FetchItem, Item
 from posthouse.protocol.imap.sequence import SAVED
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from posthouse.db import Reader
+
+_log = log.get("access")
 
 _BATCH = 1000
 """Messages per query where no content is read."""
@@ -72,13 +75,15 @@ async def _refused(result: Result) -> Result:
 
 
 def _is_little(selected: Selected, runs: Runs, wanted: Plan, command: commands.Fetch) -> bool:
-    """A few messages, named as such, with no body that lies in a blob."""
+    """A few messages, named as such, whose bodies can be held."""
     if sum([end - first for first, end in runs]) > _FEW or wanted.previews:
         return False
     if command.changed_since is not None or command.partial is not None:
         return False
-    sizes = selected.view.sizes
-    return not wanted.bodies or max(some(sizes, indexes_of(runs)), default=0) <= INLINE_LIMIT
+    if not wanted.bodies:
+        return True
+    sizes = some(selected.view.sizes, indexes_of(runs))
+    return sum(sizes) <= bodies.HELD_LIMIT if wanted.whole else max(sizes, default=0) <= INLINE_LIMIT
 
 
 async def _at_once(
@@ -91,8 +96,10 @@ async def _at_once(
         said, indexes = await _news_before(user, selected, indexes, command)
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)
-        marking = _mark_seen(user, selected, indexes) if wanted.seen and _may_mark(selected) else None
-        rows = await _rows_of_few(user, selected, wanted, indexes)
+        marking = _mark_seen(user, selected, indexes) if wanted.seen and selected.may_mark else None
+        rows = await bodies.held(
+            user.services.blobs, wanted, await _rows_of_few(user, selected, wanted, indexes)
+        )
         there = indexes if len(rows) == len(indexes) or not wanted.columns else _still_there(selected, rows)
         if fetch_lines.has_large(wanted, rows):
             said += b"".join(
@@ -106,6 +113,9 @@ async def _at_once(
         return _result(user, said, missing=len(there) < len(indexes) and not command.uid)
     except _PROBLEMS as problem:
         return _refusal(problem)._replace(untagged=said)
+    except EOFError as problem:
+        _log.error("a message cannot be fetched", reason=str(problem))
+        return TRY_LATER._replace(untagged=said)
 
 
 async def _news_before(
@@ -136,7 +146,8 @@ async def _rows_of_few(
     reading = selected.reading = next_reading(selected.reading, columns, index, selected.view.sizes)
     ranges = ((uids[index], uids[reading.following - 1]),)
     rows = await user.read(_query(selected, ranges, columns))
-    ahead.keep(((*key, row[0]), row) for row in rows if row[0] != uids[index])
+    others = [row for row in rows if row[0] != uids[index]]
+    ahead.keep(((*key, row[0]), row) for row in bodies.at_hand(user.services.blobs, wanted, others))
     return [row for row in rows if row[0] == uids[index]]
 
 
@@ -166,9 +177,7 @@ async def _lines(
             runs = [(first, last + 1) for first, last in ranges_of(changed)]
         if Column.THREAD in wanted.columns:
             await know_threads(user, selected.account)
-        marking = (
-            _mark_seen(user, selected, indexes_of(runs)) if wanted.seen and _may_mark(selected) else None
-        )
+        marking = _mark_seen(user, selected, indexes_of(runs)) if wanted.seen and selected.may_mark else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         pages = Pages(user, selected, wanted)
         for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
@@ -178,6 +187,7 @@ async def _lines(
                 if len(rows) < len(indexes):
                     missing = True
                     indexes = _still_there(selected, rows)
+                rows = await bodies.held(user.services.blobs, wanted, rows)
             async for piece in fetch_lines.written(user, selected, wanted, indexes, rows):
                 yield piece
         own = await _marked(user, selected, marking)
@@ -235,10 +245,6 @@ def _query(
     selected: Selected, ranges: Ranges, columns: tuple[Column, ...]
 ) -> Callable[[Reader], list[tuple[Any, ...]]]:
     return lambda reader: read.fetch(reader, selected.account, selected.mailbox, ranges, columns)
-
-
-def _may_mark(selected: Selected) -> bool:
-    return not selected.examining and "s" in selected.rights
 
 
 def _mark_seen(

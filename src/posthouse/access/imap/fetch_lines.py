@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import groupby
 from operator import add
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from posthouse.access.imap import binary, previews, sections
-from posthouse.access.imap.fetch_plan import STORED, Plan
+from posthouse.access.imap.fetch_plan import STORED, Plan, is_whole
 from posthouse.access.imap.lines import Values, some
 from posthouse.access.imap.objects import email_id, thread_id
 from posthouse.db import DatabaseError
@@ -102,12 +102,12 @@ def _with_bodies(wanted: Plan, found: _Columns, decoding: Decoding) -> list[Valu
     """A column for each item that does."""
     heads = _heads(found)
     bodies = [body or b"" for body in found.get(Column.BODY, ())]
-    inside = [item for item, _ in wanted.others if not _is_whole(item)]
+    inside = [item for item, _ in wanted.others if not is_whole(item)]
     looked_into = [_inside(inside, *octets, decoding) for octets in zip(heads, bodies, strict=True) if inside]
     values = zip(*looked_into, strict=True)
     columns = []
     for item, label in wanted.others:
-        if not _is_whole(item):
+        if not is_whole(item):
             columns.append(Values(next(values, ()), label))
             continue
         pieces = (heads, bodies) if item.text is Text.WHOLE else (bodies,)
@@ -120,13 +120,6 @@ def _literals(label: bytes, *pieces: Sequence[bytes]) -> Values:
     lengths = [map(len, column) for column in pieces]
     sizes = lengths[0] if len(lengths) == 1 else map(sum, zip(*lengths, strict=True))
     return Values(map(b"{%d}\r\n".__mod__, sizes), label, pieces)
-
-
-def _is_whole(item: Item | Section | Binary) -> TypeGuard[Section]:
-    """Whether an item is what the columns of the store are, without a cut."""
-    if not isinstance(item, Section) or item.part or item.partial is not None:
-        return False
-    return item.text in (Text.WHOLE, Text.TEXT)
 
 
 def _inside(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from posthouse.access.imap import sections
-from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Preview, Section
+from posthouse.protocol.imap.fetching import Binary, FetchItem, Item, Preview, Section, Text
 from posthouse.store.read import Column
 
 STORED = {
@@ -15,6 +15,9 @@ STORED = {
     Item.BODYSTRUCTURE: Column.BODYSTRUCTURE,
     Item.THREADID: Column.THREAD,
 }
+
+
+_IN_VIEW = frozenset({Item.UID, Item.FLAGS, Item.SIZE})
 
 
 class Plan(NamedTuple):
@@ -28,6 +31,10 @@ class Plan(NamedTuple):
     """Of the store, UID first; empty where the view has all."""
     heads: bool
     bodies: bool
+    whole: bool
+    """Of bodies, nothing is said but the octets, all of them: nobody has to look into one."""
+    quick: bool
+    """All of it is said of one message as it stands (`fetch_one`)."""
     sections: int
     """How often octets of the message are held at once."""
     seen: bool
@@ -52,10 +59,10 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
     if bodies:
         columns += [Column.CONTENT_SIZE, Column.BLOB, Column.BODY]
     heads = bool(wanted) or bodies
+    whole = all(is_whole(item) for item in items if not is_plain(item) and not isinstance(item, Preview))
+    plain = [item for item in items if isinstance(item, Item | Section) and is_plain(item)]
     return Plan(
-        plain=tuple(
-            [(item, _label(item)) for item in items if isinstance(item, Item | Section) and is_plain(item)]
-        ),
+        plain=tuple([(item, _label(item)) for item in plain]),
         previews=previews,
         others=tuple(
             [(item, _label(item)) for item in items if not isinstance(item, Preview) and not is_plain(item)]
@@ -63,6 +70,8 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
         columns=(Column.UID, *columns) if columns else (),
         heads=heads,
         bodies=bodies,
+        whole=whole,
+        quick=whole and not previews and _IN_VIEW.issuperset(plain),
         sections=len(wanted) + heads,
         seen=not all(item.peek for item in wanted),
     )
@@ -70,6 +79,13 @@ def plan(items: tuple[FetchItem, ...], *, uid: bool) -> Plan:
 
 def _label(item: Item | Section | Binary) -> bytes:
     return (item.value.encode() if isinstance(item, Item) else item.label()) + b" "
+
+
+def is_whole(item: FetchItem) -> TypeGuard[Section]:
+    """Whether an item is what the columns of the store are, without a cut."""
+    if not isinstance(item, Section) or item.part or item.partial is not None:
+        return False
+    return item.text in (Text.WHOLE, Text.TEXT)
 
 
 def is_plain(item: FetchItem) -> bool:

@@ -72,7 +72,7 @@ class ReadAhead:
         """Let rows wait."""
         for key, row in rows:
             self.take(key)
-            octets = sum([len(value) for value in row if type(value) is bytes])
+            octets = sum([len(value) for value in row if isinstance(value, bytes | bytearray)])
             self._rows[key] = octets, row
             self._octets += octets
         while self._octets > self._most:

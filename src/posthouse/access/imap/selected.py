@@ -115,6 +115,11 @@ class Selected:
         return self.examining or is_read_only(self.rights)
 
     @property
+    def may_mark(self) -> bool:
+        """Whether reading a message sets \\Seen."""
+        return not self.examining and "s" in self.rights
+
+    @property
     def mailbox(self) -> int:
         """The id of the mailbox in the store."""
         return self.view.mailbox.id
@@ -246,7 +251,7 @@ class Selected:
         What came of `own` alone is not said. Raises MailboxNotFound.
         """
         version = user.services.database.version()
-        if version is not None and version == self._as_of and not self._owes_news:
+        if self._is_as_of(version):
             return b""
         async with self._lock:
             since, account = self.view.mailbox, self.account
@@ -266,6 +271,13 @@ class Selected:
                 # If this is lost, the messages are \Recent once more to somebody else.
                 self.claim_shown(user)
             return said
+
+    def is_current(self, user: User) -> bool:
+        """Whether it is known, by one look, that there is nothing to say and nothing has happened."""
+        return self._is_as_of(user.services.database.version()) and not self.changed_otherwise
+
+    def _is_as_of(self, version: int | None) -> bool:
+        return version is not None and version == self._as_of and not self._owes_news
 
     @property
     def _owes_news(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from posthouse.access.imap import (
     contexts,
     fetch,
+    fetch_one,
     listing,
     mailboxes,
     messages,
@@ -190,10 +191,16 @@ class ImapSession:
         self._appending.feed(event.octets)
 
     def _fetch(self, event: commands.Fetch) -> Any:
+        user = self._known_user
         try:
-            answer = fetch.fetch(self._known_user, event)
+            known = fetch_one.at_hand(user, event)
+            if known is not None:
+                return known
+            answer = fetch.fetch(user, event)
         except NoSuchMessage:
             return BAD_SET
+        except DatabaseError:
+            return TRY_LATER
         return answer if isinstance(answer, Stream) else begun(answer)
 
     def _url_fetch(self, event: commands.UrlFetch) -> Any:

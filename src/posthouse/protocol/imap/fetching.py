@@ -122,11 +122,16 @@ _REMEMBERED_LENGTH = 300
 
 def parse_fetch_items(parser: Parser) -> tuple[FetchItem, ...]:
     """The items of FETCH: a macro, one item, or a list in parentheses."""
-    rest = bytes(parser.data[parser.position :])
-    if len(rest) <= _REMEMBERED_LENGTH and (known := _whole(rest)) is not None:
+    known = known_items(bytes(parser.data[parser.position :]))
+    if known is not None:
         parser.position = len(parser.data)
         return known
     return _items(parser)
+
+
+def known_items(octets: bytes) -> tuple[FetchItem, ...] | None:
+    """The items that some octets are, nothing else; None where they are more, or break the grammar."""
+    return _whole(octets) if len(octets) <= _REMEMBERED_LENGTH else None
 
 
 def parse_fetch_list(parser: Parser) -> tuple[FetchItem, ...]:

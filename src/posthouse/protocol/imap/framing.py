@@ -117,7 +117,9 @@ class Framer:
         return bytes(memoryview(self._lines.octets)[start:end])
 
     def _line(self, line: bytes) -> Frame:
-        marker = _LITERAL.search(line, max(len(line) - _LONGEST_MARKER, 0))
+        marker = None
+        if line.endswith(b"}"):
+            marker = _LITERAL.search(line, max(len(line) - _LONGEST_MARKER, 0))
         if marker is None:
             # White space at the very end says nothing; there are clients that send it.
             line = line.rstrip(b" ")

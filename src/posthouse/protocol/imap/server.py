@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from posthouse.protocol import sasl
@@ -50,7 +51,7 @@ from posthouse.protocol.imap.offers import NO_LIMITS, Offers
 from posthouse.protocol.imap.searching import FilterCharset, UnknownCharset
 from posthouse.protocol.imap.session_commands import ANSWERS, capabilities
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem, read_tag
-from posthouse.protocol.imap.verbs import Head, State, read_head
+from posthouse.protocol.imap.verbs import Head, State, read_fetch_of_one, read_head
 from posthouse.protocol.language import DEFAULT, translated
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 
@@ -370,6 +371,9 @@ class ServerSession:
             return self._abort(self._failure)
         if self._appending is not None:
             return self._last_stretch(octets)
+        if self.state is State.SELECTED and (one := read_fetch_of_one(octets)) is not None:
+            self._tag = one[0]
+            return self._take(one[1])
         head = self._readable_head(octets)
         if head is None:
             return self._give_up()
@@ -388,6 +392,10 @@ class ServerSession:
             return self._finish(UNKNOWN_CHARSET)
         except FilterCharset:
             return self._finish(_FILTER_CHARSET)
+        self._take(command)
+
+    def _take(self, command: commands.Command) -> None:
+        """A command that can be read: answered here, or an event."""
         if self.enabled.uidonly and commands.uses_numbers(command):
             return self._finish(_UIDS_ONLY)
         if commands.turns_on_condstore(command):
@@ -602,5 +610,12 @@ def _failed(name: str) -> Result:
 
 
 def _status(tag: bytes, status: str, code: str, text: str) -> bytes:
-    line = f" {status} [{code}] {text}\r\n" if code else f" {status} {text}\r\n"
-    return tag + line.encode("utf-8", "replace")
+    if not code:
+        return tag + _plain_status(status, text)
+    return tag + f" {status} [{code}] {text}\r\n".encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=64)
+def _plain_status(status: str, text: str) -> bytes:
+    """What is said at the end of nearly all commands."""
+    return f" {status} {text}\r\n".encode("utf-8", "replace")

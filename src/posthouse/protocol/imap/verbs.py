@@ -19,6 +19,7 @@ from posthouse.protocol.imap.commands import (
     Copy,
     Delete,
     DeleteAcl,
+    Fetch,
     GetAcl,
     GetQuotaRoot,
     Idle,
@@ -34,6 +35,8 @@ from posthouse.protocol.imap.commands import (
     Unselect,
     Unsubscribe,
 )
+from posthouse.protocol.imap.fetching import known_items
+from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.syntax import ATOM, TAG, Parser, SyntaxProblem
 
 
@@ -167,6 +170,23 @@ def read_head(octets: bytes) -> Head:
         if verb is not None:
             return Head(tag, verb, uid is not None, found.end())
     raise _unreadable(octets)
+
+
+_FETCH_ONE = re.compile(rb"(%b) ([Uu][Ii][Dd] )?[Ff][Ee][Tt][Cc][Hh] ([1-9][0-9]{0,8}) " % TAG)
+
+
+def read_fetch_of_one(octets: bytes) -> tuple[bytes, Fetch] | None:
+    """Tag and command, where it is a FETCH of one message that is said to have no more than items.
+
+    Mail programs say this again and again, so it is read at one go. None: read it as any other.
+    """
+    found = _FETCH_ONE.match(octets)
+    items = known_items(octets[found.end() :]) if found is not None else None
+    if found is None or items is None:
+        return None
+    tag, uid, digits = found.groups()
+    number = int(digits)
+    return tag, Fetch(SequenceSet(((number, number),)), items, uid is not None)
 
 
 def _unreadable(octets: bytes) -> SyntaxProblem:
