@@ -12,13 +12,10 @@ import os
 import resource
 import shutil
 import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
-
-from cryptography import x509
 
 from posthouse.admin import search
 from posthouse.admin.search import Index
@@ -28,7 +25,7 @@ from posthouse.db.blobs import Blobs
 from posthouse.db.errors import DatabaseError
 from posthouse.db.limits import OTHER_CONNECTIONS, Capacity
 from posthouse.net.supervisor import worker_count
-from posthouse.net.tls import certificate_names
+from posthouse.net.tls import CertificateFiles, ServerTls, TlsProblem, certificate_names, valid
 from posthouse.ports import Clock, Found, LookupFailed, NotFound, Resolver
 
 Level: TypeAlias = Literal["ok", "warning", "problem"]
@@ -37,7 +34,7 @@ _RELEASED = 1_790_000_000.0
 """No clock that is right shows less: seconds since 1970, autumn 2026."""
 _LITTLE_SPACE = 1_000_000_000
 _NO_SPACE = 100_000_000
-_EXPIRES_SOON = datetime.timedelta(days=14)
+_EXPIRES_SOON = 14 * 86_400
 _TIME_ERROR = 5
 _COMMANDS = 3
 """Connections to the database left for what is run at the prompt."""
@@ -65,6 +62,17 @@ def examine_machine(config: Config, clock: Clock) -> Iterator[Finding]:
     yield from _tls(config, clock)
     yield from _files(config)
     yield from _listeners(config)
+
+
+def examine_owner(config: Config) -> Finding:
+    """Whether all in the data directory belongs to who we are now, its owner."""
+    uid = os.geteuid()
+    path = config.data_directory
+    strange = [entry.path for entry in os.scandir(path) if entry.stat(follow_symlinks=False).st_uid != uid]
+    if uid and strange:
+        others = ", ".join(sorted(strange))
+        return Finding("problem", "data_directory", f"not of uid {uid}: {others}", f"chown -R {uid} {path}")
+    return Finding("ok", "data_directory", f"all in it belongs to uid {uid}")
 
 
 async def examine_dns(config: Config, domains: Sequence[str], resolver: Resolver) -> list[Finding]:
@@ -218,24 +226,18 @@ def _tls(config: Config, clock: Clock) -> Iterator[Finding]:
             "set tls.certificate and tls.key",
         )
         return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(path, config.tls.key)
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
-        yield Finding(
-            "problem",
-            "certificate",
-            f"{path}: {error}",
-            "correct tls.certificate and tls.key, and their permissions",
-        )
+        ServerTls(lambda: [CertificateFiles(path, config.tls.key)], config.tls.minimum_protocol)
+        validity = valid(path)
+    except TlsProblem as problem:
+        remedy = "correct tls.certificate and tls.key, and their permissions"
+        yield Finding("problem", "certificate", str(problem), remedy)
         return
-    now = datetime.datetime.fromtimestamp(clock.now(), datetime.UTC)
-    until = certificate.not_valid_after_utc
-    shown = f"{path}, valid until {until:%Y-%m-%d}"
-    if not certificate.not_valid_before_utc <= now < until:
+    now = clock.now()
+    shown = f"{path}, valid until {datetime.datetime.fromtimestamp(validity.until, datetime.UTC):%Y-%m-%d}"
+    if not validity.since <= now < validity.until:
         yield Finding("problem", "certificate", f"{shown}: not valid now", "renew it")
-    elif until - now < _EXPIRES_SOON:
+    elif validity.until - now < _EXPIRES_SOON:
         yield Finding("warning", "certificate", f"{shown}: soon", "renew it")
     elif not _covers(certificate_names(path), config.hostname):
         yield Finding(

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from posthouse.admin import housekeeping
+from posthouse.app.certificates import Certificates
 from posthouse.app.doors import Doors
 from posthouse.app.road import Road
 from posthouse.config import Config
@@ -17,7 +18,6 @@ from posthouse.db import DatabaseError, slots
 from posthouse.db.blobs import sweep_spool
 from posthouse.net.listener import drain
 from posthouse.net.supervisor import DRAIN_TIME
-from posthouse.net.tls import CertificateFiles, ClientAuthorities, ServerTls, TlsProblem, self_signed
 from posthouse.observe import log
 from posthouse.observe.scrape import Scrape
 
@@ -37,7 +37,7 @@ NEEDS_RESTART = ("data_directory", "user", "workers", "listen", "database", "dns
 class Worker:
     """One process's share of the program. Make it within a running loop, `start` it, `stop` it.
 
-    `sockets`: listening sockets by name of listener; the rest as for `Road`.
+    `sockets`: listening sockets by name of listener; `certificates`: read already; the rest as for `Road`.
     """
 
     def __init__(
@@ -46,40 +46,20 @@ class Worker:
         sockets: Mapping[str, Sequence[socket.socket]],
         *,
         count: int = 1,
+        certificates: Certificates | None = None,
         clock: Clock | None = None,
         chance: Random | None = None,
         resolver: Resolver | None = None,
     ) -> None:
         self.road = Road(config, count=count, clock=clock, chance=chance, resolver=resolver)
-        self._certificate = certificate(config)
-        self._tls = ServerTls(lambda: [self._certificate], config.tls.minimum_protocol)
-        self._authorities = authorities(config)
-        self._binding = config.accounts.auth_channel_binding
-        self._user_tls = self._tls_for_users(config)
-        self._doors = Doors(self.road, self._tls, self._user_tls, sockets, count)
+        self._certificates = Certificates(config) if certificates is None else certificates
+        tls = self._certificates
+        self._doors = Doors(self.road, tls.everybody, tls.users, sockets, count)
         self._metrics_sockets = sockets.get("metrics", ())
         self._indexer = self.road.indexer()
         self._housekeeping: asyncio.Task[None] | None = None
         self._slot_kept = -inf
         self.road.database.hold = lambda: self._doors.mid_letter.count
-
-    def _tls_for_users(self, config: Config) -> ServerTls:
-        """TLS with certificates of users. A worker that cannot read who issues them serves without."""
-
-        def make() -> ServerTls:
-            return ServerTls(
-                lambda: [self._certificate],
-                config.tls.minimum_protocol,
-                lambda: self._authorities,
-                lambda: self._binding == "always",
-            )
-
-        try:
-            return make()
-        except TlsProblem as problem:
-            _log.error("no certificates of users are asked for until a reload", reason=str(problem))
-            self._authorities = None
-            return make()
 
     async def start(self) -> None:
         """Begin to serve. While the database is away, everybody is told to come back."""
@@ -112,17 +92,9 @@ class Worker:
         (`NEEDS_RESTART`) stays as it is, and the log says so. Raises TlsProblem and OSError, and then
         nothing has changed.
         """
-        before = self._certificate, self._authorities, self._binding
-        self._certificate, self._authorities = certificate(config), authorities(config)
-        self._binding = config.accounts.auth_channel_binding
-        try:
-            self._tls.reload()
-            self._user_tls.reload()
-            fixed = with_fixed_parts_of(config, self.road.config)
-            self.road.configure(fixed)
-        except BaseException:
-            self._certificate, self._authorities, self._binding = before
-            raise
+        self._certificates.configure(config, self.road.clock.now())
+        fixed = with_fixed_parts_of(config, self.road.config)
+        self.road.configure(fixed)
         self._doors.configure()
         log.configure(config.log.level, config.log.format)
         if fixed is not config:
@@ -182,17 +154,3 @@ def with_fixed_parts_of(config: Config, before: Config) -> Config:
     if not differing:
         return config
     return config.model_copy(update={key: getattr(before, key) for key in differing})
-
-
-def certificate(config: Config) -> CertificateFiles:
-    """The certificate that is configured, else a self-signed one, made where there is none."""
-    if config.tls.certificate:
-        return CertificateFiles(config.tls.certificate, config.tls.key)
-    return self_signed(config.data_directory / "tls", config.hostname)
-
-
-def authorities(config: Config) -> ClientAuthorities | None:
-    """Who issues certificates to users, if they may log in with one."""
-    if config.tls.client_ca_file is None:
-        return None
-    return ClientAuthorities(config.tls.client_ca_file, config.tls.client_crl_file)

@@ -16,6 +16,7 @@ from posthouse.admin.health import (
     examine_dns,
     examine_index,
     examine_machine,
+    examine_owner,
 )
 from posthouse.admin.logins import examine_logins
 from posthouse.admin.search import Index
@@ -63,6 +64,7 @@ def _examine(config: Config) -> list[Finding]:
     findings = [*examine_machine(config, MachineClock()), *examine_logins(config, MachineClock())]
     try:
         become_owner(config)
+        findings.append(examine_owner(config))
         findings += asyncio.run(_examine_data_and_dns(config))
     except CommandProblem as error:
         findings.append(Finding("problem", "user", str(error), error.hint))

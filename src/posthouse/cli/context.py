@@ -17,7 +17,7 @@ from cyclopts import Parameter
 import posthouse
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, load
-from posthouse.net.privileges import NoSuchUser, become, owner_of
+from posthouse.net.privileges import NoSuchUser, Owner, become, owner_of
 
 if TYPE_CHECKING:
     from posthouse.db import Database
@@ -63,8 +63,14 @@ def open_context(given: Path | None) -> Config:
 
 def become_owner(config: Config) -> None:
     """Give up root for the owner of the data, for good; other users stay who they are."""
+    become(data_owner(config))
+    require_readable_program()
+
+
+def data_owner(config: Config) -> Owner:
+    """Who we are to be. CommandProblem where there is no such user, or no data."""
     try:
-        become(owner_of(config.data_directory, config.user))
+        return owner_of(config.data_directory, config.user)
     except NoSuchUser as error:
         raise CommandProblem(
             str(error),
@@ -77,7 +83,6 @@ def become_owner(config: Config) -> None:
             hint="`posthouse init` makes it; or correct data_directory in posthouse.toml.",
             code=os.EX_CONFIG,
         ) from None
-    require_readable_program()
 
 
 def require_readable_program() -> None:

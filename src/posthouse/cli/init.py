@@ -9,8 +9,7 @@ import pwd
 import secrets
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from posthouse.cli.context import require_readable_program
 from posthouse.cli.problem import CommandProblem
 from posthouse.config import Config, default_toml, from_mapping
 from posthouse.config.kinds import read_hostname
+from posthouse.net.privileges import acting_as
 
 app = App(name="init")
 
@@ -77,7 +77,7 @@ def init(
     config.data_directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     os.chmod(config.data_directory, 0o711)
     os.chown(config.data_directory, uid, gid)
-    with _acting_as(uid, gid):
+    with acting_as(uid, gid):
         require_readable_program()
         asyncio.run(initialise(config, domain, admin, password))
     with file.open("x", encoding="utf-8") as out:
@@ -138,20 +138,6 @@ def _owner(user: str) -> tuple[int, int]:
     if os.geteuid() not in (0, entry.pw_uid):
         raise CommandProblem("only root can make an installation for another user", code=os.EX_NOPERM)
     return entry.pw_uid, entry.pw_gid
-
-
-@contextmanager
-def _acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Files made within belong to `uid`, and only it may read them."""
-    before, mask = (os.geteuid(), os.getegid()), os.umask(0o077)
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(before[0])
-        os.setegid(before[1])
-        os.umask(mask)
 
 
 def _say_what_is_next(file: Path, config: Config, domain: str, admin: str, password: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from cyclopts import App
 
-from posthouse.cli.context import ConfigOption, find_config
+from posthouse.cli.context import ConfigOption, data_owner, find_config, require_readable_program
+from posthouse.cli.problem import explain
 from posthouse.config import load
+from posthouse.net.privileges import acting_as
 
 app = App(name="serve")
 
@@ -18,4 +22,10 @@ def serve(*, config: ConfigOption = None) -> int:
     """
     from posthouse.app import serve as run
 
-    return run(load(find_config(config)), find_config(config))
+    path = find_config(config)
+    loaded = load(path)
+    owner = data_owner(loaded)
+    if os.geteuid() == 0:
+        with acting_as(owner.uid, owner.gid):  # later nothing of the program could be read, to say so
+            require_readable_program()
+    return run(loaded, path, explain)

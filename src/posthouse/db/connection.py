@@ -6,13 +6,22 @@ checkpoint. SQLite older than 3.51.3 can corrupt a database when the WAL is rese
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apsw
 
-from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation, reason_is_space
+from posthouse.db.errors import (
+    Damaged,
+    DatabaseAway,
+    DatabaseError,
+    DiskFull,
+    NotPermitted,
+    UniqueViolation,
+    reason_is_space,
+)
 from posthouse.db.interface import Parameters, Question, Row
 
 OLDEST = (3, 51, 3)
@@ -57,8 +66,19 @@ def connect(
             f"PRAGMA query_only = {int(readonly)}"
         ).fetchall()
     except apsw.Error as error:
-        raise DatabaseAway(f"{path}: {error}") from error
+        raise _cannot_open(path, error) from error
     return connection
+
+
+def _cannot_open(path: Path, error: apsw.Error) -> DatabaseError:
+    if isinstance(error, (apsw.NotADBError, apsw.CorruptError)):
+        return Damaged(f"{path}: {error}")
+    if isinstance(error, apsw.FullError):
+        return DiskFull(f"{path}: {error}")
+    for file in (path.parent, path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
+            return NotPermitted(f"{file} cannot be read and written by uid {os.geteuid()}")
+    return DatabaseAway(f"{path}: {error}")
 
 
 def explain(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
@@ -75,6 +95,8 @@ def explain(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
         return DiskFull(text)
     if isinstance(error, apsw.IOError) and reason_is_space(connection.system_errno):
         return DiskFull(text)
+    if isinstance(error, (apsw.NotADBError, apsw.CorruptError)):
+        return Damaged(text)
     if isinstance(error, _AWAY):
         return DatabaseAway(text)
     return DatabaseError(text)

@@ -19,6 +19,18 @@ class DatabaseAway(DatabaseError):
     """Out of reach, locked for too long, shut down, or broken; later may be better."""
 
 
+class NotPermitted(DatabaseAway):
+    """The files of the database are another user's."""
+
+
+class Damaged(DatabaseAway):
+    """What is there is no database, or broken."""
+
+
+class NewerDatabase(DatabaseError):
+    """The database was made by a newer Posthouse."""
+
+
 class DiskFull(DatabaseError):
     """No space for the write. Works again once there is."""
 

@@ -1,9 +1,11 @@
-"""From root to the user that owns the data: once, for good, after the ports are bound."""
+"""From root to the user that owns the data: for a while, or for good, after the ports are bound."""
 
 from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,3 +49,17 @@ def become(owner: Owner) -> None:
         os.setgroups([])
     os.setgid(owner.gid)
     os.setuid(owner.uid)
+
+
+@contextmanager
+def acting_as(uid: int, gid: int) -> Iterator[None]:
+    """For root: files made within belong to `uid`, and only it may read them."""
+    before, mask = (os.geteuid(), os.getegid()), os.umask(0o077)
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(before[0])
+        os.setegid(before[1])
+        os.umask(mask)

@@ -3,7 +3,7 @@
 It has no loop, no thread and no connection of its own; it waits for signals, one at a time:
 
     SIGCHLD            a worker ended: a new one gets the same sockets, later and later if it keeps dying
-    SIGHUP             passed on: workers read configuration and certificates again
+    SIGHUP             passed on: workers read configuration and certificates again, and we for later ones
     SIGTERM, SIGINT    passed on as SIGTERM: workers drain; after DRAIN_TIME whoever is left is killed
     SIGRTMIN           a worker tells that it serves
 
@@ -99,12 +99,18 @@ def run(
     listeners: Iterable[ListenerSpec],
     worker_main: Callable[[WorkerContext], None],
     migrate: Callable[[], object],
+    *,
+    read: Callable[[], object] = lambda: None,
+    explain: Callable[[Exception], tuple[int, str] | None] = lambda error: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status of the program.
 
     `migrate` runs once in a child before the first worker; `worker_main` runs in each worker, opens
-    everything it needs itself, calls `context.ready()`, and returns when it has drained. Raises
-    AlreadyRunning, CannotListen, NoSuchUser and OSError before anything was forked.
+    everything it needs itself, calls `context.ready()`, and returns when it has drained. `read` runs in this
+    process, as the owner of the data, behind `migrate` and at each SIGHUP: workers find what it has read.
+    `explain` gives exit status and remedy of an error that ends a child, or None for a defect of ours.
+    Raises AlreadyRunning, CannotListen, NoSuchUser, OSError, and what `read` raises, before a
+    worker was forked.
     """
     owner = owner_of(config.data_directory, config.user)
     run_directory = _run_directory(config.data_directory, owner)
@@ -115,7 +121,8 @@ def run(
             become(owner)
             description = write_listeners(run_directory, sockets.endpoints)
             try:
-                return _Supervisor(sockets, worker_count(config.workers), worker_main).serve(migrate)
+                supervisor = _Supervisor(sockets, worker_count(config.workers), worker_main, read, explain)
+                return supervisor.serve(migrate)
             finally:
                 description.unlink(missing_ok=True)
         finally:
@@ -138,9 +145,18 @@ class _Worker:
 
 
 class _Supervisor:
-    def __init__(self, sockets: Sockets, count: int, worker_main: Callable[[WorkerContext], None]) -> None:
+    def __init__(
+        self,
+        sockets: Sockets,
+        count: int,
+        worker_main: Callable[[WorkerContext], None],
+        read: Callable[[], object],
+        explain: Callable[[Exception], tuple[int, str] | None],
+    ) -> None:
         self._sockets = sockets
         self._worker_main = worker_main
+        self._read = read
+        self._explain = explain
         self._workers = [_Worker(index) for index in range(count)]
         self._not_ready = set(range(count))
         self._stopping_since: float | None = None
@@ -154,6 +170,7 @@ class _Supervisor:
         try:
             if (status := self._migrate(migrate)) != os.EX_OK:
                 return status
+            self._read()
             gc.collect()
             gc.freeze()  # what is here now stays shared between the workers
             for worker in self._workers:
@@ -188,6 +205,7 @@ class _Supervisor:
             self._stop()
         elif number == signal.SIGHUP:
             _log.info("reloading")
+            self._read()
             self._tell(signal.SIGHUP)
         elif number == _READY and received is not None:
             self._is_ready(received.si_pid)
@@ -269,30 +287,40 @@ class _Supervisor:
         pid = os.fork()
         if pid:
             return pid
-        _be_child(supervisor, title, work)
+        self._be_child(supervisor, title, work)
 
+    def _be_child(self, supervisor: int, title: str, work: Callable[[], object]) -> NoReturn:
+        status = os.EX_SOFTWARE
+        try:
+            die_with(supervisor)
+            setproctitle(title)
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the supervisor decides
+            # SIGHUP stays blocked, hence pending, until the worker listens to it.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})
+            work()
+            status = os.EX_OK
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else os.EX_SOFTWARE
+        except BaseException as error:  # noqa: BLE001  (told; a child must never return into the supervisor)
+            status = self._failed(title, error)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
 
-def _be_child(supervisor: int, title: str, work: Callable[[], object]) -> NoReturn:
-    status = os.EX_SOFTWARE
-    try:
-        die_with(supervisor)
-        setproctitle(title)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the supervisor decides
-        # SIGHUP stays blocked, hence pending, until the worker listens to it.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})
-        work()
-        status = os.EX_OK
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else os.EX_SOFTWARE
-    except BaseException:  # noqa: BLE001  (logged; a child must never return into the supervisor)
-        _log.exception("ended by an error", process=title)
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+    def _failed(self, title: str, error: BaseException) -> int:
+        """Say why a child ends; its exit status."""
+        explained = self._explain(error) if isinstance(error, Exception) else None
+        if explained is None:
+            _log.exception("ended by an error", process=title)
+            return os.EX_SOFTWARE
+        status, remedy = explained
+        told = {"remedy": remedy} if remedy else {}
+        _log.error("cannot go on", process=title, reason=str(error), **told)
+        return status
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:

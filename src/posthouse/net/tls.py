@@ -16,9 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.net.certificates import end_point, shown_by
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 SELF_SIGNED_DAYS = 3650
 _RENEW_BEFORE_DAYS = 90
@@ -79,7 +82,8 @@ class ServerTls:
         self._files = files
         self._authorities = authorities
         self._binds_by_certificate = binds_by_certificate
-        self._minimum = _VERSIONS[minimum_protocol]
+        self.minimum_protocol = minimum_protocol
+        """What is spoken at least; another one holds from the next `reload` on."""
         self._context = self._build()
 
     def __call__(self) -> ssl.SSLContext:
@@ -92,7 +96,7 @@ class ServerTls:
     def _build(self) -> ssl.SSLContext:
         all_files = list(self._files())
         authorities = self._authorities()
-        contexts = [_server_context(files, self._minimum) for files in all_files]
+        contexts = [_server_context(files, _VERSIONS[self.minimum_protocol]) for files in all_files]
         for context in contexts:
             context.binds_by_certificate = self._binds_by_certificate()
             if authorities is not None:
@@ -152,6 +156,30 @@ def _ask_for_certificates(context: ServerContext, authorities: ClientAuthorities
     context.verify_mode = ssl.CERT_OPTIONAL
 
 
+class Validity(NamedTuple):
+    """From when to when a certificate holds, in seconds since 1970."""
+
+    since: float
+    until: float
+
+
+def valid(certificate: Path) -> Validity:
+    """When the first certificate in a PEM file is valid. Raises TlsProblem."""
+    parsed = _parsed(certificate)
+    return Validity(parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp())
+
+
+def _parsed(certificate: Path) -> x509.Certificate:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes())
+    except OSError as error:
+        raise TlsProblem(f"{certificate}: {error.strerror}") from None
+    except ValueError as error:
+        raise TlsProblem(f"{certificate}: {error}") from None
+
+
 def _no_password() -> str:
     raise TlsProblem("the private key is encrypted; remove its passphrase (openssl pkey -in … -out …)")
 
@@ -161,11 +189,7 @@ def certificate_names(certificate: Path) -> tuple[str, ...]:
     from cryptography import x509
 
     try:
-        parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TlsProblem(f"{certificate}: {error}") from None
-    try:
-        extension = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        extension = _parsed(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
     return tuple(name.lower() for name in extension.value.get_values_for_type(x509.DNSName))

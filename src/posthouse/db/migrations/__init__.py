@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import NamedTuple
 
-from posthouse.db.errors import DatabaseError
+from posthouse.db.errors import NewerDatabase
 from posthouse.db.interface import Row
 
 
@@ -29,10 +29,10 @@ def all_migrations() -> list[Migration]:
 def pending(done: Iterable[Row]) -> list[Migration]:
     """Those still to be applied; `done` are rows with the number of each that was.
 
-    Raises DatabaseError where the database is newer than this program.
+    Raises NewerDatabase where the database is newer than this program.
     """
     numbers = {int(number) for (number,) in done}
     migrations = all_migrations()
     if numbers - {migration.number for migration in migrations}:
-        raise DatabaseError("the database was made by a newer Posthouse; upgrade this one")
+        raise NewerDatabase("the database was made by a newer Posthouse; upgrade this one")
     return [migration for migration in migrations if migration.number not in numbers]
