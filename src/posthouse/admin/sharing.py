@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import account as accounts
+from posthouse.accounts import usage
 from posthouse.accounts.problem import NotAllowed
-from posthouse.admin.mailboxes import find
+from posthouse.admin.mailboxes import Desk, find
 from posthouse.store import mailboxes, rights
+from posthouse.store.notify import tell
 from posthouse.store.rights import ANYONE, BadRights, How, Rights, TooManyEntries
 
 if TYPE_CHECKING:
@@ -45,35 +47,41 @@ async def grants(database: Database, address: str, name: str) -> list[Grant]:
 
 
 async def share(
-    database: Database, address: str, name: str, user: str, letters: str, *, below: bool = False
+    desk: Desk, address: str, name: str, user: str, letters: str, *, below: bool = False
 ) -> list[str]:
     """Give `user` (an address, or `anyone`) these rights in a mailbox, instead of what it had; the mailboxes.
 
     `letters` as of RFC 4314, with + or - before them to add or take away; empty: none at all. `below`: in
     all mailboxes below it too. Raises NoSuchEntry, NotAllowed.
     """
+    now = int(desk.clock.now() * 1_000_000)
     how = How(letters[:1]) if letters[:1] in ("+", "-") else How.REPLACE
     wanted = _rights(letters.removeprefix(how.value))
 
-    def change(tx: Tx) -> list[str]:
+    def change(tx: Tx) -> tuple[list[str], dict[AccountId, int]]:
         owner, shared = find(tx, address, name)
         grantee = _grantee(tx, user)
         if grantee == owner.id:
             raise NotAllowed(f"{owner.address} is the owner, who has all rights.")
-        changed = []
+        changed: list[str] = []
+        heard = {grantee: now if grantee == ANYONE else usage.advance(tx, grantee)}
         inside = mailboxes.canonical_name(name) + mailboxes.SEPARATOR
         for box in mailboxes.every(tx, owner.id):
             if box.id == shared.id or (below and box.name.startswith(inside)):
                 try:
-                    rights.change(tx, owner.id, box.id, grantee, False, how, wanted)
+                    heard[owner.id] = rights.change(tx, owner.id, box.id, grantee, False, how, wanted)
                 except TooManyEntries:
                     raise NotAllowed(f"{box.name} is shared with too many users already.") from None
                 changed.append(box.name)
-        return changed
+        return changed, heard
 
-    # Locked before it is changed: the owner's row comes first, of whatever database.
-    owner = await database.read(lambda reader: accounts.show(reader, address))
-    return await database.write([owner.id], change)
+    # Locked before they are changed: the accounts' rows come first, of whatever database.
+    keys = await desk.database.read(
+        lambda reader: (accounts.show(reader, address).id, _grantee(reader, user))
+    )
+    changed, heard = await desk.database.write([key for key in keys if key != ANYONE], change)
+    tell(desk.run_directory, heard)
+    return changed
 
 
 def _rights(letters: str) -> Rights:

@@ -217,7 +217,10 @@ def share(
         The mailboxes below it too.
     """
     changed = with_database(
-        config, lambda _, database: sharing.share(database, address, mailbox, user, rights, below=below)
+        config,
+        lambda settings, database: sharing.share(
+            _desk(settings, database), address, mailbox, user, rights, below=below
+        ),
     )
     which = f"the rights {rights.lstrip('+-')} in {', '.join(changed)} of {address}"
     verb = {"+": "was given", "-": "no longer has"}.get(rights[:1], "has")
@@ -242,6 +245,9 @@ def unshare(
         In the mailboxes below it too.
     """
     changed = with_database(
-        config, lambda _, database: sharing.share(database, address, mailbox, user, "", below=below)
+        config,
+        lambda settings, database: sharing.share(
+            _desk(settings, database), address, mailbox, user, "", below=below
+        ),
     )
     print(f"{user} has no rights in {', '.join(changed)} of {address} any more.")

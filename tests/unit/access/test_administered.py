@@ -112,7 +112,7 @@ async def test_a_user_can_be_subscribed_to_what_others_share(desk: Desk, server:
     await mailboxes.create(desk, BOB, "Work")
     with pytest.raises(NoSuchEntry, match="There is no mailbox Other Users"):
         await mailboxes.subscribe(desk, "eve@example.org", work)
-    await sharing.share(desk.database, BOB, "Work", "eve@example.org", "lr")
+    await sharing.share(desk, BOB, "Work", "eve@example.org", "lr")
     assert await mailboxes.subscribe(desk, "eve@example.org", work) == work
     async with Client(server, "eve") as eve:
         assert work in await names(eve, 'LSUB "" *')

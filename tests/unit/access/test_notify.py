@@ -143,6 +143,33 @@ async def test_mailboxes_of_others_are_told_of_as_far_as_they_may_be_read(server
         assert await eve.do("NOOP") == ["OK NOOP completed"]
 
 
+async def test_rights_that_anyone_is_given_show_at_once(server: Server) -> None:
+    inbox = "Other Users/bob@example.org/INBOX"
+    async with Client(server, "eve") as eve, Client(server) as bob:
+        await eve.do('NOTIFY SET (subtree "Other Users" (MailboxName MessageNew MessageExpunge))')
+        # when everybody is allowed to read a mailbox of somebody of whom eve has seen nothing yet
+        await bob.do("SETACL INBOX anyone lr")
+        assert await eve.line() == '* LIST (\\NonExistent \\HasChildren) "/" "Other Users/bob@example.org"'
+        assert await eve.line() == f'* LIST (\\HasNoChildren) "/" "{inbox}"'
+        assert (await eve.line()).startswith(f'* STATUS "{inbox}" (MESSAGES 0 ')
+        # and when it is taken back
+        await bob.do("DELETEACL INBOX anyone")
+        assert await eve.line() == '* LIST (\\NonExistent \\HasNoChildren) "/" "Other Users/bob@example.org"'
+        assert await eve.line() == f'* LIST (\\NonExistent \\HasNoChildren) "/" "{inbox}"'
+
+
+async def test_messages_that_a_client_puts_elsewhere_itself_are_not_told(server: Server) -> None:
+    draft = "{14+}\r\nSubject: x\r\n\r\n"
+    async with Client(server) as client, Client(server) as other:
+        await client.do("CREATE Work")
+        await client.do("NOTIFY SET (personal (MessageNew MessageExpunge))")
+        assert (await client.do(f"APPEND Work {draft}"))[-1].startswith("OK [APPENDUID")
+        assert (await client.do(f"APPEND Work {draft}"))[-1].startswith("OK [APPENDUID")
+        # then the first that it is told is what another one does, with the number that there are
+        await other.do(f"APPEND Work {draft}")
+        assert (await client.line()).startswith('* STATUS "Work" (MESSAGES 3 UIDNEXT 4 ')
+
+
 async def test_a_selected_mailbox_of_another_is_watched_too(server: Server) -> None:
     async with Client(server, "eve") as eve, Client(server) as bob:
         await bob.do("SETACL INBOX eve lr")

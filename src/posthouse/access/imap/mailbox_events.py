@@ -22,7 +22,7 @@ from posthouse.store.mailboxes import SEPARATOR, Listed, Mailbox, Status
 from posthouse.store.metadata import SERVER, Where
 
 if TYPE_CHECKING:
-    from posthouse.access.imap.state import User
+    from posthouse.access.imap.state import Put, User
     from posthouse.db import Reader
     from posthouse.mail.envelope import AccountId
 
@@ -110,15 +110,22 @@ class Differences:
     """What one look has and another had not, as the groups of a client want it told."""
 
     def __init__(
-        self, user: User, groups: Sequence[Group], before: Look, now: Look, caused: Iterable[str] = ()
+        self,
+        user: User,
+        groups: Sequence[Group],
+        before: Look,
+        now: Look,
+        caused: Iterable[str] = (),
+        put: Put | None = None,
     ) -> None:
-        """`caused`: names of mailboxes, empty for the server, that commands of this session have changed: it
-        need not be told of that."""
+        """`caused`: names of mailboxes, empty for the server, that commands of this session have changed, and
+        `put`: messages that they have put into some: it need not be told of that."""
         self._user = user
         self._groups = groups
         self._before = before
         self._now = now
         self._caused = frozenset(caused)
+        self._put = put or {}
         self._told: set[str] = set()
         self._events = self._events_by_name()
 
@@ -235,8 +242,18 @@ class Differences:
             if before is not None and before.mailbox.modseq == seen.status.mailbox.modseq:
                 continue
             items = _items(self._wanted(seen.name), seen.status, before)
-            if items:
+            if items and not self._is_own(key, seen.status, before):
                 yield status_line(self._user, seen.name, seen.status, [*items, *self._modseq()])
+
+    def _is_own(self, key: Key, now: Status, before: Status | None) -> bool:
+        """Whether all that is to be told are messages that this session has put there (RFC 5465 §5)."""
+        own = self._put.get((key[0], now.mailbox.uidvalidity))
+        if own is None or before is None or before.mailbox.uidvalidity != now.mailbox.uidvalidity:
+            return False
+        if Event.FLAGS in self._wanted(self._now.seen[key].name):
+            return False  # other flags may have changed as well
+        arrived = range(before.mailbox.uidnext, now.mailbox.uidnext)
+        return now.messages - before.messages == len(arrived) and own.issuperset(arrived)
 
     # Annotations (RFC 5465 §5.6, §5.7)
 

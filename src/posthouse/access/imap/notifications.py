@@ -6,7 +6,7 @@ what the client has asked for. A client that does not take what it is told is to
 (NOTIFICATIONOVERFLOW).
 
 Watched are the user's own account, that of the selected mailbox, and those whose mailboxes he may see, where
-his groups can mean them.
+his groups can mean them; rights that are given to `anyone` are told of by themselves.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.sources import Among
 from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.metadata import SERVER
+from posthouse.store.rights import ANYONE
 from posthouse.store.uids import ranges_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Notifications:
             wanted.add(user.selected.account)
         if mailbox_events.goes_abroad(self._groups):
             wanted |= {account for account, _ in self._known.seen}
+            wanted.add(ANYONE)
         if any(Event.SERVER_METADATA in group.events for group in self._groups):
             wanted.add(SERVER)
         for account in self._watches.keys() - wanted:
@@ -134,10 +136,11 @@ class Notifications:
     async def _news(self) -> AsyncIterator[bytes]:
         user, before = self._user, self._known
         caused, user.caused = user.caused or (), set()
+        put, user.put_elsewhere = user.put_elsewhere, {}
         self._known = await user.read_much(
             lambda reader: mailbox_events.take(reader, user, self._groups, before)
         )
-        for line in Differences(user, self._groups, before, self._known, caused).lines():
+        for line in Differences(user, self._groups, before, self._known, caused, put).lines():
             yield line
         self._watch_all()
         group = self._of_selected

@@ -84,6 +84,8 @@ async def _change(user: User, mailbox: str, identifier: str, how: How, letters: 
     user.tell(modseq, at.account)
     if theirs and heard is not None:
         user.tell(theirs, heard)
+    if _is_anyone(identifier):
+        user.tell(int(user.services.clock.now() * 1_000_000), ANYONE)
     return completed(name, untagged=await user.look_at_rights())
 
 
@@ -101,10 +103,14 @@ def _is_identifier(text: str) -> bool:
     return bool(text.removeprefix("-")) and text.isprintable()
 
 
+def _is_anyone(identifier: str) -> bool:
+    return identifier.removeprefix("-").lower() == _ANYONE
+
+
 def _meant(reader: Tx | Reader, user: User, identifier: str) -> _Identifier:
     """The account that is named. Raises NoSuchUser."""
     name, negative = identifier.removeprefix("-"), identifier.startswith("-")
-    if name.lower() == _ANYONE:
+    if _is_anyone(identifier):
         return _Identifier(ANYONE, negative)
     try:
         address = canonical(parse_address(name if "@" in name else f"{name}@{user.login.rpartition('@')[2]}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from posthouse.access import places
 from posthouse.access.imap.binary import Decoding
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from posthouse.mail.envelope import AccountId
 
 T = TypeVar("T")
+Put: TypeAlias = "dict[tuple[AccountId, int], set[int]]"
+"""UIDs of messages by account and UIDVALIDITY of their mailbox."""
 
 
 class RightsLost(Exception):
@@ -30,8 +32,8 @@ class User:
     """A user logged in, at one session."""
 
     __slots__ = (
-        "account", "caused", "decoding", "enabled", "login", "own_uids", "progress", "selected", "services",
-        "structures", "told",
+        "account", "caused", "decoding", "enabled", "login", "own_uids", "progress", "put_elsewhere",
+        "selected", "services", "structures", "told",
     )  # fmt: skip
 
     def __init__(self, services: Services, account: AccountId, login: str, enabled: Enabled) -> None:
@@ -50,6 +52,8 @@ class User:
         tells of none."""
         self.own_uids: set[int] = set()
         """Messages that commands of this session have put into the selected mailbox, for NOTIFY."""
+        self.put_elsewhere: Put = {}
+        """The same of other mailboxes."""
         self.structures = Structures()
         self.decoding = Decoding()
 
@@ -99,11 +103,13 @@ class User:
 
     def has_put(self, account: AccountId, uidvalidity: int, uids: Iterable[int]) -> None:
         """A command of this session has put messages into a mailbox."""
-        selected = self.selected
-        if self.caused is None or selected is None or selected.account != account:
+        if self.caused is None:
             return
-        if selected.view.mailbox.uidvalidity == uidvalidity:
+        selected, mailbox = self.selected, (account, uidvalidity)
+        if selected is not None and (selected.account, selected.view.mailbox.uidvalidity) == mailbox:
             self.own_uids.update(uids)
+        else:
+            self.put_elsewhere.setdefault(mailbox, set()).update(uids)
 
     @property
     def hears_nothing(self) -> bool:
