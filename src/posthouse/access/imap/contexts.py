@@ -114,13 +114,16 @@ class Context:
 
     def _said(self, selected: Selected, what: bytes, pairs: list[tuple[int, list[int]]]) -> bytes:
         view, command = selected.view, self._command
+        by_uid = (
+            command.uid or selected.uids_only
+        )  # RFC 9586 §3: even where it was asked for by number before
         lists = []
         for place, uids in pairs:
-            numbers = uids if command.uid else [bisect_left(view.uids, uid) + 1 for uid in uids]
+            numbers = uids if by_uid else [bisect_left(view.uids, uid) + 1 for uid in uids]
             lists.append(b"%d %b" % (place, write_sequence_set(numbers)))
-        by_uid = b" UID" if command.uid else b""
         correlator = quoted(command.tag) + self._where
-        return b"* ESEARCH (TAG %b)%b %b (%b)\r\n" % (correlator, by_uid, what, b" ".join(lists))
+        unit = b" UID" if by_uid else b""
+        return b"* ESEARCH (TAG %b)%b %b (%b)\r\n" % (correlator, unit, what, b" ".join(lists))
 
 
 class Contexts:

@@ -124,6 +124,11 @@ class Selected:
         """The id of the mailbox in the store."""
         return self.view.mailbox.id
 
+    @property
+    def uids_only(self) -> bool:
+        """No sequence number may be said (RFC 9586)."""
+        return self._enabled.uidonly
+
     # What the client is told
 
     def recent_runs(self) -> Runs:
