@@ -1,7 +1,7 @@
 """Housekeeping: what is done round by round, by one process for all, and waits for nobody.
 
 New journeys are entered into the catalogue and old ones go, objects that no row names are deleted, what a
-crash or an impatient administrator left half removed is removed for good, and threads without messages are
+crash or an impatient administrator left half done is removed for good, and threads without messages are
 forgotten.
 """
 
@@ -15,7 +15,7 @@ from posthouse.admin.accounts import clear_away
 from posthouse.db.blobs import collect_remembered, collect_unnamed
 from posthouse.db.leases import take
 from posthouse.journey import catalogue
-from posthouse.store import content, removal, threads
+from posthouse.store import content, removal, threads, uploads
 
 if TYPE_CHECKING:
     from posthouse.db import Database, Tx
@@ -60,6 +60,8 @@ async def keep_house(
         sweep = partial(removal.sweep, contents=contents, account=account)
         while await database.write([account], sweep, long=True) >= removal.BATCH:
             pass
+    while await database.write([], partial(uploads.sweep, contents=contents, now=clock.now()), long=True):
+        pass
     await collect_remembered(database, blobs, clock.now())
     if thorough:
         await _sweep_thread_keys(database)

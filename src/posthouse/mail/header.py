@@ -63,8 +63,9 @@ class HeaderIndex:
         self.head = head
         self._found: dict[str, list[bytes]] | None = None
 
-    def as_written(self, name: str) -> Sequence[bytes]:
-        """The values of all such fields from top to bottom, to the octet as they are, but for the last LF."""
+    @property
+    def usual(self) -> dict[str, list[bytes]]:
+        """The values of all fields of `USUAL`, as `as_written` gives them. Not to be changed."""
         found = self._found
         if found is None:
             found = self._found = _NO_FIELDS.copy()
@@ -75,6 +76,11 @@ class HeaderIndex:
                     found[known] = [value]
                 else:
                     values.append(value)
+        return found
+
+    def as_written(self, name: str) -> Sequence[bytes]:
+        """The values of all such fields from top to bottom, to the octet as they are, but for the last LF."""
+        found = self.usual
         some = found.get(name)
         if some is None:
             some = found[name] = [value for _, value in self._fields(_pattern(name))]
@@ -103,12 +109,13 @@ class HeaderIndex:
     @property
     def content(self) -> ContentFields:
         """Of the fields of `CONTENT`, those that are there: the first of each, as it is written."""
-        return tuple([(name, values[0]) for name in CONTENT if (values := self.as_written(name))])
+        usual = self.usual
+        return tuple([(name, values[0]) for name in CONTENT if (values := usual[name])])
 
     @property
     def crowded(self) -> bool:
         """Whether there may be fields of `USUAL` that were passed over."""
-        return sum([len(self.as_written(name)) for name in USUAL]) >= FIELDS_LIMIT
+        return sum([len(self.usual[name]) for name in USUAL]) >= FIELDS_LIMIT
 
     @property
     def fields(self) -> list[tuple[bytes, int, int]]:

@@ -77,31 +77,31 @@ def envelope(header: HeaderIndex) -> bytes:
 
 
 def _envelope(header: HeaderIndex, room: _Room) -> bytes:
-    sent_by = _addresses(header, "From", room)
-    sender = _addresses(header, "Sender", room)
-    reply_to = _addresses(header, "Reply-To", room)
+    usual = header.usual
+    sent_by = _addresses(usual["From"], room)
+    sender = _addresses(usual["Sender"], room)
+    reply_to = _addresses(usual["Reply-To"], room)
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
-        _text(header, "Date"),
-        _text(header, "Subject"),
+        _text(usual["Date"]),
+        _text(usual["Subject"]),
         sent_by,
         sent_by if sender == b"NIL" else sender,
         sent_by if reply_to == b"NIL" else reply_to,
-        _addresses(header, "To", room),
-        _addresses(header, "Cc", room),
-        _addresses(header, "Bcc", room),
-        _text(header, "In-Reply-To"),
-        _text(header, "Message-ID"),
+        _addresses(usual["To"], room),
+        _addresses(usual["Cc"], room),
+        _addresses(usual["Bcc"], room),
+        _text(usual["In-Reply-To"]),
+        _text(usual["Message-ID"]),
     )
 
 
-def _text(header: HeaderIndex, name: str) -> bytes:
-    """The first of the fields with this name."""
-    values = header.as_written(name)
+def _text(values: list[bytes]) -> bytes:
+    """Of the fields of one name, the first."""
     return string(unfold(values[0])) if values else b"NIL"
 
 
-def _addresses(header: HeaderIndex, name: str, room: _Room) -> bytes:
-    values = header.as_written(name)
+def _addresses(values: list[bytes], room: _Room) -> bytes:
+    """All fields of one name as one list."""
     if not values:
         return b"NIL"
     if len(values) == 1 and len(values[0]) <= _CACHED_LENGTH:

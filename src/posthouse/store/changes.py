@@ -386,13 +386,12 @@ def _adopt(tx: Tx, account: AccountId, owner: AccountId, emails: Sequence[int]) 
 
 def append(
     tx: Tx, account: AccountId, mailbox: str, messages: NewMessages, limit: int, now: float
-) -> list[Deposited]:
+) -> Deposited:
     """Append messages, all or none (RFC 9051 §6.3.12, RFC 3502); `limit` and `now` as in `Terms`.
 
-    Raises `AppendTarget`, `QuotaExceeded`, `NoSuchAccount`; the exception undoes what went before.
+    Returns where the first is; the others follow it. Raises `AppendTarget`, `QuotaExceeded`,
+    `NoSuchAccount`; the exception undoes what went before.
     """
-    if not messages.copies:
-        return []
     first = deposit(tx, account, mailbox, messages.copies, limit, Missing.REFUSE, now)
     if isinstance(first, NoMailbox):
         raise AppendTarget(f"There is no mailbox {mailbox}")
@@ -401,7 +400,7 @@ def append(
     if not isinstance(first, Deposited):
         raise QuotaExceeded("The quota would be exceeded")
     content.put_all(tx, messages.contents)
-    return [first._replace(uid=first.uid + number) for number in range(len(messages.copies))]
+    return first
 
 
 def replace(
@@ -414,7 +413,7 @@ def replace(
     limit: int,
     now: float,
     to: AccountId | None = None,
-) -> tuple[int, list[Deposited]]:
+) -> tuple[int, Deposited]:
     """Append, and remove for good what is `replaced` (RFC 8508); what it takes up counts no more.
 
     `to`: whose `mailbox` is, where it is another's than `replaced`. Returns the modseq of the removal, and

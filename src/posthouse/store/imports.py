@@ -118,7 +118,7 @@ def add(
                 "UPDATE mailbox SET uidnext = ? WHERE account = ? AND id = ? AND uidnext < ?",
                 (uid, account, mailbox, uid),
             )
-        (done,) = changes.append(tx, account, found.name, message, limit, now)
+        done = changes.append(tx, account, found.name, message, limit, now)
         tx.run(
             "INSERT INTO imported (account, mailbox, item, uid) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (account, mailbox, item) DO UPDATE SET uid = excluded.uid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from posthouse.db.blobs import discard, moment_of, open_blobs
 from posthouse.journey import catalogue, record
 from posthouse.mail.ids import first_of
 from posthouse.queue import entries as queue
-from posthouse.store.content import Contents
+from posthouse.store import uploads
+from posthouse.store.content import Contents, New
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -55,6 +57,18 @@ async def house(tmp_path: Path):
     yield house
     await house.database.close()
     await house.blobs.close()
+
+
+async def test_what_an_interrupted_append_has_stored_goes_after_a_day(house: House) -> None:
+    # given what two have stored, of which nobody will make messages any more
+    for moment in (NOW - 2 * DAY, NOW - DAY / 2):
+        new = New(first_of(moment), b"A: b\r\n\r\n", b"x", 9)
+        await house.database.write([], partial(uploads.put, contents=[new]))
+    # when the house is kept
+    await house.round()
+    # then the older is gone
+    left = await house.database.read(lambda reader: reader.all("SELECT id FROM content"))
+    assert left == [(first_of(NOW - DAY / 2),)]
 
 
 async def test_only_one_process_keeps_house(house: House, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from posthouse.access.imap.mailboxes import renamed
 from posthouse.access.imap.messages import NO_EXPUNGE, highest_modseq, may_know_uids, owner, target_of
 from posthouse.access.imap.selected import REMOVED
 from posthouse.access.imap.state import READ_ONLY, UNKNOWN_ENCODING, User, completed
+from posthouse.access.imap.uploading import Uploading
 from posthouse.access.places import Place, flags_kept, place
-from posthouse.mail.content import INLINE_LIMIT, MemoryContent
+from posthouse.mail.content import MemoryContent
 from posthouse.mail.header import HeaderIndex
 from posthouse.mail.imapform import envelope
 from posthouse.protocol.imap import commands
@@ -42,8 +43,6 @@ _HEAD_TOO_LONG = Result("NO", "The header section is too long", "TOOBIG")
 _NO_SPACE = Result("NO", "There is no space to store the message now", "UNAVAILABLE")
 
 _MOST_MESSAGES = 5000
-_MOST_HELD = 32 * 1024 * 1024
-"""Octets of one command's messages that are in memory until they are stored; larger ones are in files."""
 _MANY = 100
 
 
@@ -52,17 +51,16 @@ class Appending:
 
     __slots__ = (
         "_command",
-        "_contents",
         "_copies",
         "_failure",
         "_flags",
-        "_held",
         "_intake",
         "_keywords",
         "_mailbox",
         "_replaced",
         "_size",
         "_target",
+        "_uploading",
         "_user",
     )
 
@@ -72,10 +70,9 @@ class Appending:
         self._command: commands.Append | commands.AppendNext = command
         self._intake: Intake | None = None
         self._copies: list[Deposit] = []
-        self._contents: list[New] = []
+        self._uploading = Uploading(user.services)
         self._flags = 0
         self._keywords = ""
-        self._held = 0
         self._size = 0
         self._replaced: Replaced | None = None
         self._target = Place(None, "", "")
@@ -100,8 +97,9 @@ class Appending:
         return None
 
     async def next(self, command: commands.AppendNext) -> Result | None:
-        """The message is complete; None: the next one may come. Raises BadKeyword."""
+        """The message is complete; None: the next one may come. Raises BadKeyword, DatabaseError."""
         await self._complete()
+        await self._uploading.go_on()
         self._command = command
         refused = self._refusal(self._command.size)
         if refused is None and self._failure is None:
@@ -109,7 +107,7 @@ class Appending:
         return refused
 
     async def whole(self, messages: Sequence[WholeMessage]) -> Result | None:
-        """Take messages that have come; None: the next one may come. Raises BadKeyword."""
+        """Take messages that have come; None: the next one may come. Raises BadKeyword, DatabaseError."""
         await self._complete()
         for command, octets in messages:
             self._command = command
@@ -120,6 +118,7 @@ class Appending:
                 self._fail(_NUL)
             if self._failure is None:
                 self._take_in_memory(MemoryContent(octets))
+        await self._uploading.go_on()
         return None
 
     def _refusal(self, size: int) -> Result | None:
@@ -132,7 +131,7 @@ class Appending:
         limit = offers.message_limit or offers.save_limit
         if limit and len(self._copies) >= limit:
             return message_limit.refusal(limit)
-        if self._held + min(size, INLINE_LIMIT) > _MOST_HELD or len(self._copies) >= _MOST_MESSAGES:
+        if len(self._copies) >= _MOST_MESSAGES:
             return _TOO_MANY
         self._flags, words = flags.split(self._command.flags)
         self._keywords = keyword_text(words) if words else ""
@@ -191,10 +190,14 @@ class Appending:
 
     def _fail(self, result: Result) -> None:
         self._failure = result
-        self.discard()
+        self._drop()
 
     def discard(self) -> None:
-        """Forget the message."""
+        """Forget the messages."""
+        self._drop()
+        self._uploading.abandon()
+
+    def _drop(self) -> None:
         if self._intake is not None:
             self._intake.discard()
             self._intake = None
@@ -222,28 +225,31 @@ class Appending:
             return self._failure
         if self._replaced is not None:
             return await self._replace(self._replaced)
-        user, services, copies, contents = self._user, self._user.services, self._copies, self._contents
+        user, services, copies, uploading = self._user, self._user.services, self._copies, self._uploading
         target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
+        rest = await uploading.rest()
 
-        def closure(tx: Tx) -> list[Deposited]:
+        def closure(tx: Tx) -> Deposited:
             found = target_of(tx, user, target)
-            messages = NewMessages(_permitted(copies, found.rights), contents)
+            uploading.claim(tx)
+            messages = NewMessages(_permitted(copies, found.rights), rest)
             return changes.append(tx, found.account, target.name, messages, limit, now)
 
         done = await user.write(closure, *owner(target), long=len(copies) > _MANY)
-        user.tell(done[-1].modseq, target.account)
-        _has_put(user, target, done)
-        code = _append_uid(done) if await may_know_uids(user, target) else ""
+        user.tell(done.modseq, target.account)
+        told = self._told_uids(done)
+        code = told if await may_know_uids(user, target) else ""
         said = renamed(user, self._mailbox, target.full)
         return completed("APPEND", code, said + await user.news(expunges=True))
 
     async def _replace(self, replaced: Replaced) -> Result:
         """Store the message and remove the old one, at once (RFC 8508 §3.1)."""
-        user, services, copies, contents = self._user, self._user.services, self._copies, self._contents
+        user, services, copies = self._user, self._user.services, self._copies
         target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
         source = user.open.account
+        contents = await self._uploading.rest()
 
-        def closure(tx: Tx) -> tuple[int, list[Deposited]]:
+        def closure(tx: Tx) -> tuple[int, Deposited]:
             found = target_of(tx, user, target)
             messages, to = NewMessages(_permitted(copies, found.rights), contents), found.account
             return changes.replace(
@@ -252,12 +258,19 @@ class Appending:
 
         removed, done = await user.write(closure, source, *owner(target))
         user.tell(removed, source)
-        user.tell(done[-1].modseq, target.account)
-        _has_put(user, target, done)
-        code = f"[{_append_uid(done)}] " if await may_know_uids(user, target) else ""
+        user.tell(done.modseq, target.account)
+        told = self._told_uids(done)
+        code = f"[{told}] " if await may_know_uids(user, target) else ""
         said = f"* OK {code}In its place\r\n".encode()
         said += await user.news(expunges=True, own=REMOVED)
         return completed("REPLACE", highest_modseq(user), said)
+
+    def _told_uids(self, done: Deposited) -> str:
+        """APPENDUID (RFC 4315 §3, RFC 3502 §6.3.11); what has been put is known to be this session's."""
+        user, target = self._user, self._target
+        uids = range(done.uid, done.uid + len(self._copies))
+        user.has_put(target.account or user.account, done.uidvalidity, uids)
+        return f"APPENDUID {done.uidvalidity} {write_sequence_set(uids).decode()}"
 
     async def _take_in(self, content: ArrivedContent) -> None:
         """Take a message to those that are to be stored. Raises OSError."""
@@ -271,14 +284,13 @@ class Appending:
     def _take_in_memory(self, content: MemoryContent) -> None:
         head, data = content.head, content.data
         new = New(self._user.services.new_id(), head, data[len(head) :], len(data))
-        self._held += len(data)
         self._add(new, HeaderIndex(head), content)
 
     def _add(self, new: New, header: HeaderIndex, content: ArrivedContent) -> None:
         date = self._command.date
         arrived = self._user.services.clock.now() if date is None else date
         forms = envelope(header), structure_of(header, content)
-        self._contents.append(new)
+        self._uploading.add(new)
         self._copies.append(
             Deposit(new.id, new.id, b"", arrived, new.size, *forms, self._flags, self._keywords)
         )
@@ -292,12 +304,3 @@ def _permitted(copies: list[Deposit], rights: Rights) -> list[Deposit]:
     return [
         copy._replace(flags=copy.flags & mask, keywords=copy.keywords if keywords else "") for copy in copies
     ]
-
-
-def _has_put(user: User, target: Place, done: list[Deposited]) -> None:
-    user.has_put(target.account or user.account, done[-1].uidvalidity, [one.uid for one in done])
-
-
-def _append_uid(done: list[Deposited]) -> str:
-    """APPENDUID (RFC 4315 §3, RFC 3502 §6.3.11)."""
-    return f"APPENDUID {done[-1].uidvalidity} {write_sequence_set(one.uid for one in done).decode()}"

@@ -159,6 +159,7 @@ class ImapSession:
         self._pump: Pump | None = None
         self._user: User | None = None
         self._appending: Appending | None = None
+        self._closed = False
         self._watch: Watch | None = None
         self._pushing: asyncio.Task[None] | None = None
         self._push_again = False
@@ -228,6 +229,7 @@ class ImapSession:
 
     def closed(self, reason: str) -> None:
         """The connection has ended."""
+        self._closed = True
         if self._appending is not None:
             self._appending.discard()
         self._stop_idling()
@@ -341,22 +343,21 @@ class ImapSession:
         return refused
 
     async def _append_next(self, event: commands.AppendNext | AppendWhole, user: User) -> Result | None:
-        appending = self._appending
-        assert appending is not None
-        self._appending = None
-        if isinstance(event, AppendWhole):
-            refused = await appending.whole(event.messages)
-        else:
-            refused = await appending.next(event)
-        if refused is None:
-            self._appending = appending
+        appending = self._taken()
+        refused: Result | None = TRY_LATER
+        try:
+            if isinstance(event, AppendWhole):
+                refused = await appending.whole(event.messages)
+            else:
+                refused = await appending.next(event)
+        finally:
+            self._go_on(appending, refused)
         return refused
 
     async def _catenate(
         self, event: commands.CatenateText | commands.CatenateUrl, user: User
     ) -> Result | None:
-        appending, self._appending = self._appending, None
-        assert appending is not None
+        appending = self._taken()
         refused: Result | None = TRY_LATER
         try:
             if isinstance(event, commands.CatenateText):
@@ -364,21 +365,31 @@ class ImapSession:
             else:
                 refused = await appending.url(event)
         finally:
-            if refused is not None:
-                appending.discard()
-        if refused is None:
-            self._appending = appending
+            self._go_on(appending, refused)
         return refused
 
     async def _append_end(self, event: AppendEnd, user: User) -> Result:
-        appending, self._appending = self._appending, None
-        assert appending is not None
-        return await appending.end()
+        appending = self._taken()
+        try:
+            return await appending.end()
+        finally:
+            appending.discard()
 
     async def _append_abort(self, event: AppendAbort, user: User) -> None:
+        self._taken().discard()
+
+    def _taken(self) -> Appending:
+        """The APPEND in hand, which nobody else discards now."""
         appending, self._appending = self._appending, None
         assert appending is not None
-        appending.discard()
+        return appending
+
+    def _go_on(self, appending: Appending, refused: Result | None) -> None:
+        """More of it comes, unless it is refused or the client has left."""
+        if refused is None and not self._closed:
+            self._appending = appending
+        else:
+            appending.discard()
 
     # NOTIFY (RFC 5465)
 
