@@ -20,11 +20,13 @@ LEXEMES_LIMIT = 10_000
 """Words and signs of a value with comments that are looked at."""
 
 _CACHED_LENGTH = 120
-_TOKEN = re.compile(rb"[^\s()<>@,;:\\\"/\[\]?=]++")
-_KIND = re.compile(rb"[\s\"]*+([^\s()<>@,;:\\\"/\[\]?=]++)")
-_TYPE = re.compile(rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+/\s*+([^\s()<>@,;:\\\"\[\]?=]++)")
+# A NUL is in no token, and IMAP could not tell of it.
+_TOKEN = re.compile(rb"[^\0\s()<>@,;:\\\"/\[\]?=]++")
+_KIND = re.compile(rb"[\s\"]*+([^\0\s()<>@,;:\\\"/\[\]?=]++)")
+_TYPE = re.compile(rb"\s*+([^\0\s()<>@,;:\\\"/\[\]?=]++)\s*+/\s*+([^\0\s()<>@,;:\\\"\[\]?=]++)")
 _PARAMETER = re.compile(
-    rb"\s*+([^\s()<>@,;:\\\"/\[\]?=]++)\s*+=\s*+(?:\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"?|([^\s;]*+))", re.DOTALL
+    rb"\s*+([^\0\s()<>@,;:\\\"/\[\]?=]++)\s*+=\s*+(?:\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"?|([^\s;]*+))",
+    re.DOTALL,
 )
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _LEXEME = re.compile(rb"[()]|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|\\.?|[^()\"\\]++", re.DOTALL)

@@ -127,6 +127,9 @@ TYPES = {
     "text": "text/plain",
     "text/": "text/plain",
     "; charset=utf-8": "text/plain",
+    # A NUL cannot be told: this would look like a letter within a letter, without its envelope.
+    "messag\0e/rfc822": "text/plain",
+    "te\0xt/\0": "text/plain",
     "text / html": "text/html",
     "TEXT/HTML": "text/html",
     "text/html, text/plain": "text/html",
