@@ -108,6 +108,10 @@ def _offset(zone: str | None) -> int:
     return _ZONES.get(zone.lower(), 0)
 
 
+_FIRST = int((datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds())
+_LAST = int((datetime.max.replace(microsecond=0, tzinfo=UTC) - _EPOCH).total_seconds())
+
+
 @lru_cache(maxsize=256)
 def _imap_second(second: int) -> str:
     moment = _EPOCH + timedelta(seconds=second)
@@ -118,8 +122,11 @@ def _imap_second(second: int) -> str:
 
 
 def imap_datetime(epoch: float) -> str:
-    """` 2-Nov-2026 13:04:05 +0000`: RFC 9051 date-time without its quotation marks, in UTC."""
-    return _imap_second(int(epoch // 1))
+    """` 2-Nov-2026 13:04:05 +0000`: RFC 9051 date-time without its quotation marks, in UTC.
+
+    It has four digits for the year: what is beyond them is told as the first moment of all, or the last.
+    """
+    return _imap_second(min(max(int(epoch // 1), _FIRST), _LAST))
 
 
 def parse_imap_datetime(value: str) -> float | None:

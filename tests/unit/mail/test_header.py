@@ -172,3 +172,15 @@ def test_our_fields_are_fields_to_the_standard_library() -> None:
     parsed = email.message_from_bytes(field + b"Subject: x\r\n\r\n")
     assert [name for name, _ in parsed.items()] == ["Received", "Subject"]
     assert email.utils.parsedate_to_datetime(parsed["Received"].rpartition(";")[2]).timestamp() == 0
+
+
+@pytest.mark.parametrize(
+    ("epoch", "wanted"),
+    [
+        (-62_135_640_000.0, " 1-Jan-0001 00:00:00 +0000"),
+        (253_402_343_999.0, "31-Dec-9999 23:59:59 +0000"),
+        (-1.5, "31-Dec-1969 23:59:58 +0000"),
+    ],
+)
+def test_a_moment_beyond_four_digits_of_year_can_be_told(epoch: float, wanted: str) -> None:
+    assert dates.imap_datetime(epoch) == wanted

@@ -253,7 +253,7 @@ class Parser:
                 int(year), _month(month), int(day), int(hour), int(minute), min(int(second), 59),
                 tzinfo=datetime.timezone(-offset if sign == b"-" else offset),
             )  # fmt: skip
-            return moment.timestamp()
+            return moment.astimezone(datetime.UTC).timestamp()  # which has years 1 to 9999 too
         except (ValueError, OverflowError):
             raise SyntaxProblem("There is no such date and time") from None
 
