@@ -2,8 +2,8 @@
 
 Passwords are hashed in one thread, for hashing is dear and must not starve the mail; before that
 stands the throttle. A login that is not there costs the same time as a wrong password. A password
-that was right (or wrong) is remembered for a short while as an HMAC under a key of this process,
-bound to the stored secret, which is read anew each time: a changed or revoked password is useless at
+that was right (or wrong) is remembered for a short while as a hash under a key of this process, bound
+to the secret that is stored at the moment of each login: a changed or revoked password is useless at
 once, a client that reconnects every few seconds costs microseconds, and one that repeats an outdated
 password is neither hashed nor punished again.
 
@@ -18,10 +18,9 @@ exception.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import os
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from posthouse.accounts import account as accounts
@@ -324,15 +323,15 @@ class Authenticator:
 
     def _recall(self, name: str, found: _Login, prepared: bytes, now: float) -> bool | None:
         """What hashing said of this password a short while ago; None: unknown."""
-        wrong = 0
-        for secret in _secrets(found):
+        wrong, secrets = 0, _secrets(found)
+        for secret in secrets:
             known = self._known.get(self._digest(name, secret, prepared))
             if known is None or known.until < now:
                 continue
             if known.right:
                 return True
             wrong += 1
-        return False if wrong == len(_secrets(found)) else None
+        return False if wrong == len(secrets) else None
 
     async def _check(self, name: str, found: _Login, prepared: bytes) -> bool:
         """Hash, remember what came out, and strengthen an outdated hash."""
@@ -360,7 +359,7 @@ class Authenticator:
     def _digest(self, name: str, secret: str, prepared: bytes) -> bytes:
         # The stored secret holds a random salt, so a digest never outlives the password it was made for.
         message = b"\0".join((name.encode("utf-8", "surrogatepass"), secret.encode(), prepared))
-        return hmac.digest(self._key, message, hashlib.sha256)
+        return blake2b(message, digest_size=32, key=self._key).digest()
 
 
 def _prepared(login: str, password: str) -> tuple[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 from collections.abc import Iterator
@@ -136,6 +137,20 @@ def test_no_secret_passes_in_an_exception_or_from_a_library(out: io.StringIO) ->
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert log.redact(text) == text
+
+
+def test_the_quick_look_at_a_text_misses_no_secret() -> None:
+    # given all that has the form of a secret, or nearly; \u017f is an s to who does not mind the case
+    words = ("AUTH", "authenticate", "LOGIN", "login", "PASS", "pa\u017fs", "Bearer", "eyJ", "x://")
+    blanks = ("", " ", "\t", ".", ":")
+    arguments = ("bob", "PLAIN", "0123456789ab.x.y", "u:p@host")
+    texts = map("".join, itertools.product(("", "a1 "), words, blanks, arguments, blanks, arguments))
+
+    for text in texts:
+        thorough = text
+        for pattern, replacement in log._SECRETS_IN_TEXT:
+            thorough = pattern.sub(replacement, thorough)
+        assert log.redact(text) == thorough
 
 
 def test_what_is_nested_without_end_is_cut(out: io.StringIO) -> None:
