@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from posthouse.access.imap.readahead import ReadAhead
+from posthouse.net.anteroom import Anteroom
 from posthouse.protocol import sasl
 from posthouse.protocol.imap.offers import NO_LIMITS, Offers
 
@@ -71,6 +72,8 @@ class Services:
     """A POP3 maildrop has one session at a time."""
     pop3_downgrade: bool = True
     """Internationalized messages are downgraded for clients of POP3 that have not said UTF8."""
+    anteroom: Anteroom = field(default_factory=Anteroom)
+    """Where clients stay until they have logged in."""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def judge(self) -> Judge:

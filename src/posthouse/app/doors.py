@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from posthouse.access.imap.facts import Knowledge
 from posthouse.access.imap.session import imap_session
@@ -16,6 +16,7 @@ from posthouse.app.road import Road
 from posthouse.inbound.service import MidLetter, Role, Service
 from posthouse.inbound.session import SmtpSession
 from posthouse.mail.reply import TOO_MANY_CONNECTIONS
+from posthouse.net.anteroom import Anteroom
 from posthouse.net.limits import ConnectionLimits, Networks, share
 from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
@@ -25,9 +26,6 @@ from posthouse.protocol.smtp.limits import Limits
 from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 from posthouse.store.shared import Snapshots
-
-if TYPE_CHECKING:
-    pass
 
 SMTP_ROLES = {
     "smtp": Role.MX,
@@ -65,6 +63,7 @@ class Doors:
         self._count = count
         self.mid_letter = MidLetter()
         self._limits = ConnectionLimits()
+        self._anteroom = Anteroom()
         self._snapshots = Snapshots(road.database)
         self._knowledge = Knowledge()
         self._smtp: dict[str, Service] = {}
@@ -76,6 +75,7 @@ class Doors:
     def configure(self) -> None:
         """Go by the road's configuration: sessions that begin from now on, and the limits of connections."""
         road, config = self._road, self._road.config
+        self._anteroom.seconds = config.accounts.login_timeout
         self._limits.configure(
             share(config.smtp.connection_limit, self._count),
             share(config.smtp.client_connection_count_limit, self._count),
@@ -106,6 +106,7 @@ class Doors:
             ),
             pop3_lock_session=config.pop3.lock_session,
             pop3_downgrade=config.pop3.downgrade,
+            anteroom=self._anteroom,
         )
         for name in self._names:
             if name in SMTP_ROLES:
@@ -174,6 +175,7 @@ class Doors:
             full=road.quota.is_full,
             mid_letter=self.mid_letter,
             from_url=partial(for_submission, self._services),
+            anteroom=self._anteroom,
         )
 
     def _smtp_sessions(self, name: str) -> Callable[[], tuple[Any, Any]]:

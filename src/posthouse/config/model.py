@@ -219,6 +219,9 @@ class Accounts(Table):
     auth_allow_cleartext: Switch = Field(
         False, description="take passwords without TLS from other addresses than loopback too"
     )
+    login_timeout: Duration = Field(
+        180.0, ge=1, description="how long a client may take to log in, whatever it sends meanwhile"
+    )
 
 
 class OAuth(Table):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from posthouse.accounts.authentication import Authenticator
     from posthouse.journey.refusals import Refusals
     from posthouse.mail.ids import LetterIds
+    from posthouse.net.anteroom import Anteroom
     from posthouse.policy.policy import Policy
     from posthouse.ports import Clock
     from posthouse.protocol.smtp.limits import Limits
@@ -77,3 +78,5 @@ class Service:
     """Whether an account's quota leaves no room for so many octets."""
     mid_letter: MidLetter
     from_url: FromUrl
+    anteroom: Anteroom
+    """Where users stay until they have logged in."""

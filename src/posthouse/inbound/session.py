@@ -64,14 +64,16 @@ class SmtpSession:
     """The driver of one connection."""
 
     __slots__ = (
-        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_opening", "_port", "_refusal",
-        "_sender", "_service", "_steps", "_trusted", "_user",
+        "_accepted", "_address", "_client", "_core", "_in_letter", "_intake", "_opening", "_port", "_pump",
+        "_refusal", "_sender", "_service", "_steps", "_trusted", "_user",
     )  # fmt: skip
 
     def __init__(self, core: ServerSession, service: Service) -> None:
         self._core = core
         self._service = service
         self._client = Client("")
+        self._pump: Pump | None = None
+        """Of a user who logs in."""
         self._user = ""
         self._opening: list[Step] = []
         """How the session began: the first steps of each of its letters."""
@@ -94,7 +96,10 @@ class SmtpSession:
         self._opening.append(record.connected(now, self._address, self._port, service.name))
         if service.role is Role.SUBMISSION and is_this_machine(self._address):
             self._core.allow_auth_in_clear()
-        if peer.uid is not None and service.role is Role.SUBMISSION:
+        if service.role is Role.SUBMISSION and peer.uid is None:
+            self._pump = pump
+            service.anteroom.enter(pump, self._core)
+        elif service.role is Role.SUBMISSION:
             # The kernel vouches for him: he need not say AUTH.
             self._user = f"{LOCAL_USER}{peer.uid}"
             self._core.vouch()
@@ -122,6 +127,8 @@ class SmtpSession:
         return self._refused(reply_to(error), type(event).__name__.upper(), "")
 
     def closed(self, reason: str) -> None:
+        self._service.anteroom.leave(self._pump)
+        self._pump = None
         self._forget_letter()
 
     # ── the session ──────────────────────────────────────────────────────────────────────────────
@@ -169,6 +176,7 @@ class SmtpSession:
             return result
         if isinstance(result, Reply):
             return self._refused(result, "AUTH", shown.identity)
+        self._service.anteroom.leave(self._pump)
         self._user = result.login
         self._client = Client("")
         self._open_with(record.authenticated(self._now(), result.login, event.mechanism))

@@ -173,6 +173,7 @@ class ImapSession:
     def connected(self, pump: Pump) -> None:
         """The connection stands."""
         self._pump = pump
+        self._services.anteroom.enter(pump, self.core)
         if self._services.auth_allow_cleartext or is_this_machine(pump.peer.address):
             self.core.allow_plaintext_login()
 
@@ -230,6 +231,7 @@ class ImapSession:
     def closed(self, reason: str) -> None:
         """The connection has ended."""
         self._closed = True
+        self._services.anteroom.leave(self._pump)
         if self._appending is not None:
             self._appending.discard()
         self._stop_idling()
@@ -315,12 +317,15 @@ class ImapSession:
         if not isinstance(outcome, Authenticated):
             return _refusal(outcome)
         self._user = User(self._services, AccountId(outcome.account), outcome.login, self.core.enabled)
+        self._services.anteroom.leave(self._pump)
         return completed("LOGIN")
 
     def _unauthenticate(self, event: commands.Unauthenticate) -> Result | Through:
         """UNAUTHENTICATE (RFC 8437 §3): nothing of the user stays, compression neither."""
+        assert self._pump is not None
         self._notify_no_more()
         self._user = None
+        self._services.anteroom.enter(self._pump, self.core)
         compressed, self._compressed = self._compressed, False
         done = completed("UNAUTHENTICATE")
         return Through(done, None) if compressed else done

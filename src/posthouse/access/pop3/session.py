@@ -107,6 +107,7 @@ class Pop3Session:
         )
         self._services = services
         self._client = ""
+        self._pump: Pump | None = None
         self._opened: _Opened | None = None
         self._retrieved: set[int] = set()
         self._lock: MaildropLock | None = None
@@ -116,6 +117,8 @@ class Pop3Session:
     def connected(self, pump: Pump) -> None:
         """The connection stands."""
         self._client = pump.peer.address
+        self._pump = pump
+        self._services.anteroom.enter(pump, self.core)
         if self._services.auth_allow_cleartext or is_this_machine(self._client):
             self.core.allow_plaintext_login()
 
@@ -136,6 +139,8 @@ class Pop3Session:
 
     def closed(self, reason: str) -> None:
         """The connection has ended; without QUIT nothing is removed (RFC 1939 §3)."""
+        self._services.anteroom.leave(self._pump)
+        self._pump = None
         self._unlock()
 
     # Events
@@ -168,6 +173,8 @@ class Pop3Session:
             maildrop = TRY_LATER
         if isinstance(maildrop, Refusal):
             self._unlock()
+        else:
+            self._services.anteroom.leave(self._pump)
         return maildrop
 
     async def _open(self, user: Visitor, name: str) -> Maildrop | Refusal:

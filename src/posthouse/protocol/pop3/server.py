@@ -270,8 +270,13 @@ class ServerSession:
     def shut_down(self) -> None:
         """The server stops: the session ends, once an outstanding command is answered. Nothing is removed."""
         self._draining = True
-        if not self._waiting:
+        if self.at_rest:
             self._end_for_shut_down()
+
+    @property
+    def at_rest(self) -> bool:
+        """No decision is awaited."""
+        return not self._waiting
 
     # Lines
 

@@ -167,8 +167,13 @@ class ServerSession(Intake):
     def shut_down(self) -> None:
         """Finish: with 421 at once when no transaction is open, else after it (RFC 5321 §3.8)."""
         self._draining = True
-        if self._outstanding is None and self._after is None and not self.wants_tls:
+        if self.at_rest and not self.wants_tls:
             self._say_goodbye_if_idle()
+
+    @property
+    def at_rest(self) -> bool:
+        """No decision is awaited."""
+        return self._outstanding is None and self._after is None
 
     def next_event(self) -> Event | None:
         """What the client wants next; None until more octets or an answer have come."""
