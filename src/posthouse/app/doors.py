@@ -17,7 +17,7 @@ from posthouse.inbound.service import MidLetter, Role, Service
 from posthouse.inbound.session import SmtpSession
 from posthouse.mail.reply import TOO_MANY_CONNECTIONS
 from posthouse.net.anteroom import Anteroom
-from posthouse.net.limits import ConnectionLimits, Networks, share
+from posthouse.net.limits import ConnectionLimits, Networks
 from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
 from posthouse.protocol import sasl
@@ -55,14 +55,13 @@ class Doors:
         tls: ServerTls,
         user_tls: ServerTls,
         sockets: Mapping[str, Sequence[socket.socket]],
-        count: int,
+        limits: ConnectionLimits,
     ) -> None:
         self._road = road
         self._tls = tls
         self._user_tls = user_tls
-        self._count = count
         self.mid_letter = MidLetter()
-        self._limits = ConnectionLimits()
+        self._limits = limits
         self._anteroom = Anteroom()
         self._snapshots = Snapshots(road.database)
         self._knowledge = Knowledge()
@@ -77,8 +76,8 @@ class Doors:
         road, config = self._road, self._road.config
         self._anteroom.seconds = config.accounts.login_timeout
         self._limits.configure(
-            share(config.smtp.connection_limit, self._count),
-            share(config.smtp.client_connection_count_limit, self._count),
+            config.smtp.connection_limit,
+            config.smtp.client_connection_count_limit,
             road.policy.mynetworks,
         )
         self._services = Services(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from posthouse.app.certificates import Certificates, certificate
@@ -21,6 +22,7 @@ from posthouse.db.errors import DatabaseAway
 from posthouse.db.open import POSTGRESQL
 from posthouse.machine import MachineClock
 from posthouse.net import supervisor
+from posthouse.net.limits import ConnectionCounts, ConnectionLimits
 from posthouse.net.sockets import ListenerSpec
 from posthouse.net.supervisor import WorkerContext
 from posthouse.net.tls import TlsProblem
@@ -46,6 +48,7 @@ def serve(
     """
     log.configure(config.log.level, config.log.format)
     certificates: Certificates | None = None
+    counts = ConnectionCounts(supervisor.worker_count(config.workers))
 
     def read() -> None:
         """In the supervisor: certificates, which workers that start later may find no more."""
@@ -64,7 +67,14 @@ def serve(
         # What the database does in its thread and what sessions do in the loop take turns quickly.
         sys.setswitchinterval(0.0005)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(_as_of_now(config, path), path, context, certificates))
+            make = partial(
+                Worker,
+                sockets=context.sockets,
+                count=context.count,
+                certificates=certificates,
+                limits=ConnectionLimits(counts=counts, worker=context.index),
+            )
+            runner.run(_serve(_as_of_now(config, path), path, context, make))
 
     listeners = list(_listener_specs(config, path))
     return supervisor.run(config, listeners, work, lambda: _prepare(config), read=read, explain=explain)
@@ -121,10 +131,10 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _serve(
-    config: Config, path: Path, context: WorkerContext, certificates: Certificates | None
+    config: Config, path: Path, context: WorkerContext, make: Callable[[Config], Worker]
 ) -> None:
     stopped = asyncio.Event()
-    worker = Worker(config, context.sockets, count=context.count, certificates=certificates)
+    worker = make(config)
     worker.road.database.on_fatal = _end_worker
 
     def reload() -> None:

@@ -16,6 +16,7 @@ from posthouse.app.road import Road
 from posthouse.config import Config
 from posthouse.db import DatabaseError, slots
 from posthouse.db.blobs import sweep_spool
+from posthouse.net.limits import ConnectionLimits
 from posthouse.net.listener import drain
 from posthouse.net.supervisor import DRAIN_TIME
 from posthouse.observe import log
@@ -37,7 +38,8 @@ NEEDS_RESTART = ("data_directory", "user", "workers", "listen", "database", "dns
 class Worker:
     """One process's share of the program. Make it within a running loop, `start` it, `stop` it.
 
-    `sockets`: listening sockets by name of listener; `certificates`: read already; the rest as for `Road`.
+    `sockets`: listening sockets by name of listener; `certificates`: read already; `limits`: by what all
+    workers have; the rest as for `Road`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Worker:
         *,
         count: int = 1,
         certificates: Certificates | None = None,
+        limits: ConnectionLimits | None = None,
         clock: Clock | None = None,
         chance: Random | None = None,
         resolver: Resolver | None = None,
@@ -54,7 +57,7 @@ class Worker:
         self.road = Road(config, count=count, clock=clock, chance=chance, resolver=resolver)
         self._certificates = Certificates(config) if certificates is None else certificates
         tls = self._certificates
-        self._doors = Doors(self.road, tls.everybody, tls.users, sockets, count)
+        self._doors = Doors(self.road, tls.everybody, tls.users, sockets, limits or ConnectionLimits())
         self._metrics_sockets = sockets.get("metrics", ())
         self._indexer = self.road.indexer()
         self._housekeeping: asyncio.Task[None] | None = None

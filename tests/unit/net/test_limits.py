@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from posthouse.net.limits import ConnectionLimits, Networks, share
+from posthouse.net.limits import ConnectionCounts, ConnectionLimits, Networks, share
 
 
 def test_a_client_beyond_its_limit_is_turned_away_until_one_of_its_connections_ends() -> None:
@@ -37,6 +37,23 @@ def test_trusted_networks_and_unix_sockets_do_not_count() -> None:
     assert limits.count == 0
     assert limits.enter("11.0.0.1")
     assert not limits.enter("11.0.0.2")
+
+
+def test_all_workers_count_together_and_a_dead_ones_connections_are_forgotten() -> None:
+    # given two workers, each with a connection of the client
+    counts = ConnectionCounts(workers=2)
+    workers = [ConnectionLimits(5, 3, counts=counts, worker=number) for number in range(2)]
+    assert [worker.enter("192.0.2.1") for worker in workers] == [True, True]
+    # then the third is the last, wherever it comes
+    assert workers[0].enter("192.0.2.1")
+    assert [worker.enter("192.0.2.1") for worker in workers] == [False, False]
+    # and all connections of all clients are counted too
+    assert [workers[1].enter(f"192.0.2.{host}") for host in (2, 3, 4)] == [True, True, False]
+    # when a worker dies and another takes its place
+    workers[0] = ConnectionLimits(5, 3, counts=counts, worker=0)
+    # then only those of the other stand
+    assert workers[0].count == 3
+    assert [workers[0].enter("192.0.2.1") for _ in range(3)] == [True, True, False]
 
 
 def test_zero_is_no_limit() -> None:
