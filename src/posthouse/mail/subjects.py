@@ -17,12 +17,12 @@ REMOVED_LIMIT = 1000
 
 class BaseSubject(NamedTuple):
     text: str
-    """Folded for comparison."""
+    """Folded for comparison, where not otherwise asked for."""
     reply: bool
     """Something was removed that a reply or a forwarded message has."""
 
 
-def base_subject(subject: str) -> BaseSubject:
+def base_subject(subject: str, *, folded: bool = True) -> BaseSubject:
     """The base of a decoded subject, in time by its length."""
     text = " ".join(subject.split())
     start, end, reply = 0, len(text), False
@@ -54,4 +54,5 @@ def base_subject(subject: str) -> BaseSubject:
                 start += 1
             continue
         break
-    return BaseSubject(fold(text[start:end]), reply)
+    base = text[start:end]
+    return BaseSubject(fold(base) if folded else base, reply)

@@ -33,14 +33,17 @@ class UndefinedFilter(MailboxError):
 
 
 async def spelled_out(user: User, command: T) -> T:
-    """The command with its filters in full. Raises UndefinedFilter."""
+    """The command with its filters in full, and strings compared as the client wants them to be.
+
+    Raises UndefinedFilter.
+    """
     names: frozenset[str] = frozenset()
     for _ in range(_DEEPEST):
         if sum(1 for _ in islice(searching.leaves(command.key), MOST_KEYS + 1)) > MOST_KEYS:
             break
         names = searching.filters(command.key)
         if not names:
-            return command
+            return command._replace(key=searching.compared(command.key, user.enabled.comparator))
         meaning = {name: await _meaning(user, name, command) for name in names}
         command = command._replace(key=searching.with_filters(command.key, meaning))
     raise UndefinedFilter(min(names), "names too many others")

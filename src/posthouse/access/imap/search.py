@@ -16,7 +16,7 @@ from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posthouse.access.imap import contexts, fetch, flags, headers, masks, message_limit, results
+from posthouse.access.imap import collation, contexts, fetch, flags, headers, masks, message_limit, results
 from posthouse.access.imap.alike import MISTAKES, alike
 from posthouse.access.imap.contexts import TAG_REUSE, Choose
 from posthouse.access.imap.facts import FEW
@@ -469,12 +469,15 @@ class Search:
             return await self._holds(key.one, subject) or await self._holds(key.other, subject)
         if isinstance(key, searching.Not):
             return not await self._holds(key.key, subject)
+        message = subject.message
+        assert message is not None
+        if isinstance(key, searching.Compared):
+            root = await self._user.structures.of(self._selected.view.emails[subject.index], message)
+            return await collation.in_message(key, subject.header.head, message, root)
         assert isinstance(key, searching.InBody | searching.InText)
         sought = fold(key.text)
         if not sought or (isinstance(key, searching.InText) and sought in subject.header_text):
             return True
-        message = subject.message
-        assert message is not None
         data = message.data
         if data is not None and surely_lacks(data, sought):
             return False
@@ -516,6 +519,8 @@ class Search:
                 return lambda subject: compare(day_of(subject.row[-1] or subject.row[1]), how, date)
             case searching.SentDate(how, date):
                 return lambda subject: compare(sent_day(subject.header), how, date)
+            case searching.Compared():
+                return lambda subject: collation.in_header(key, subject.header)
             case searching.InHeader(name, text):
                 return _header_test(name, fold(text))
         raise AssertionError(key)
@@ -539,6 +544,8 @@ def need(key: SearchKey) -> Need:
             return need(inner)
         case searching.InternalDate() | searching.SavedDate() | searching.Age():
             return Need.DATE
+        case searching.Compared(inner):
+            return need(inner)
         case searching.SentDate() | searching.InHeader():
             return Need.HEAD
         case searching.InBody() | searching.InText():

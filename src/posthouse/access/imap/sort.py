@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap import message_limit, search, threads
+from posthouse.access.imap import collation, message_limit, search, threads
 from posthouse.access.imap.contexts import TAG_REUSE
 from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.selected import Selected
@@ -60,7 +60,8 @@ async def sorted_by(
     everything = len(indexes) == len(uids) and all(one.by is not By.RELEVANCY for one in criteria)
     if not everything:
         return await _sorted(user, selected, indexes, criteria, key)
-    question = " ".join(["SORT", *(f"{'REVERSE ' * one.reverse}{one.by.value}" for one in criteria)])
+    wanted = (f"{'REVERSE ' * one.reverse}{one.by.value}" for one in criteria)
+    question = " ".join(["SORT", user.enabled.comparator.value, *wanted])
     known = knowledge.answered(selected, question)
     if known is not None:
         return array("I", known).tolist()
@@ -88,6 +89,8 @@ async def _column(
         return [-score for score in await search.relevancy(user, selected, key, indexes)]
     if by is By.SIZE:
         return [selected.view.sizes[index] for index in indexes]
+    if (texts := await collation.column(user, selected, indexes, by)) is not None:
+        return texts
     family, place = _FACTS[by]
     (columns,) = await user.services.knowledge.of_some(user, selected, (family,), indexes)
     if by is By.ARRIVAL:  # RFC 5256 §3: of one second, as INTERNALDATE has it, is equal
@@ -106,7 +109,8 @@ async def thread(user: User, command: commands.Thread) -> Result:
     if limited:
         return message_limit.refusal(user.services.imap.message_limit, limited)
     knowledge = user.services.knowledge
-    question = f"{'UID ' if command.uid else ''}THREAD {command.algorithm.value}"
+    how = f"{command.algorithm.value} {user.enabled.comparator.value}"
+    question = f"{'UID ' if command.uid else ''}THREAD {how}"
     everything = len(found) == len(selected.view)
     said = knowledge.answered(selected, question) if everything else None
     if said is None:
@@ -125,6 +129,8 @@ async def _threads(user: User, selected: Selected, command: commands.Thread, fou
     families = SENT, SUBJECT, REFERENCES
     facts = await user.services.knowledge.of_some(user, selected, families, found)
     (sent,), (bases, replies), (own, others) = facts
+    if (subjects := await collation.column(user, selected, found, By.SUBJECT)) is not None:
+        bases = [subject.encode("utf-8", "replace") for subject in subjects]
 
     def make(reader: Reader) -> bytes:
         known = threads.Known(list(sent), list(bases), list(replies), list(own), list(others))

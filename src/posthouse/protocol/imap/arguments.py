@@ -15,6 +15,7 @@ from posthouse.protocol.imap.commands import (
     AppendNext,
     Authenticate,
     Command,
+    Comparator,
     Compress,
     Create,
     Enable,
@@ -110,6 +111,13 @@ def language(parser: Parser, uid: bool) -> Command:
     while parser.skip(b" "):
         ranges.append(parser.text())
     return Language(tuple(ranges))
+
+
+def comparator(parser: Parser, uid: bool) -> Command:
+    orders = []
+    while parser.skip(b" "):
+        orders.append(parser.text())
+    return Comparator(tuple(orders))
 
 
 def enable(parser: Parser, uid: bool) -> Command:

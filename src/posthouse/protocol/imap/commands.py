@@ -82,6 +82,13 @@ class Language(NamedTuple):
     """What the client can read, best first; empty: which languages are there?"""
 
 
+class Comparator(NamedTuple):
+    """COMPARATOR (RFC 5255 §4.7); answered by the session."""
+
+    orders: tuple[str, ...]
+    """Patterns of names, the best first; empty: which one is it?"""
+
+
 class Resync(NamedTuple):
     """The QRESYNC parameter of SELECT: what the client knows already (RFC 7162 §3.2.5)."""
 
@@ -421,7 +428,7 @@ class Idle(NamedTuple):
 
 Command: TypeAlias = (
     Capability | Noop | Check | Logout | Id | StartTls | Authenticate | Login | Unauthenticate | Compress
-    | Language | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe
+    | Language | Comparator | Enable | Namespace | Select | Create | Delete | Rename | Subscribe | Unsubscribe
     | List | Lsub | Status
     | GetMetadata | SetMetadata | SetAcl | DeleteAcl | GetAcl | ListRights | MyRights | GetQuota
     | GetQuotaRoot | GenUrlAuth | ResetKey | UrlFetch | Append | AppendNext | CatenateText

@@ -6,6 +6,8 @@ turning on are not here.
 
 from __future__ import annotations
 
+from posthouse.mail.collation import DEFAULT
+
 _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "CONDSTORE": ("CONDSTORE", ("condstore",)),
     "IMAP4REV2": ("IMAP4rev2", ("rev2", "utf8")),  # RFC 9051 Appendix A
@@ -19,7 +21,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
 class Enabled:
     """The extensions turned on; at first none."""
 
-    __slots__ = ("condstore", "qresync", "rev2", "uidonly", "utf8", "utf8_accept")
+    __slots__ = ("comparator", "condstore", "qresync", "rev2", "uidonly", "utf8", "utf8_accept")
 
     def __init__(self) -> None:
         self.condstore = False
@@ -34,6 +36,8 @@ class Enabled:
         """Names of mailboxes in UTF-8, not in modified UTF-7, and UTF-8 in quoted strings."""
         self.utf8_accept = False
         """UTF8=ACCEPT: messages with UTF-8 in their header may be appended; no CHARSET in SEARCH."""
+        self.comparator = DEFAULT
+        """By which strings are compared in searches and sorts (RFC 5255 §4.7). It may change again."""
 
     def enable(self, name: str) -> str:
         """Turn on the extension with this capability name; its usual spelling, empty where there is none."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from posthouse.mail.collation import DEFAULT, Comparator
 from posthouse.protocol.imap.sequence import LARGEST, SAVED, SequenceSet
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
 
@@ -137,6 +138,13 @@ class InText(NamedTuple):
     text: str
 
 
+class Compared(NamedTuple):
+    """A string is there by another comparator than the default; never asked for by a client itself."""
+
+    key: InHeader | InBody | InText
+    comparator: Comparator
+
+
 class Fuzzy(NamedTuple):
     """As `key`, and what is like it (RFC 6203 §3)."""
 
@@ -161,7 +169,8 @@ class Among(NamedTuple):
 
 SearchKey: TypeAlias = (
     All | And | Or | Not | Numbers | Uids | HasFlag | InternalDate | SavedDate | Age | SentDate | Larger
-    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Fuzzy | Filter | Among | UnknownStrings
+    | Smaller | ModSeq | ObjectId | InHeader | InBody | InText | Compared | Fuzzy | Filter | Among
+    | UnknownStrings
 )  # fmt: skip
 
 
@@ -207,6 +216,17 @@ def is_fuzzy(key: SearchKey) -> bool:
 def exact(key: SearchKey) -> SearchKey:
     """The tree without FUZZY."""
     return changed(key, lambda leaf: exact(leaf.key) if isinstance(leaf, Fuzzy) else leaf)
+
+
+def compared(key: SearchKey, comparator: Comparator) -> SearchKey:
+    """The tree where strings are compared so (RFC 5255 §4.2); what the default finds holds it all."""
+
+    def change(leaf: SearchKey) -> SearchKey:
+        if isinstance(leaf, InHeader | InBody | InText) and leaf.text:
+            return And((leaf, Compared(leaf, comparator)))
+        return leaf
+
+    return key if comparator is DEFAULT else changed(key, change)
 
 
 Near: TypeAlias = Mapping[str, Sequence[tuple[str, ...]]]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from posthouse.mail import collation
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import Command
 from posthouse.protocol.imap.events import Result
@@ -96,6 +97,19 @@ def _language(session: ServerSession, command: Command) -> Result:
     return Result("OK", "LANGUAGE completed", "", said)
 
 
+def _comparator(session: ServerSession, command: Command) -> Result:
+    assert isinstance(command, commands.Comparator)
+    found = collation.matching(command.orders)
+    if command.orders and not found:
+        return Result("NO", "There is no such comparator", "BADCOMPARATOR")  # RFC 5255 §4.9
+    if found:
+        session.enabled.comparator = found[0]
+    said = f"* COMPARATOR {session.enabled.comparator.value}"
+    if len(found) > 1:
+        said += f" ({' '.join(one.value for one in found)})"
+    return Result("OK", "COMPARATOR completed", "", said.encode() + b"\r\n")
+
+
 def _enable(session: ServerSession, command: Command) -> Result:
     assert isinstance(command, commands.Enable)
     # RFC 5161 §3.1: extensions that need no enabling, or that we do not know, are passed over.
@@ -119,6 +133,7 @@ ANSWERS: dict[type, Callable[[ServerSession, Command], Result]] = {
     commands.Id: _id,
     commands.Namespace: _namespace,
     commands.Language: _language,
+    commands.Comparator: _comparator,
     commands.Enable: _enable,
     commands.StartTls: _starttls,
 }

@@ -78,6 +78,7 @@ VERBS = (
     Verb("UNAUTHENTICATE", _AFTER, arguments.nothing(Unauthenticate), "RFC 8437 §2"),
     Verb("COMPRESS", _AFTER, arguments.compress, "RFC 4978 §3"),
     Verb("LANGUAGE", _ANY, arguments.language, "RFC 5255 §3.2", "LANGUAGE"),
+    Verb("COMPARATOR", _AFTER, arguments.comparator, "RFC 5255 §4.7", "I18NLEVEL=2"),
     Verb("ENABLE", _AFTER, arguments.enable, "RFC 5161 §3.1", "ENABLE"),
     Verb("NAMESPACE", _AFTER, arguments.nothing(Namespace), "RFC 2342 §5", "NAMESPACE"),
     Verb("SELECT", _AFTER, arguments.select, "RFC 3501 §6.3.1, RFC 7162 §3.2.5", "CONDSTORE QRESYNC"),
@@ -138,7 +139,6 @@ CAPABILITIES = (
     "OBJECTID",  # RFC 8474
     "SAVEDATE",  # RFC 8514
     "WITHIN",  # RFC 5032
-    "I18NLEVEL=1",  # RFC 5255 §4.1: searches and sorts compare by i;unicode-casemap
     "SEARCH=FUZZY",  # RFC 6203
     "FILTERS",  # RFC 5466
     "UTF8=ACCEPT",  # RFC 6855
