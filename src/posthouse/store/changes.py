@@ -13,12 +13,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from posthouse.accounts import usage
-from posthouse.store import content, mailboxes
+from posthouse.store import content, mailboxes, wide
 from posthouse.store.deposit import AccountGone, Deposit, Deposited, Missing, NoMailbox, deposit
 from posthouse.store.flags import ALL_FLAGS, Flag, keyword_text, with_keywords, without_keywords
 from posthouse.store.mailboxes import MailboxError, MailboxNotFound
 from posthouse.store.removal import bury, release_emails
 from posthouse.store.uids import ALL, Ranges, conditions, listed, ranges_of
+from posthouse.store.wide import Change
 
 if TYPE_CHECKING:
     from posthouse.db import Tx
@@ -32,6 +33,13 @@ class Action(Enum):
     ADD = "+FLAGS"
     REMOVE = "-FLAGS"
 
+    def of(self, flags: int, mask: int = ALL_FLAGS) -> Change:
+        """What it does with system flags; those beyond `mask` stay as they are."""
+        flags &= mask
+        if self is Action.REMOVE:
+            return Change(ALL_FLAGS & ~flags, 0)
+        return Change(ALL_FLAGS & ~mask if self is Action.SET else ALL_FLAGS, flags)
+
 
 class Stored(NamedTuple):
     modseq: int
@@ -42,6 +50,15 @@ class Stored(NamedTuple):
     """UIDs that were changed after `unchanged_since`, ascending (MODIFIED of RFC 7162 §3.1.3)."""
     before: int
     """The mailbox's modseq before: who knows it as it was then knows what it is now."""
+
+
+class Seen(NamedTuple):
+    """What is known of a mailbox that is to be changed."""
+
+    modseq: int
+    """Its modseq, when …"""
+    changing: int
+    """… so many of the messages were other than they are to be."""
 
 
 class Expunged(NamedTuple):
@@ -109,11 +126,39 @@ class Replaced(NamedTuple):
     uid: int
 
 
-def _opened(tx: Tx, account: AccountId, mailbox: int) -> mailboxes.Mailbox:
-    found = mailboxes.find_id(tx, account, mailbox)
+def _unsettled(tx: Tx, account: AccountId, mailbox: int) -> tuple[mailboxes.Mailbox, list[wide.Wide]]:
+    """A mailbox, and the wide changes that its rows do not show yet. Raises `MailboxNotFound`."""
+    rows, pending = tx.ask([mailboxes.finding_id(account, mailbox), wide.asking(account, mailbox)])
+    found = mailboxes.of_rows(rows)
     if found is None:
         raise MailboxNotFound("The mailbox has been deleted")
+    return found, wide.of_rows(pending)
+
+
+def _settled(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges) -> mailboxes.Mailbox:
+    """A mailbox; the rows of these messages show then what they are."""
+    found, pending = _unsettled(tx, account, mailbox)
+    wide.apply(tx, account, mailbox, ranges, pending)
     return found
+
+
+def store_many(
+    tx: Tx, account: AccountId, mailbox: int, run: tuple[int, int], change: Change, seen: Seen
+) -> Stored | None:
+    """Change system flags of all messages in a run of UIDs, at a cost that does not grow with it.
+
+    None, and nothing is done, where that cannot be, because the mailbox is not as it was `seen`, or too much
+    is pending: do it by `store`. Raises `MailboxNotFound`.
+    """
+    found, pending = _unsettled(tx, account, mailbox)
+    if found.modseq != seen.modseq or len(pending) >= wide.PENDING:
+        return None
+    if not seen.changing:
+        return Stored(found.modseq, 0, [], found.modseq)
+    modseq = usage.advance(tx, account)
+    wide.note(tx, account, mailbox, pending, run, change, (found.modseq, modseq))
+    _reach(tx, account, mailbox, modseq, flags=True)
+    return Stored(modseq, seen.changing, [], found.modseq)
 
 
 def store(
@@ -136,8 +181,7 @@ def store(
     keywords. Flags beyond `mask`, and all keywords where `keywords` is false, stay as they are. Raises
     `MailboxNotFound`, `BadKeyword`.
     """
-    found = _opened(tx, account, mailbox)
-    flags &= mask
+    found = _settled(tx, account, mailbox, ranges)
     words = tuple(words) if keywords else ()
     refused: list[int] = []
     where = "account = ? AND mailbox = ?"
@@ -151,20 +195,17 @@ def store(
         scopes += [(f"{where} AND {one}", (*key, *some)) for one, some in listed(sorted(spared), "uid")]
     modseq = usage.advance(tx, account)
     changed = 0
+    change = action.of(flags, mask)
     for scope in scopes:
-        if action is Action.SET:
-            text = keyword_text(words) if keywords else None
-            changed += _set(tx, *scope, modseq, flags, ALL_FLAGS & ~mask, text)
+        if action is Action.SET and keywords:
+            changed += _set(tx, *scope, modseq, change, keyword_text(words))
         elif not words:
-            changed += _add_or_remove(tx, *scope, modseq, action, flags)
+            changed += _system(tx, *scope, modseq, change)
         else:
-            changed += _with_words(tx, *scope, modseq, action, flags, words)
+            changed += _with_words(tx, *scope, modseq, action, change, words)
     if not changed:
         return Stored(found.modseq, 0, refused, found.modseq)
-    tx.run(
-        "UPDATE mailbox SET modseq = ?, changed = ? WHERE account = ? AND id = ?",
-        (modseq, modseq, account, mailbox),
-    )
+    _reach(tx, account, mailbox, modseq, flags=True)
     return Stored(modseq, changed, refused, found.modseq)
 
 
@@ -180,44 +221,38 @@ def _changed_since(
     return found
 
 
-def _set(
-    tx: Tx, where: str, key: tuple[int, ...], modseq: int, flags: int, kept: int, keywords: str | None
-) -> int:
-    """`kept`: flags that stay as they are, as do keywords that are None."""
-    if keywords is None:
-        return tx.count(
-            f"UPDATE placement SET flags = (flags & ?) | ?, modseq = ? WHERE {where}"
-            " AND (flags & ?) | ? <> flags",
-            (kept, flags, modseq, *key, kept, flags),
-        )
+def _set(tx: Tx, where: str, key: tuple[int, ...], modseq: int, change: Change, keywords: str) -> int:
     return tx.count(
         f"UPDATE placement SET flags = (flags & ?) | ?, keywords = ?, modseq = ? WHERE {where}"
         " AND ((flags & ?) | ? <> flags OR keywords <> ?)",
-        (kept, flags, keywords, modseq, *key, kept, flags, keywords),
+        (*change, keywords, modseq, *key, *change, keywords),
     )
 
 
-def _add_or_remove(tx: Tx, where: str, key: tuple[int, ...], modseq: int, action: Action, flags: int) -> int:
-    if action is Action.ADD:
-        return tx.count(
-            f"UPDATE placement SET flags = flags | ?, modseq = ? WHERE {where} AND flags & ? <> ?",
-            (flags, modseq, *key, flags, flags),
-        )
+def _system(tx: Tx, where: str, key: tuple[int, ...], modseq: int, change: Change) -> int:
+    """Keywords stay as they are."""
     return tx.count(
-        f"UPDATE placement SET flags = flags & ?, modseq = ? WHERE {where} AND flags & ? <> 0",
-        (~flags, modseq, *key, flags),
+        f"UPDATE placement SET flags = (flags & ?) | ?, modseq = ? WHERE {where}"
+        " AND (flags & ?) | ? <> flags",
+        (*change, modseq, *key, *change),
     )
 
 
 def _with_words(
-    tx: Tx, where: str, key: tuple[int, ...], modseq: int, action: Action, flags: int, words: tuple[str, ...]
+    tx: Tx,
+    where: str,
+    key: tuple[int, ...],
+    modseq: int,
+    action: Action,
+    system: Change,
+    words: tuple[str, ...],
 ) -> int:
     """Keywords are text, so what comes out of adding and removing is found message by message."""
     change: Callable[[str, Iterable[str]], str]
     change = with_keywords if action is Action.ADD else without_keywords
     rows = []
     for uid, old, present in tx.all(f"SELECT uid, flags, keywords FROM placement WHERE {where}", key):
-        new = old | flags if action is Action.ADD else old & ~flags
+        new = system.of(old)
         keywords = change(present, words)
         if new != old or keywords != present:
             rows.append((new, keywords, modseq, key[0], key[1], uid))
@@ -242,7 +277,7 @@ def expunge(
 
     Their octets come back to the account. Raises `MailboxNotFound`.
     """
-    found = _opened(tx, account, mailbox)
+    found = _settled(tx, account, mailbox, ranges if deleted_only else ())
     deleted = f" AND flags & {Flag.DELETED} <> 0" if deleted_only else ""
     gone: list[tuple[int, int, int]] = []
     for condition, some in conditions(ranges):
@@ -261,8 +296,11 @@ def expunge(
     return Expunged(modseq, uids)
 
 
-def _reach(tx: Tx, account: AccountId, mailbox: int, modseq: int) -> None:
-    tx.run("UPDATE mailbox SET modseq = ? WHERE account = ? AND id = ?", (modseq, account, mailbox))
+def _reach(tx: Tx, account: AccountId, mailbox: int, modseq: int, *, flags: bool = False) -> None:
+    """This is the modseq of the last change of a mailbox, and if it is one of flags, of the last such."""
+    columns = "modseq = ?, changed = ?" if flags else "modseq = ?"
+    values = (modseq,) * (1 + flags)
+    tx.run(f"UPDATE mailbox SET {columns} WHERE account = ? AND id = ?", (*values, account, mailbox))
 
 
 def copy(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, target: str, terms: Terms) -> Copied:
@@ -316,7 +354,7 @@ def _copy(
     moving: bool,
 ) -> tuple[list[_Row], Copied]:
     """The messages of `ranges`, and what became of their copies. Who moves within an account pays nothing."""
-    _opened(tx, account, mailbox)
+    _settled(tx, account, mailbox, ranges)
     owner = account if terms.account is None else terms.account
     into = mailboxes.find(tx, owner, target)
     if into is None:

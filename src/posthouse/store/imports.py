@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from posthouse.accounts import usage
-from posthouse.store import changes, mailboxes
+from posthouse.store import changes, mailboxes, wide
 from posthouse.store.changes import Action, NewMessages
 from posthouse.store.flags import ALL_FLAGS, keyword_text
 from posthouse.store.mailboxes import Mailbox, MailboxNotFound, SpecialUse
@@ -140,7 +140,9 @@ def mark(tx: Tx, account: AccountId, mailbox: int, marked: Sequence[Marked]) -> 
     """Give messages the flags that they have elsewhere; how many had others."""
     wanted: dict[tuple[int, str], list[int]] = {}
     present = {}
-    for condition, some in listed([one.uid for one in marked], "uid"):
+    uids = [one.uid for one in marked]
+    wide.settle(tx, account, mailbox, [(uid, uid) for uid in uids])
+    for condition, some in listed(uids, "uid"):
         rows = tx.all(
             f"SELECT uid, flags, keywords FROM placement WHERE account = ? AND mailbox = ? AND {condition}",
             (account, mailbox, *some),
@@ -150,6 +152,7 @@ def mark(tx: Tx, account: AccountId, mailbox: int, marked: Sequence[Marked]) -> 
         marks = (flags & ALL_FLAGS, keyword_text(keywords))
         if uid in present and present[uid] != marks:
             wanted.setdefault(marks, []).append(uid)
-    for (flags, keywords_), uids in wanted.items():
-        changes.store(tx, account, mailbox, ranges_of(sorted(uids)), Action.SET, flags, keywords_.split())
+    for (flags, keywords_), some_uids in wanted.items():
+        ranges = ranges_of(sorted(some_uids))
+        changes.store(tx, account, mailbox, ranges, Action.SET, flags, keywords_.split())
     return sum(map(len, wanted.values()))

@@ -1,8 +1,8 @@
 """The indexer: puts new messages into the full-text index and takes out what is gone, in the background.
 
 So it does with their facts (`factpages`), which come first: they take little time, and spare much. And it
-keeps the pages from which large mailboxes are opened (`snapshotpages`), and makes the previews of new
-messages for those whose mail programs have asked for previews.
+keeps the pages from which large mailboxes are opened (`snapshotpages`), makes the previews of new messages
+for those whose mail programs have asked for previews, and has rows follow changes of many messages (`wide`).
 
 One process at a time does it for all, by lease. It hears of changes as sessions do and waits a moment for
 more; once a minute it looks at every account that has changed since, whoever told of it. A mailbox's mark
@@ -34,7 +34,7 @@ from posthouse.mail.mime import Scanner, scan
 from posthouse.mail.spelling import words_of
 from posthouse.mail.text import body_text, header_text, preview, read_body_text
 from posthouse.observe import log, metrics
-from posthouse.store import factpages, facts, mailboxes, previews, read, snapshotpages, threads
+from posthouse.store import factpages, facts, mailboxes, previews, read, snapshotpages, threads, wide
 from posthouse.store.factpages import Page
 from posthouse.store.fulltext import LEASE, Document, FullText, headers_text
 from posthouse.store.read import Message
@@ -156,6 +156,7 @@ class Indexer:
         noted, self._noted = self._noted, set()
         if noted and await self._is_mine():
             for account in sorted(noted):
+                await self._settle(account)
                 await self._index(account)
         _BACKLOG.set(0)
 
@@ -225,6 +226,7 @@ class Indexer:
 
     async def _look(self, account: AccountId, modseq: int) -> None:
         """All there is to do for an account."""
+        await self._settle(account)
         for mailbox, _ in await self._database.read(lambda reader: mailboxes.uidnexts(reader, account)):
             await self._keep_pages(account, mailbox)
         there = await self._index(account)
@@ -350,6 +352,14 @@ class Indexer:
         found = await texts(message, self._text_limit, previewed=previewed)
         await asyncio.sleep(0)
         return found
+
+    async def _settle(self, account: AccountId) -> None:
+        """Have the rows of messages show what has become of their flags."""
+        for mailbox in await self._database.read(partial(wide.mailboxes, account=account)):
+            started, heard = monotonic(), self._heard
+            async for _ in wide.fold(self._database, account, mailbox):
+                await self._rest(started, heard)
+                started, heard = monotonic(), self._heard
 
     async def _keep_pages(self, account: AccountId, mailbox: int) -> None:
         """See to the pages from which a large mailbox is opened."""

@@ -11,16 +11,17 @@ no transaction is long.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.accounts import usage
-from posthouse.store import metadata, rights, urlkeys
+from posthouse.store import metadata, rights, urlkeys, wide
+from posthouse.store.flags import Flag
 
 if TYPE_CHECKING:
-    from posthouse.db import Reader, Tx
+    from posthouse.db import Question, Reader, Tx
     from posthouse.mail.envelope import AccountId
 
 INBOX = "INBOX"
@@ -168,8 +169,17 @@ def find(reader: Tx | Reader, account: AccountId, name: str) -> Mailbox | None:
 
 def find_id(reader: Tx | Reader, account: AccountId, id: int) -> Mailbox | None:
     """The mailbox with this id, whatever its name is now; None when it is being deleted."""
-    row = reader.one(f"SELECT {_COLUMNS} FROM mailbox WHERE account = ? AND id = ?", (account, id))
-    return None if row is None or row[1].startswith(SEPARATOR) else Mailbox(*row)
+    return of_rows(reader.all(*finding_id(account, id)))
+
+
+def finding_id(account: AccountId, id: int) -> Question:
+    """What `find_id` asks; `of_rows` makes of its rows what it gives."""
+    return f"SELECT {_COLUMNS} FROM mailbox WHERE account = ? AND id = ?", (account, id)
+
+
+def of_rows(rows: Sequence[tuple[Any, ...]]) -> Mailbox | None:
+    """See `finding_id`."""
+    return Mailbox(*rows[0]) if rows and not rows[0][1].startswith(SEPARATOR) else None
 
 
 def touch(tx: Tx, account: AccountId, id: int, modseq: int) -> None:
@@ -326,6 +336,8 @@ def _move_everything(tx: Tx, account: AccountId, target: Mailbox, now: float) ->
     assert inbox is not None
     modseq = usage.advance(tx, account)
     metadata.copy(tx, account, inbox.id, target.id)
+    wide.settle(tx, account, inbox.id)
+    wide.forget(tx, account, inbox.id)
     tx.run(
         "UPDATE placement SET mailbox = ?, modseq = ?, saved = ? WHERE account = ? AND mailbox = ?",
         (target.id, modseq, int(now), account, inbox.id),
@@ -392,7 +404,44 @@ _COUNTS = (
 )
 
 
-_NONE = (0, 0, 0, 0, 0)
+class _Counts(NamedTuple):
+    messages: int = 0
+    unseen: int = 0
+    deleted: int = 0
+    size: int = 0
+    deleted_size: int = 0
+
+
+_NONE = _Counts()
+
+
+def _counts(reader: Tx | Reader, account: AccountId, mailbox: int) -> _Counts:
+    """Of one mailbox."""
+    wides = wide.pending(reader, account, mailbox)
+    if wides:
+        return _counts_with(reader, account, mailbox, wides)
+    row = reader.one(f"SELECT {_COUNTS} FROM placement WHERE account = ? AND mailbox = ?", (account, mailbox))
+    assert row is not None
+    return _Counts(*map(int, row))
+
+
+def _counts_with(
+    reader: Tx | Reader, account: AccountId, mailbox: int, wides: Sequence[wide.Wide]
+) -> _Counts:
+    """The same while changes are pending: messages that are alike are one row of the answer."""
+    total = _NONE
+    for first, last in wide.spans(wides):
+        rows = reader.all(
+            "SELECT flags, CASE WHEN modseq < ? THEN 0 ELSE modseq END, count(*), sum(size) FROM placement"
+            " WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? GROUP BY 1, 2",
+            (wides[0].modseq, account, mailbox, first, last),
+        )
+        for before, modseq, messages, size in rows:
+            flags, _ = wide.shown(wides, first, before, modseq)
+            unseen, deleted = not flags & Flag.SEEN, bool(flags & Flag.DELETED)
+            alike = (messages, messages * unseen, messages * deleted, int(size), int(size) * deleted)
+            total = _Counts(*map(sum, zip(total, alike, strict=True)))
+    return total
 
 
 def status(reader: Tx | Reader, account: AccountId, name: str) -> Status:
@@ -404,35 +453,33 @@ def status(reader: Tx | Reader, account: AccountId, name: str) -> Status:
         raise MailboxNotFound(f"There is no mailbox {name}")
     *columns, recent = row
     mailbox = Mailbox(*columns)
-    counts = reader.one(
-        f"SELECT {_COUNTS} FROM placement WHERE account = ? AND mailbox = ?", (account, mailbox.id)
-    )
-    assert counts is not None
-    return _status(reader, account, mailbox, recent, counts)
+    return _status(reader, account, mailbox, recent, _counts(reader, account, mailbox.id))
 
 
 def _status(
-    reader: Tx | Reader, account: AccountId, mailbox: Mailbox, recent: int, counts: Iterable[int]
+    reader: Tx | Reader, account: AccountId, mailbox: Mailbox, recent: int, counts: _Counts
 ) -> Status:
-    messages, unseen, deleted, size, deleted_size = map(int, counts)
     fresh = 0
-    if messages and recent < mailbox.uidnext:
+    if counts.messages and recent < mailbox.uidnext:
         row = reader.one(
             "SELECT count(*) FROM placement WHERE account = ? AND mailbox = ? AND uid >= ?",
             (account, mailbox.id, recent),
         )
         fresh = 0 if row is None else row[0]
+    messages, unseen, deleted, size, deleted_size = counts
     return Status(mailbox, messages, unseen, deleted, fresh, size, deleted_size)
 
 
 def statuses(reader: Tx | Reader, account: AccountId) -> dict[str, Status]:
     """The numbers of every mailbox, by name, in one pass (LIST-STATUS, RFC 5819)."""
     counts = {
-        id: rest
+        id: _Counts(*map(int, rest))
         for id, *rest in reader.all(
             f"SELECT mailbox, {_COUNTS} FROM placement WHERE account = ? GROUP BY mailbox", (account,)
         )
     }
+    for id in wide.mailboxes(reader, account):
+        counts[id] = _counts(reader, account, id)
     recents: dict[int, int] = dict(reader.all("SELECT id, recent FROM mailbox WHERE account = ?", (account,)))
     return {
         mailbox.name: _status(reader, account, mailbox, recents[mailbox.id], counts.get(mailbox.id, _NONE))

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
 
 class Column(Enum):
-    """What can be asked of a message; the value is where it lies."""
+    """What can be asked of a message; the value is where it lies. Flags are asked of a `snapshot`."""
 
     UID = "p.uid"
     EMAIL = "p.email"
     SIZE = "p.size"
-    FLAGS = "p.flags"
-    KEYWORDS = "p.keywords"
-    MODSEQ = "p.modseq"
     SAVED = "p.saved"
     """Seconds since 1970; None in mail that came before this was kept: take the internal date."""
     ARRIVED = "e.arrived"

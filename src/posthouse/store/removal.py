@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posthouse.accounts import usage
-from posthouse.store import previews, snapshotpages, surrogates
+from posthouse.store import previews, snapshotpages, surrogates, wide
 from posthouse.store.mailboxes import SEPARATOR
 from posthouse.store.uids import listed, ranges_of
 
@@ -56,6 +56,7 @@ def sweep(tx: Tx, contents: Contents, account: AccountId, limit: int = BATCH) ->
             tx.run("DELETE FROM imported WHERE account = ? AND mailbox = ?", (account, mailbox))
             snapshotpages.forget(tx, account, mailbox)
             surrogates.forget(tx, account, mailbox)
+            wide.forget(tx, account, mailbox)
             tx.run("DELETE FROM mailbox WHERE account = ? AND id = ?", (account, mailbox))
     return removed
 

@@ -23,6 +23,7 @@ from posthouse.store.snapshot import Delta, Snapshot
 if TYPE_CHECKING:
     from posthouse.db import Database
     from posthouse.mail.envelope import AccountId
+    from posthouse.store.wide import Change
 
 MESSAGES = 2_000_000
 """Messages in all snapshots that are kept, at most; each is some 40 octets."""
@@ -133,8 +134,13 @@ class Snapshots:
         return kept.newest if kept is not None and kept.newest.mailbox.modseq == mailbox.modseq else None
 
     def reflag(
-        self, account: AccountId, before: Mailbox, runs: Iterable[tuple[int, int]], table: bytes, modseq: int
-    ) -> list[int] | None:
+        self,
+        account: AccountId,
+        before: Mailbox,
+        runs: Iterable[tuple[int, int]],
+        change: Change,
+        modseq: int,
+    ) -> list[tuple[int, int]] | None:
         """Take over a change of flags that is known without being read, see `Snapshot.reflag`.
 
         None where what is kept is not the mailbox as it was `before`.
@@ -144,8 +150,11 @@ class Snapshots:
             return None
         key = account, before.id
         kept = self._kept[key] = self._kept[key]._replace(since=0, delta=None)
-        changed = newest.reflag(runs, table, modseq)
-        kept.lately.add(changed, modseq)
+        changed = newest.reflag(runs, change, modseq)
+        uids = array("I")
+        for first, end in changed:
+            uids += newest.uids[first:end]
+        kept.lately.add(uids, modseq)
         return changed
 
     def keep(self, account: AccountId, view: Snapshot) -> None:

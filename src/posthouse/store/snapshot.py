@@ -18,15 +18,16 @@ from itertools import compress, islice
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
-from posthouse.store import snapshotpages
+from posthouse.store import snapshotpages, wide
 from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import SEPARATOR, Mailbox, MailboxNotFound
-from posthouse.store.uids import joined
+from posthouse.store.uids import joined, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
     from posthouse.mail.envelope import AccountId
     from posthouse.store.snapshotpages import Loaded
+    from posthouse.store.wide import Change, Wide
 
 
 class Entry(NamedTuple):
@@ -81,15 +82,15 @@ class Snapshot:
     """A mailbox at one modseq. All columns have one value per message, by ascending UID."""
 
     __slots__ = (
-        "_shared", "_words", "emails", "flags", "keywords", "mailbox", "modseqs", "recent", "sizes", "told",
-        "uids",
+        "_marks_shared", "_shared", "_words", "emails", "flags", "keywords", "mailbox", "modseqs", "recent",
+        "sizes", "told", "uids",
     )  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, recent: int, rows: Iterable[tuple[int, int, int, int, str, int]]
     ) -> None:
         """`rows` have the columns of `Entry`, by ascending UID."""
-        self._shared = False
+        self._shared = self._marks_shared = False
         self._words: frozenset[str] | None = None
         self.told: dict[Hashable, bytes] = {}
         """What is said of it as it is, kept by those who say it for all who know the same."""
@@ -147,6 +148,22 @@ class Snapshot:
             self.modseqs[at] = modseq
         self._extend(new)
 
+    def show(self, wides: Iterable[Wide]) -> None:
+        """Take over wide changes that rows do not show yet."""
+        for one in wides:
+            start, end = bisect_left(self.uids, one.first), bisect_right(self.uids, one.last)
+            before, modseqs = self.flags[start:end], self.modseqs[start:end]
+            older = max(modseqs, default=0) < one.modseq
+            given = {one.modseqs[flags] for flags in set(before)}
+            if older and len(given) == 1 and 0 not in given:
+                self.flags[start:end] = before.translate(one.change.table)
+                self.modseqs[start:end] = array("q", given) * (end - start)
+                continue
+            for at, flags, modseq in zip(range(start, end), before, modseqs, strict=True):
+                if modseq < one.modseq and one.modseqs[flags]:
+                    self.flags[at] = one.change.of(flags)
+                    self.modseqs[at] = one.modseqs[flags]
+
     def __len__(self) -> int:
         return len(self.uids)
 
@@ -186,6 +203,7 @@ class Snapshot:
     def adopt(self, other: Snapshot) -> None:
         """Know what `other` knows, and nothing else."""
         self._shared = other._shared = True
+        self._marks_shared = other._marks_shared = True
         self._words, self.told = other._words, other.told
         self.mailbox, self.recent = other.mailbox, other.recent
         self.uids, self.emails, self.sizes = other.uids, other.emails, other.sizes
@@ -193,10 +211,17 @@ class Snapshot:
 
     def _own(self) -> None:
         """Columns that others see as well are theirs from now on; ours are copies."""
+        self._own_marks()
         if self._shared:
             self._shared = False
             self.uids, self.emails, self.sizes = self.uids[:], self.emails[:], self.sizes[:]
-            self.flags, self.keywords, self.modseqs = self.flags[:], self.keywords[:], self.modseqs[:]
+            self.keywords = self.keywords[:]
+
+    def _own_marks(self) -> None:
+        """The same where nothing but system flags is to change."""
+        if self._marks_shared:
+            self._marks_shared = False
+            self.flags, self.modseqs = self.flags[:], self.modseqs[:]
 
     def effect(self, delta: Delta) -> Applied:
         """What `apply` would do."""
@@ -229,26 +254,28 @@ class Snapshot:
         self.recent = delta.recent
         return applied
 
-    def reflag(self, runs: Iterable[tuple[int, int]], table: bytes, modseq: int) -> list[int]:
-        """Let the system flags of some messages become those that `table` has for them, by this modseq.
+    def changing(self, runs: Iterable[tuple[int, int]], change: Change) -> int:
+        """How many of some messages have system flags that `change` makes others; `runs` as of `reflag`."""
+        return sum(self.flags[first:end].translate(change.mask).count(1) for first, end in runs)
 
-        `runs`: half-open ranges of indexes. Returns the UIDs of those that changed.
+    def reflag(self, runs: Iterable[tuple[int, int]], change: Change, modseq: int) -> list[tuple[int, int]]:
+        """Change the system flags of some messages by this modseq; those that become others, as runs.
+
+        Runs are half-open ranges of indexes.
         """
-        self._own()
+        self._own_marks()
         self.told = {}
-        changed: list[int] = []
+        changed: list[tuple[int, int]] = []
         for first, end in runs:
             old = self.flags[first:end]
-            new = old.translate(table)
-            self.flags[first:end] = new
-            differ = (int.from_bytes(old) ^ int.from_bytes(new)).to_bytes(end - first)
-            if 0 not in differ:
-                self.modseqs[first:end] = array("q", [modseq]) * (end - first)
-                changed += self.uids[first:end]
-            else:
-                for at in compress(range(first, end), differ):
-                    self.modseqs[at] = modseq
-                    changed.append(self.uids[at])
+            some = [(first, end)]
+            if not all(differ := old.translate(change.mask)):
+                differing = ranges_of(compress(range(first, end), differ))
+                some = [(start, last + 1) for start, last in differing]
+            self.flags[first:end] = old.translate(change.table)
+            for start, stop in some:
+                self.modseqs[start:stop] = array("q", [modseq]) * (stop - start)
+            changed += some
         self.mailbox = self.mailbox._replace(modseq=modseq)
         return changed
 
@@ -305,7 +332,16 @@ _ENTRY = "uid, email, size, flags, keywords, modseq"
 
 def take(reader: Reader, account: AccountId, mailbox: int) -> Snapshot:
     """The mailbox with this id as it is. Raises `MailboxNotFound`."""
-    found, (recent, changed_at, forgotten) = _mailbox(reader, account, mailbox)
+    found, (recent, changed_at, forgotten, is_pending) = _mailbox(reader, account, mailbox)
+    taken = _take(reader, account, found, (recent, changed_at, forgotten))
+    if is_pending:
+        taken.show(wide.pending(reader, account, mailbox))
+    return taken
+
+
+def _take(reader: Reader, account: AccountId, found: Mailbox, numbers: tuple[int, int, int]) -> Snapshot:
+    """What the rows say of it. `numbers`: `recent`, `changed` and `forgotten` of the mailbox."""
+    mailbox, (recent, changed_at, forgotten) = found.id, numbers
     query = f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? AND uid >= ? ORDER BY uid"
     pages = snapshotpages.load(reader, account, mailbox) if found.uidnext > snapshotpages.LARGE else None
     if pages is None or pages.modseq < forgotten:
@@ -326,9 +362,10 @@ def take(reader: Reader, account: AccountId, mailbox: int) -> Snapshot:
     return taken
 
 
-def _mailbox(reader: Reader, account: AccountId, id: int) -> tuple[Mailbox, tuple[int, int, int]]:
+def _mailbox(reader: Reader, account: AccountId, id: int) -> tuple[Mailbox, tuple[int, int, int, bool]]:
     row = reader.one(
-        f"SELECT {_MAILBOX}, recent, changed, forgotten FROM mailbox WHERE account = ? AND id = ?",
+        f"SELECT {_MAILBOX}, recent, changed, forgotten, {wide.IS_PENDING} FROM mailbox"
+        " WHERE account = ? AND id = ?",
         (account, id),
     )
     if row is None or row[1].startswith(SEPARATOR):
@@ -338,7 +375,7 @@ def _mailbox(reader: Reader, account: AccountId, id: int) -> tuple[Mailbox, tupl
 
 def delta(reader: Reader, account: AccountId, since: Mailbox) -> Delta:
     """What changed after `since`, the `mailbox` of a snapshot. Raises `MailboxNotFound`."""
-    mailbox, (recent, changed_at, forgotten) = _mailbox(reader, account, since.id)
+    mailbox, (recent, changed_at, forgotten, is_pending) = _mailbox(reader, account, since.id)
     if mailbox.modseq == since.modseq:
         return Delta(mailbox, recent, [], [], [], True)
     new: list[Entry] = []
@@ -347,6 +384,10 @@ def delta(reader: Reader, account: AccountId, since: Mailbox) -> Delta:
     changed: list[Entry] = []
     if changed_at > since.modseq:
         changed = _entries(reader, "uid < ? AND modseq > ?", account, since.id, since.uidnext, since.modseq)
+    if is_pending:
+        wides = wide.pending(reader, account, since.id)
+        new = list(_shown(wides, new))
+        changed = _changed_with(reader, account, since, wides, changed)
     return Delta(
         mailbox,
         recent,
@@ -363,6 +404,26 @@ def _entries(reader: Reader, condition: str, *params: int) -> list[Entry]:
         params,
     )
     return list(map(Entry._make, rows))
+
+
+def _changed_with(
+    reader: Reader, account: AccountId, since: Mailbox, wides: list[Wide], changed: list[Entry]
+) -> list[Entry]:
+    """What changed after `since`, where the rows say that it was `changed`, with what is pending."""
+    touched = {entry.uid: entry for entry in changed}
+    runs = [(one.first, min(one.last, since.uidnext - 1)) for one in wides if one.latest > since.modseq]
+    for first, last in joined([run for run in runs if run[0] <= run[1]]):
+        some = _entries(reader, "uid BETWEEN ? AND ?", account, since.id, first, last)
+        touched.update((entry.uid, entry) for entry in some)
+    shown = _shown(wides, touched.values())
+    return sorted(entry for entry in shown if entry.modseq > since.modseq)
+
+
+def _shown(wides: list[Wide], entries: Iterable[Entry]) -> Iterator[Entry]:
+    """These, with what is pending."""
+    for entry in entries:
+        flags, modseq = wide.shown(wides, entry.uid, entry.flags, entry.modseq)
+        yield entry if modseq == entry.modseq else entry._replace(flags=flags, modseq=modseq)
 
 
 def vanished(reader: Reader, account: AccountId, mailbox: int, since: int) -> list[tuple[int, int]]:

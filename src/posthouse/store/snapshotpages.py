@@ -16,7 +16,7 @@ from functools import partial
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
-from posthouse.store import columns
+from posthouse.store import columns, wide
 
 if TYPE_CHECKING:
     from posthouse.db import Database, Reader, Tx
@@ -147,6 +147,7 @@ def _plan(reader: Reader, account: AccountId, mailbox: int) -> _Plan | None:
     if row is None or row[0] <= LARGE:
         return None
     uidnext, modseq, forgotten = row
+    modseq = wide.settled(reader, account, mailbox, modseq)
     there = _pages(reader, account, mailbox)
     if not there and _few(reader, account, mailbox):
         return None
@@ -201,7 +202,7 @@ def _stale(reader: Reader, account: AccountId, mailbox: int, page: Page) -> int:
 def _pack(reader: Reader, account: AccountId, mailbox: int, old: Page, end: int) -> Packed:
     """What a page is to hold: the next messages from where `old` begins, all below `end`."""
     row = reader.one("SELECT modseq FROM mailbox WHERE account = ? AND id = ?", (account, mailbox))
-    modseq = 0 if row is None else int(row[0])
+    modseq = wide.settled(reader, account, mailbox, 0 if row is None else int(row[0]))
     rows = reader.all(
         "SELECT uid, email, size, flags, modseq, keywords FROM placement"
         " WHERE account = ? AND mailbox = ? AND uid >= ? AND uid < ? ORDER BY uid LIMIT ?",

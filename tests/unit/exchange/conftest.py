@@ -15,7 +15,7 @@ from posthouse.admin.exchange.folders import Source
 from posthouse.admin.exchange.take import Target, take
 from posthouse.db import open_database
 from posthouse.db.blobs import open_blobs
-from posthouse.store import mailboxes, read
+from posthouse.store import mailboxes, read, snapshot
 from posthouse.store.read import Column
 from posthouse.store.uids import ALL
 from tests.databases import database_url, engine
@@ -52,22 +52,20 @@ class Account:
         """Each mailbox that is not empty: UID, flags, keywords, internal date and octets of each message."""
         found = {}
         for mailbox in await self.database.read(lambda reader: mailboxes.every(reader, self.id)):
-            rows = await self.database.read(
+            view, dates, messages = await self.database.read(
                 lambda reader, id=mailbox.id: (
-                    read.fetch(
-                        reader,
-                        self.id,
-                        id,
-                        ALL,
-                        [Column.UID, Column.FLAGS, Column.KEYWORDS, Column.ARRIVED],
-                    ),
+                    snapshot.take(reader, self.id, id),
+                    dict(read.fetch(reader, self.id, id, ALL, [Column.UID, Column.ARRIVED])),
                     read.messages(reader, self.blobs, self.id, id, ALL),
                 )
             )
-            if rows[0]:
+            if len(view):
                 found[mailbox.name] = [
-                    (*row, b"".join([piece async for piece in message.chunks()]))
-                    for row, (_, message) in zip(*rows, strict=True)
+                    (
+                        *(entry.uid, entry.flags, entry.keywords, dates[entry.uid]),
+                        b"".join([piece async for piece in message.chunks()]),
+                    )
+                    for entry, (_, message) in zip(map(view.entry, range(len(view))), messages, strict=True)
                 ]
         return found
 

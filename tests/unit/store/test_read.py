@@ -43,7 +43,7 @@ def test_fetch_answers_in_uid_order_whatever_was_asked(store: Any) -> None:
 @pytest.mark.parametrize(
     ("columns", "tables"),
     [
-        ([Column.UID, Column.FLAGS, Column.SIZE], []),
+        ([Column.UID, Column.EMAIL, Column.SIZE], []),
         ([Column.UID, Column.ENVELOPE], ["email"]),
         ([Column.UID, Column.PREFIX, Column.HEAD], ["email", "content"]),
         ([Column.UID, Column.BODY], ["email", "content", "content_body"]),

@@ -213,7 +213,7 @@ async def test_flags_that_are_changed_unread_are_remembered_to_have_changed(stor
     shared = Snapshots(Reading(store))  # type: ignore[arg-type]
     before = (await shared.open(account, mailbox)).mailbox
     # when
-    shared.reflag(account, before, [(1, 3)], bytes(bits | 1 for bits in range(256)), before.modseq + 1)
+    shared.reflag(account, before, [(1, 3)], Action.ADD.of(1), before.modseq + 1)
     # then
     newest = shared.newest(account, before._replace(modseq=before.modseq + 1))
     assert newest is not None
@@ -305,11 +305,10 @@ async def test_a_change_of_flags_that_is_known_is_what_reading_it_would_find(sto
     # when one of them sets \Flagged, of which some have it
     done = changes.store(store.tx, account, mailbox, [(2, 4), (8, 12)], Action.ADD, 4)
     assert done.before == one.mailbox.modseq
-    table = bytes(flags | 4 for flags in range(256))
-    changed = shared.reflag(account, one.mailbox, [(1, 4), (7, 12)], table, done.modseq)
+    changed = shared.reflag(account, one.mailbox, [(1, 4), (7, 12)], Action.ADD.of(4), done.modseq)
     # then
     assert changed is not None
-    assert len(changed) == done.changed
+    assert sum(end - first for first, end in changed) == done.changed
     newest = shared.newest(account, one.mailbox._replace(modseq=done.modseq))
     assert newest is not None
     assert entries(newest) == entries(snapshot.take(store.tx, account, mailbox))
@@ -327,4 +326,4 @@ async def test_a_change_on_top_of_somebody_elses_is_read(store: Any) -> None:
     done = changes.store(store.tx, account, mailbox, [(1, 6)], Action.ADD, 4)
     assert done.before != view.mailbox.modseq
     await shared.open(account, mailbox)
-    assert shared.reflag(account, view.mailbox, [(0, 5)], bytes(256), done.modseq) is None
+    assert shared.reflag(account, view.mailbox, [(0, 5)], Action.SET.of(0), done.modseq) is None

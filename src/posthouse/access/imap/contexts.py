@@ -8,7 +8,7 @@ REMOVEFROM. A sort tells their places, a search none.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from posthouse.protocol.imap import commands, searching
@@ -168,8 +168,11 @@ class Contexts:
     def without(self, selected: Selected, gone: Sequence[tuple[int, int]]) -> bytes:
         return b"".join([context.without(selected, gone) for context in self._all.values()])
 
-    async def follow(self, selected: Selected, uids: Sequence[int], first_new: int) -> bytes:
-        return b"".join([await context.follow(selected, uids, first_new) for context in self._all.values()])
+    async def follow(self, selected: Selected, uids: Iterable[int], first_new: int) -> bytes:
+        if not self._all:
+            return b""
+        listed = list(uids)
+        return b"".join([await context.follow(selected, listed, first_new) for context in self._all.values()])
 
 
 async def cancel_update(user: User, command: commands.CancelUpdate) -> Result:

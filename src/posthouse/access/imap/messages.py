@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from posthouse.access.imap import flags, message_limit
@@ -15,7 +14,7 @@ from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.commands import How
 from posthouse.protocol.imap.sequence import write_sequence_set
 from posthouse.protocol.imap.server import Result
-from posthouse.store import changes
+from posthouse.store import changes, wide
 from posthouse.store.changes import Action, Terms
 from posthouse.store.flags import Flag, keyword_text, with_keywords, without_keywords
 from posthouse.store.uids import ALL, Ranges, ranges_of
@@ -49,32 +48,35 @@ async def store(user: User, command: commands.Store) -> Result:
     ranges = selected.uid_ranges(runs)
     if not ranges:
         return completed("STORE", untagged=await user.news(expunges=command.uid))
-    action, account, mailbox = _ACTIONS[command.how], selected.account, selected.mailbox
-    stored = await user.write(
-        lambda tx: changes.store(
-            tx,
+    account, action = selected.account, _ACTIONS[command.how]
+    change = action.of(bits, mask)
+    plain = command.unchanged_since is None and _only_flags(command, words, selected, runs)
+    stored = await _store_many(user, selected, runs, change) if plain else None
+    if stored is None:
+        stored = await user.write(
+            lambda tx: changes.store(
+                tx,
+                account,
+                selected.mailbox,
+                ranges,
+                action,
+                bits,
+                words,
+                unchanged_since=command.unchanged_since,
+                excused=_unaffected(command, selected, bits & mask, words),
+                mask=mask,
+                keywords=keywords,
+            ),
             account,
-            mailbox,
-            ranges,
-            action,
-            bits,
-            words,
-            unchanged_since=command.unchanged_since,
-            excused=_unaffected(command, selected, bits & mask, words),
-            mask=mask,
-            keywords=keywords,
-        ),
-        account,
-        long=_many(ranges),
-    )
+            long=_many(ranges),
+        )
     # Where nothing changed, the modseq is that of somebody else's change.
     ours = stored.modseq if stored.changed else 0
     if ours:
         user.tell(ours, account)
     said = None
-    if ours and command.unchanged_since is None and _only_flags(command, words, selected, runs):
-        table = _table(command.how, bits & mask, mask)
-        said = await selected.flags_stored(user, stored, runs, table, silent=command.silent)
+    if ours and plain:
+        said = await selected.flags_stored(user, stored, runs, change, silent=command.silent)
     if said is None:
         expected = _expectation(command.how, bits, words) if command.silent else None
         said = await selected.news(user, expunges=command.uid, own=OwnChange(ours, expected))
@@ -83,6 +85,23 @@ async def store(user: User, command: commands.Store) -> Result:
         said += selected.fetch_flags(indexes, with_uid=command.uid)
     done = completed("STORE", _modified(selected, stored.refused, command.uid), said)
     return message_limit.told(done, limited)
+
+
+async def _store_many(
+    user: User, selected: Selected, runs: Runs, change: wide.Change
+) -> changes.Stored | None:
+    """STORE of system flags of a run of many messages, of which the view tells how many it concerns.
+
+    None where it has to be done message by message.
+    """
+    if len(runs) != 1 or runs[0][1] - runs[0][0] < wide.MANY or selected.owes_expunges:
+        return None
+    account, view = selected.account, selected.view
+    seen = changes.Seen(view.mailbox.modseq, view.changing(runs, change))
+    (run,) = selected.uid_ranges(runs)
+    return await user.write(
+        lambda tx: changes.store_many(tx, account, selected.mailbox, run, change, seen), account
+    )
 
 
 def _unaffected(
@@ -113,14 +132,6 @@ def _only_flags(command: commands.Store, words: tuple[str, ...], selected: Selec
         return False
     keywords = selected.view.keywords
     return command.how is not How.REPLACE or not any(any(keywords[first:end]) for first, end in runs)
-
-
-@lru_cache(maxsize=64)
-def _table(how: How, bits: int, mask: int) -> bytes:
-    """For all flags of a message those that it has after STORE."""
-    if how is How.REPLACE:
-        return bytes((flags & ~mask | bits) & 0xFF for flags in range(256))
-    return bytes(flags | bits if how is How.ADD else flags & ~bits for flags in range(256))
 
 
 def _modified(selected: Selected, refused: list[int], uid: bool) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from posthouse.access.imap.state import User
     from posthouse.mail.envelope import AccountId
     from posthouse.store.rights import Rights
+    from posthouse.store.wide import Change
 
 Runs: TypeAlias = list[tuple[int, int]]
 """Indexes into the view, as half-open ranges, ascending."""
@@ -196,13 +197,17 @@ class Selected:
     def fetch_flags(self, indexes: Iterable[int], *, with_uid: bool) -> bytes:
         """`* n FETCH (FLAGS (…))` for each message; with UID and MODSEQ for those who know of modseqs."""
         listed = indexes if isinstance(indexes, range) else list(indexes)
-        values = [Values(self.flags_of(listed))]
-        if self._enabled.condstore:  # RFC 7162 §3.2.4
-            modseqs = map(b"MODSEQ (%d)".__mod__, lines.some(self.view.modseqs, listed))
-            values.insert(0, Values(modseqs))
+        values = self._numbers(listed, with_uid=with_uid)
+        return self.join(listed, [*values, Values(self.flags_of(listed))])
+
+    def _numbers(self, indexes: Sequence[int], *, with_uid: bool = False) -> list[Values]:
+        """UID and MODSEQ of some messages, for those who know of modseqs (RFC 7162 §3.2.4), or the UID."""
+        values: list[Values] = []
         if (with_uid or self._enabled.condstore) and not self._enabled.uidonly:
-            values.insert(0, Values(map(b"UID %d".__mod__, lines.some(self.view.uids, listed))))
-        return self.join(listed, values)
+            values.append(Values(map(b"UID %d".__mod__, lines.some(self.view.uids, indexes))))
+        if self._enabled.condstore:
+            values.append(Values(map(b"MODSEQ (%d)".__mod__, lines.some(self.view.modseqs, indexes))))
+        return values
 
     def join(self, indexes: Sequence[int], values: Sequence[Values]) -> bytes:
         """A line for each message."""
@@ -285,6 +290,11 @@ class Selected:
         return version is not None and version == self._as_of and not self._owes_news
 
     @property
+    def owes_expunges(self) -> bool:
+        """Messages of the view are gone, which the client is still to be told."""
+        return bool(self._pending)
+
+    @property
     def _owes_news(self) -> bool:
         """There is something to say though nothing has happened."""
         return bool(self._pending) or (self._enabled.condstore and not self._modseq_told)
@@ -301,17 +311,17 @@ class Selected:
         )
 
     async def flags_stored(
-        self, user: User, stored: Stored, runs: Runs, table: bytes, *, silent: bool
+        self, user: User, stored: Stored, runs: Runs, change: Change, *, silent: bool
     ) -> bytes | None:
         """What there is to say of system flags that this session has changed, without reading them back.
 
-        `table`: for all flags of a message those that it has now. None where more than that has happened
-        to the mailbox, or may have: `news` finds out. The flags themselves are left to the caller.
+        None where more than that has happened to the mailbox, or may have: `news` finds out. The flags
+        themselves are left to the caller.
         """
         before = self.view.mailbox
         if self._pending or stored.before != before.modseq:
             return None
-        changed = user.services.snapshots.reflag(self.account, before, runs, table, stored.modseq)
+        changed = user.services.snapshots.reflag(self.account, before, runs, change, stored.modseq)
         newest = user.services.snapshots.newest(self.account, before._replace(modseq=stored.modseq))
         if changed is None or newest is None:
             return None
@@ -319,8 +329,9 @@ class Selected:
         self.view.adopt(newest)
         lines: list[bytes] = []
         if self._enabled.condstore:
-            self._say_modseqs(lines, changed if silent else ())
-        return b"".join(lines) + await self.contexts.follow(self, changed, before.uidnext)
+            self._say_modseqs(lines, indexes_of(changed) if silent else ())
+        uids = chain.from_iterable(self.view.uids[first:end] for first, end in changed)
+        return b"".join(lines) + await self.contexts.follow(self, uids, before.uidnext)
 
     def _apply(self, user: User, delta: Delta, expunges: bool, own: OwnChange | None) -> bytes:
         lines: list[bytes] = []
@@ -346,7 +357,8 @@ class Selected:
             indexes = (bisect_left(self.view.uids, uid) for uid in applied.changed if uid not in unsaid)
             lines.append(self.fetch_flags(indexes, with_uid=True))
         if self._enabled.condstore:
-            self._say_modseqs(lines, unsaid if own and own.expected else ())
+            silent = sorted(unsaid) if own and own.expected else ()
+            self._say_modseqs(lines, [bisect_left(self.view.uids, uid) for uid in silent])
         return b"".join(lines)
 
     def _advance(self, user: User, delta: Delta) -> Applied:
@@ -362,13 +374,11 @@ class Selected:
         self.view.adopt(newest)
         return applied
 
-    def _say_modseqs(self, lines: list[bytes], silent: Iterable[int]) -> None:
+    def _say_modseqs(self, lines: list[bytes], silent: Sequence[int]) -> None:
         """What else RFC 7162 wants said: modseqs of what was changed in silence, and how far we are."""
         view = self.view
-        for uid in sorted(silent):
-            at = bisect_left(view.uids, uid)
-            named = b"" if self._enabled.uidonly else b"UID %d " % uid
-            lines.append(b"%b%bMODSEQ (%d))\r\n" % (self.openings([at])[0], named, view.modseqs[at]))
+        if silent:
+            lines.append(self.join(silent, self._numbers(silent)))
         if self._pending and self._enabled.qresync:
             # RFC 7162 §3.2: the modseqs said run ahead of expunges not said yet.
             lines.append(b"* OK [HIGHESTMODSEQ %d] Expunges to come\r\n" % self._synced)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from posthouse.accounts.problem import no_such
 from posthouse.admin.exchange.folders import Folder, Item, lf_form
-from posthouse.store import mailboxes, read
-from posthouse.store.mailboxes import Listed
-from posthouse.store.read import Column, Message
-from posthouse.store.uids import ALL, ranges_of
+from posthouse.store import mailboxes, read, snapshot
+from posthouse.store.mailboxes import Listed, MailboxNotFound
+from posthouse.store.read import Column, Fetched, Message
+from posthouse.store.uids import Ranges, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.admin.exchange.bring import Progress
@@ -66,31 +67,29 @@ async def _folder(
     mailbox = listed.mailbox
     assert mailbox is not None
     id = mailbox.id
-    uids = [
-        uid
-        for (uid,) in await database.read(lambda reader: read.fetch(reader, account, id, ALL, [Column.UID]))
-    ]
-    progress.stage(listed.name, len(uids))
+    try:
+        view = await database.read(partial(snapshot.take, account=account, mailbox=id))
+    except MailboxNotFound:  # deleted meanwhile
+        return 0
+    progress.stage(listed.name, len(view))
     target.begin(
-        Folder(listed.name, id, None, listed.subscribed, mailbox.uidvalidity, mailbox.uidnext, len(uids))
+        Folder(listed.name, id, None, listed.subscribed, mailbox.uidvalidity, mailbox.uidnext, len(view))
     )
     written = 0
-    for start in range(0, len(uids), AT_ONCE):
-        ranges = ranges_of(uids[start : start + AT_ONCE])
+    for start in range(0, len(view), AT_ONCE):
+        entries = map(view.entry, range(start, min(start + AT_ONCE, len(view))))
+        marks = {entry.uid: (entry.flags, tuple(entry.keywords.split())) for entry in entries}
+        ranges = ranges_of(marks)
 
-        def look(reader: Reader, ranges: list[tuple[int, int]] = ranges) -> list[tuple[Item, Message]]:
-            columns = [Column.UID, Column.FLAGS, Column.KEYWORDS, Column.ARRIVED]
-            marks = read.fetch(reader, account, id, ranges, columns)
-            messages = dict(read.messages(reader, blobs, account, id, ranges))
-            return [
-                (Item((), None, uid, flags, tuple(keywords.split()), arrived), messages[uid])
-                for uid, flags, keywords, arrived in marks
-            ]
+        def look(reader: Reader, ranges: Ranges = ranges) -> list[tuple[float, Fetched]]:
+            arrived = read.fetch(reader, account, id, ranges, [Column.UID, Column.ARRIVED])
+            messages = read.messages(reader, blobs, account, id, ranges)
+            return [(date, fetched) for (_, date), fetched in zip(arrived, messages, strict=True)]
 
-        for item, message in await database.read(look):
-            target.add(item, lf_form(await _whole(message)))
+        for arrived, (uid, message) in await database.read(look):
+            target.add(Item((), None, uid, *marks[uid], arrived), lf_form(await _whole(message)))
             written += 1
-        progress.advance(min(AT_ONCE, len(uids) - start))
+        progress.advance(len(marks))
     target.end()
     return written
 
