@@ -254,6 +254,17 @@ BODYSTRUCTURE = _family("bodystructure", (Column.BODYSTRUCTURE,), "t", lambda st
 HEADER_FIELDS = _family("header fields", _HEADER, "t", _fetched)
 """The fields of `FETCHED` as they stand, in their order, and the empty line: a header itself."""
 
+
+@lru_cache(maxsize=256)
+def fields(names: frozenset[bytes]) -> Family:
+    """Some of the fields of `HEADER_FIELDS`, which a mail program asks for; `names` in small letters."""
+    ordered = tuple(sorted(names))
+    named = " ".join(["fields", *(name.decode("latin-1") for name in ordered)])
+    return _family(
+        named, _HEADER, "t", lambda prefix, head: tuple(section.named_fields(ordered, [prefix + head]))
+    )
+
+
 FAMILIES = (ARRIVED, SENT, DAY, *FIELD.values(), SUBJECT, ADDRESS, REFERENCES)
 """What is compared."""
 READY = (ENVELOPE, BODYSTRUCTURE, HEADER_FIELDS)

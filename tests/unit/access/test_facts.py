@@ -222,8 +222,8 @@ async def test_what_is_kept_is_bounded(server: Server, all_by_facts: None) -> No
         await client.do("SELECT INBOX")
         for by in ("DATE", "ARRIVAL", "SUBJECT", "FROM", "TO", "CC"):
             assert (await client.do(f"SORT ({by}) UTF-8 ALL"))[-1].startswith("OK")
-    assert 0 < small._octets <= 600
-    assert small._octets == sum(kept.octets for kept in small._kept.values())
+    assert 0 < small.octets <= 600
+    assert small.octets == sum(kept.octets for kept in small._kept.values())
 
 
 masks_of_ten = st.lists(st.integers(0, 1), min_size=10, max_size=10).map(bytes)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.access.imap import fetch_pages
-from posthouse.store import read
+from posthouse.access.imap import fetch_fields, fetch_pages
+from posthouse.access.imap.facts import Knowledge
+from posthouse.store import factpages, read
 from posthouse.store.fulltext import open_fulltext
 from posthouse.store.indexer import Indexer
 from tests.unit.access.conftest import Server
@@ -100,3 +101,46 @@ async def test_what_came_since_is_there_and_what_has_gone_is_not(server: Server,
     object.__setattr__(server.services, "fulltext", None)
     assert await said(server, "1:*", ITEMS) == with_new
     assert [len(one) for one in with_new] != [len(one) for one in gone]
+
+
+async def test_fields_fetched_once_are_known_to_the_next_whatever_comes_and_goes(
+    server: Server, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given fields that somebody has fetched of all messages
+    await fill(server)
+    items = [item for item in ITEMS if "HEADER.FIELDS" in item and "ENVELOPE" not in item]
+    some = await said(server, "2:5,7", items)
+    await indexer.sweep()
+    first = await said(server, "1:*", items)
+    asked: list[object] = []
+    load = factpages.load
+    monkeypatch.setattr(factpages, "load", lambda *about: asked.append(about) or load(*about))
+    # then they are known to all who come, however they write it, and in parts
+    assert await said(server, "1:*", items) == first
+    assert await said(server, "2:5,7", items) == some
+    assert await said(server, "1:*", [items[0].replace("DATE FROM", "FROM date")])
+    assert asked == []
+    # and when messages go and others come, what is said is what they are
+    async with Client(server) as client:
+        await client.do("SELECT INBOX")
+        await client.do("STORE 1,4:5 +FLAGS (\\Deleted)")
+        await client.do("EXPUNGE")
+    await server.deliver(MORE[1])
+    await indexer.sweep()
+    for _ in range(2):
+        now = await said(server, "1:*", items)
+    object.__setattr__(server.services, "fulltext", None)
+    object.__setattr__(server.services, "knowledge", Knowledge())
+    assert await said(server, "1:*", items) == now
+    assert now != first
+
+
+async def test_fields_of_a_mailbox_too_large_to_be_kept_are_not(
+    server: Server, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(server)
+    await indexer.sweep()
+    monkeypatch.setattr(fetch_fields, "MOST_OCTETS", 0)
+    first = await said(server, "1:*", ITEMS)
+    assert await said(server, "1:*", ITEMS) == first
+    assert server.services.knowledge.octets == 0

@@ -68,7 +68,8 @@ class Knowledge:
         """`octets`: of all of them, at most."""
         self._most = octets
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-        self._octets = 0
+        self.octets = 0
+        """Of all that is kept now."""
 
     def has(self, selected: Selected, family: Family) -> bool:
         """Whether there is something of this mailbox already."""
@@ -151,6 +152,24 @@ class Knowledge:
             return list(whole)
         return [[columns.picked(column, indexes) for column in found] for found in whole]
 
+    def known(self, selected: Selected, family: Family) -> tuple[int, Facts]:
+        """Of how many messages of the view, from the first on, facts are in memory; and these."""
+        key = selected.account, selected.mailbox, family.name
+        kept = self._kept.get(key)
+        if kept is None:
+            return 0, columns.columns(family.kinds, ())
+        self._kept.move_to_end(key)
+        uids = selected.view.uids
+        if kept.uids == uids:
+            return len(uids), kept.facts
+        count, found = _known(kept, uids, family)
+        self._keep(key, uids[:count], found)
+        return count, found
+
+    def learn(self, selected: Selected, uids: array[int], family: Family, found: Facts) -> None:
+        """Keep the facts of the first messages of the view, those with these `uids`."""
+        self._keep((selected.account, selected.mailbox, family.name), uids, found)
+
     def answered(self, selected: Selected, question: str) -> bytes | None:
         """What was answered to a question about all messages of the view, if they are the same still."""
         kept = self._kept.get((selected.account, selected.mailbox, question))
@@ -205,14 +224,14 @@ class Knowledge:
         self._drop(key)
         octets = sum(columns.octets(column) for column in (uids, *found))
         self._kept[key] = _Kept(uids, found, octets)
-        self._octets += octets
-        while self._octets > self._most:
+        self.octets += octets
+        while self.octets > self._most:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: _Key) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self._octets -= kept.octets
+            self.octets -= kept.octets
 
 
 def _view(selected: Selected) -> _View:

@@ -180,21 +180,35 @@ async def _lines(
         marking = _mark_seen(user, selected, indexes_of(runs)) if wanted.seen and selected.may_mark else None
         most = _BATCH_HEADS if wanted.heads else _BATCH
         pages = Pages(user, selected, wanted)
-        for indexes in batches(indexes_of(runs), selected.view.sizes, most, wanted.sections):
-            rows = await pages.rows(indexes) if wanted.columns else []
-            if rows is None:
-                rows = await user.read_much(_query(selected, _ranges(selected, indexes), wanted.columns))
-                if len(rows) < len(indexes):
-                    missing = True
-                    indexes = _still_there(selected, rows)
-                rows = await bodies.held(user.services.blobs, wanted, rows)
-            async for piece in fetch_lines.written(user, selected, wanted, indexes, rows):
-                yield piece
+        sizes = selected.view.sizes
+        for many in batches(indexes_of(runs), sizes, most, 0 if pages.serve else wanted.sections):
+            found = await pages.columns(many)
+            if found is not None:
+                yield fetch_lines.of_columns(selected, wanted, many, found)
+                continue
+            for indexes in batches(many, sizes, most, wanted.sections):
+                rows, there = await _rows_of_many(user, selected, wanted, indexes)
+                missing = missing or len(there) < len(indexes)
+                async for piece in fetch_lines.written(user, selected, wanted, there, rows):
+                    yield piece
+        pages.keep()
         own = await _marked(user, selected, marking)
         said = await user.news(expunges=uid, own=own)
         stream.then = message_limit.told(_result(user, said, missing=missing and not uid), limited)
     except _PROBLEMS as problem:
         stream.then = _refusal(problem)
+
+
+async def _rows_of_many(
+    user: User, selected: Selected, wanted: Plan, indexes: Sequence[int]
+) -> tuple[Sequence[tuple[Any, ...]], Sequence[int]]:
+    """The columns of messages, read by another thread, and which of these messages are still there."""
+    if not wanted.columns:
+        return [], indexes
+    rows = await user.read_much(_query(selected, _ranges(selected, indexes), wanted.columns))
+    if len(rows) < len(indexes):
+        indexes = _still_there(selected, rows)
+    return await bodies.held(user.services.blobs, wanted, rows), indexes
 
 
 _PROBLEMS = (RightsLost, DatabaseError, MailboxNotFound)

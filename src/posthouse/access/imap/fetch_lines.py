@@ -33,7 +33,8 @@ _END = b")\r\n"
 _OF_CONTENT = (Column.CONTENT_SIZE, Column.HEAD, Column.BLOB, Column.BODY)
 
 Row: TypeAlias = tuple[Any, ...]
-_Columns: TypeAlias = Mapping[Column, Sequence[Any]]
+Columns: TypeAlias = Mapping[Column | Section, Sequence[Any]]
+"""What is known of some messages: the values of columns of the store, and of sections."""
 
 
 async def written(
@@ -73,32 +74,40 @@ def in_memory(
     shown: Sequence[Values] = (),
 ) -> bytes:
     """The same where no body lies in a blob."""
-    found = dict(zip(wanted.columns, zip(*rows, strict=True), strict=True)) if rows else {}
+    found: Columns = dict(zip(wanted.columns, zip(*rows, strict=True), strict=True)) if rows else {}
     columns = [*_plain(selected, wanted, indexes, found), *shown]
     if wanted.others:
         columns += _with_bodies(wanted, found, user.decoding)
     return selected.join(indexes, columns)
 
 
-def _heads(found: _Columns) -> list[bytes]:
+def of_columns(selected: Selected, wanted: Plan, indexes: Sequence[int], found: Columns) -> bytes:
+    """The same of what needs no body."""
+    return selected.join(indexes, _plain(selected, wanted, indexes, found))
+
+
+def _heads(found: Columns) -> list[bytes]:
     """Prefix and head as one."""
     return list(map(add, found[Column.PREFIX], found[Column.HEAD])) if found else []
 
 
-def _plain(selected: Selected, wanted: Plan, indexes: Sequence[int], found: _Columns) -> list[Values]:
+def _plain(selected: Selected, wanted: Plan, indexes: Sequence[int], found: Columns) -> list[Values]:
     """A column for each item that needs no body."""
     heads: list[bytes] | None = None
     columns = []
     for item, label in wanted.plain:
         if isinstance(item, Section):
-            heads = _heads(found) if heads is None else heads
-            columns.append(_literals(label, sections.of_heads(item, heads)))
+            texts = found.get(item)
+            if texts is None:
+                heads = _heads(found) if heads is None else heads
+                texts = sections.of_heads(item, heads)
+            columns.append(_literals(label, texts))
         else:
             columns.append(_item_column(selected, item, indexes, found))
     return columns
 
 
-def _with_bodies(wanted: Plan, found: _Columns, decoding: Decoding) -> list[Values]:
+def _with_bodies(wanted: Plan, found: Columns, decoding: Decoding) -> list[Values]:
     """A column for each item that does."""
     heads = _heads(found)
     bodies = [body or b"" for body in found.get(Column.BODY, ())]
@@ -141,7 +150,7 @@ def _inside(
     return values
 
 
-def _item_column(selected: Selected, item: Item, indexes: Sequence[int], found: _Columns) -> Values:
+def _item_column(selected: Selected, item: Item, indexes: Sequence[int], found: Columns) -> Values:
     view = selected.view
     if item is Item.FLAGS:
         return Values(selected.flags_of(indexes))
@@ -175,7 +184,7 @@ async def _line_of_large(
     Where octets that were promised cannot be read, the session must end: EOFError.
     """
     email, message = selected.view.emails[index], _message(user, wanted, row)
-    found = {column: (value,) for column, value in zip(wanted.columns, row, strict=True)}
+    found: Columns = {column: (value,) for column, value in zip(wanted.columns, row, strict=True)}
     columns = [
         *_plain(selected, wanted, [index], found),
         *await _previews(user, selected, wanted, [index], [row]),

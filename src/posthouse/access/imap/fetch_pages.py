@@ -8,17 +8,18 @@ is not there, nothing is taken from them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import compress, repeat
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-from posthouse.access.imap.fetch_lines import Row
+from posthouse.access.imap import sections
+from posthouse.access.imap.fetch_fields import FieldColumn
+from posthouse.access.imap.fetch_lines import Columns
 from posthouse.access.imap.fetch_plan import Plan
 from posthouse.access.imap.lines import some
 from posthouse.db import DatabaseError
 from posthouse.protocol.imap.fetching import Section, Text
 from posthouse.store import factpages, facts
 from posthouse.store.columns import Texts
-from posthouse.store.facts import Family
 from posthouse.store.read import Column
 
 if TYPE_CHECKING:
@@ -33,43 +34,59 @@ _FAMILIES = {
     Column.ARRIVED: facts.ARRIVED,
     Column.ENVELOPE: facts.ENVELOPE,
     Column.BODYSTRUCTURE: facts.BODYSTRUCTURE,
-    Column.HEAD: facts.HEADER_FIELDS,
 }
+_OF_HEADS = {Column.UID, Column.PREFIX, Column.HEAD}
+"""Columns that are in no page: UIDs are in the view, and of heads there are the fields."""
 _FETCHED = frozenset(facts.FETCHED)
-_OUTSIDE = {Column.UID, Column.PREFIX}
-"""Columns that are in no page: UIDs are in the view, and a prefix stands with the fields of the head."""
 
 
 class Pages:
-    """The pages of one FETCH; it keeps those that were read last."""
+    """The pages of one FETCH, which goes from the first message to the last; it keeps those read last."""
 
     def __init__(self, user: User, selected: Selected, wanted: Plan) -> None:
         self._user = user
         self._selected = selected
-        self._wanted = wanted.columns
-        self._families = _families(wanted)
+        self._columns = [column for column in wanted.columns if column in _FAMILIES]
+        self._fields = [
+            (item, FieldColumn(user.services.knowledge, selected, item.fields))
+            for item, _ in wanted.plain
+            if isinstance(item, Section) and _in_pages(wanted)
+        ]
+        self._families = [_FAMILIES[column] for column in self._columns]
+        if not all(fields.complete for _, fields in self._fields):
+            self._families.append(facts.HEADER_FIELDS)
+        self.serve = _in_pages(wanted)
+        """They may have all that is wanted."""
         self._stored: Stored | None = None
 
-    async def rows(self, indexes: Sequence[int]) -> list[Row] | None:
-        """The columns wanted of some messages; None where they are to be read from the store."""
-        if not self._families or len(indexes) < MANY:
+    async def columns(self, indexes: Sequence[int]) -> Columns | None:
+        """What is wanted of some messages; None where it is to be read from the store."""
+        if not self.serve or len(indexes) < MANY:
             return None
-        view = self._selected.view
-        uids, emails = some(view.uids, indexes), some(view.emails, indexes)
-        stored = await self._covering(uids[0], uids[-1])
-        if stored is None:
-            return None
-        where = _where(stored.emails, emails)
-        if where is None:
-            return None
-        columns: list[Any] = []
-        for column in self._wanted:
-            family = _FAMILIES.get(column)
-            if family is not None:
-                columns.append(_cut(stored.facts[family.name][0], where))
-            else:
-                columns.append(uids if column is Column.UID else repeat(b"", len(uids)))
-        return list(zip(*columns, strict=True))
+        found: dict[Column | Section, Sequence[Any]] = {}
+        known = [(item, fields.known(indexes)) for item, fields in self._fields]
+        if self._columns or any(texts is None for _, texts in known):
+            view = self._selected.view
+            stored = await self._covering(view.uids[indexes[0]], view.uids[indexes[-1]])
+            where = None if stored is None else _where(stored.emails, some(view.emails, indexes))
+            if stored is None or where is None:
+                return None
+            for column in self._columns:
+                found[column] = _cut(stored.facts[_FAMILIES[column].name][0], where)
+            heads: Sequence[bytes] | None = None
+            for at, (item, fields) in enumerate(self._fields):
+                if known[at][1] is None:
+                    heads = heads or _cut(stored.facts[facts.HEADER_FIELDS.name][0], where)
+                    known[at] = item, fields.learn(indexes, heads)
+        for item, texts in known:
+            assert texts is not None
+            found[item] = sections.cut(item, texts)
+        return found
+
+    def keep(self) -> None:
+        """The FETCH has come to its end: what was found out on the way is for the next one."""
+        for _, fields in self._fields:
+            fields.keep()
 
     async def _covering(self, first: int, last: int) -> Stored | None:
         stored, fulltext = self._stored, self._user.services.fulltext
@@ -87,15 +104,15 @@ class Pages:
         return self._stored
 
 
-def _families(wanted: Plan) -> list[Family]:
-    """Where the columns are; nothing if one is in no page."""
-    if wanted.bodies or any(column not in _FAMILIES.keys() | _OUTSIDE for column in wanted.columns):
-        return []
-    sections = [item for item, _ in wanted.plain if isinstance(item, Section)]
-    names = [name.lower() for item in sections for name in item.fields]
-    if any(item.text is not Text.FIELDS for item in sections) or not _FETCHED.issuperset(names):
-        return []
-    return [_FAMILIES[column] for column in wanted.columns if column in _FAMILIES]
+def _in_pages(wanted: Plan) -> bool:
+    """Whether there is a place in pages for all that is wanted."""
+    if wanted.bodies or not wanted.columns:
+        return False
+    if not (_FAMILIES.keys() | _OF_HEADS).issuperset(wanted.columns):
+        return False
+    fetched = [item for item, _ in wanted.plain if isinstance(item, Section)]
+    names = [name.lower() for item in fetched for name in item.fields]
+    return all(item.text is Text.FIELDS for item in fetched) and _FETCHED.issuperset(names)
 
 
 def _where(kept: Sequence[int], emails: Sequence[int]) -> range | bytes | None:

@@ -61,6 +61,11 @@ def of_heads(wanted: Section, heads: Sequence[bytes]) -> Sequence[bytes]:
         texts = section.named_fields(wanted.fields, heads)
     elif wanted.text is Text.FIELDS_NOT:
         texts = [_other_fields(wanted, head) for head in heads]
+    return cut(wanted, texts)
+
+
+def cut(wanted: Section, texts: Sequence[bytes]) -> Sequence[bytes]:
+    """The part of each text that is wanted."""
     return texts if wanted.partial is None else [_cut(text, wanted.partial) for text in texts]
 
 
