@@ -59,6 +59,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "UNAUTHENTICATE": ("",),
     "COMPRESS": (" LZW",),
     "LANGUAGE": ("", " en"),
+    "COMPARATOR": ("", " i;octet"),
     "ENABLE": (" QRESYNC IMAP4rev2 UTF8=ACCEPT",),
     "NAMESPACE": ("",),
     "SELECT": (" {box}", " {box} (QRESYNC (1 1))"),
