@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from posthouse.db import Overloaded, bump, open_database
+from posthouse.db import DatabaseAway, Overloaded, bump, open_database
 from posthouse.journey import record
 from posthouse.mail.envelope import Notify
 from posthouse.mail.outcome import Delivered
@@ -310,6 +310,42 @@ async def test_entries_of_a_dead_worker_are_taken_over(world):
     )
     world.runner()
     await world.until(lambda: world.count("queue_letter") == 0)
+    assert len(world.jobs) == 1
+
+
+async def test_after_an_outage_holders_have_fifteen_seconds_for_their_results(world, monkeypatch):
+    now, away, looks = [1000.0], [True], [0]
+    next_due = runner_module.queue.next_due
+
+    def look(reader):
+        looks[0] += 1
+        if away[0]:
+            raise DatabaseAway("the server is gone")
+        return next_due(reader)
+
+    async def two_looks() -> None:
+        """One may have begun before; the other one knows all."""
+        begun = looks[0]
+        await world.until(lambda: runner.wake() or looks[0] >= begun + 2)
+
+    monkeypatch.setattr(runner_module, "monotonic", lambda: now[0])
+    monkeypatch.setattr(runner_module.queue, "next_due", look)
+    # Given an outage, in which another's lease runs out,
+    runner = world.runner()
+    await two_looks()
+    await world.accept("bob@south.test")
+    await world.database.write(
+        [], lambda tx: tx.run("UPDATE queue_entry SET holder = 77, lease = ?", (tx.now() - 1,))
+    )
+    # when it is over, then he can still record what he did;
+    away[0] = False
+    await two_looks()
+    now[0] += runner_module.AFTER_OUTAGE_SECONDS - 0.1
+    await two_looks()
+    assert [row[7] for row in world.queue()] == [77]
+    # after that somebody else tries.
+    now[0] += 0.2
+    await world.until(lambda: runner.wake() or world.count("queue_letter") == 0)
     assert len(world.jobs) == 1
 
 
