@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
+import itertools
 import os
 import poplib
 import re
@@ -93,12 +94,13 @@ def accepted(client: smtplib.SMTP, subject: object, size: int = 0) -> bool:
 
 
 def in_the_end(client: smtplib.SMTP, subject: object, size: int = 0) -> None:
-    """Sent again and again, not so fast as to be taken for a nuisance, until it is accepted."""
+    """Sent again and again until it is accepted; ever more seldom, for who asks too often is sent away."""
+    pauses = iter(min(0.05 * 1.2**tries, 2.0) for tries in itertools.count())
 
     def try_it() -> bool:
         if accepted(client, subject, size):
             return True
-        time.sleep(0.1)
+        time.sleep(next(pauses))
         return False
 
     until(try_it, what="an end of the outage")

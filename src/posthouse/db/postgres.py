@@ -63,18 +63,8 @@ class PostgresReading:
             session.push()
             return answer
         except BaseException:
-            self._give_up()
+            session.roll_back()
             raise
-
-    def _give_up(self) -> None:
-        session = self._session
-        if session.is_open:
-            try:
-                session.forgive()
-                session.run("ROLLBACK")
-                session.settle()
-            except DatabaseError:
-                session.close()
 
     def close(self) -> None:
         self._session.close()

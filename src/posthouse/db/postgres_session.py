@@ -226,6 +226,17 @@ class PostgresSession:
         """A new transaction begins, or a savepoint has undone the failed part."""
         self.failed = None
 
+    def roll_back(self) -> None:
+        """Undo the transaction; where that cannot be, the connection goes, and the transaction with it."""
+        if not self.is_open:
+            return
+        try:
+            self.forgive()
+            self.run("ROLLBACK")
+            self.settle()
+        except DatabaseError:
+            self.close()
+
     # Statements
 
     def run(self, sql: str, params: Parameters = ()) -> None:

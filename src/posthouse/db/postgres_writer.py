@@ -216,16 +216,8 @@ class PostgresEngine:
             self.generations = {str(name): int(number) for name, number in found}
 
     def _roll_back(self) -> None:
-        session = self.session
-        session.forget_clock()
-        if not session.is_open:
-            return
-        try:
-            session.forgive()
-            session.run("ROLLBACK")
-            session.settle()
-        except DatabaseError:
-            session.close()
+        self.session.forget_clock()
+        self.session.roll_back()
 
     def _was_committed(self) -> bool:
         """Whether the last batch is in the database. Raises DatabaseAway when that cannot be learnt."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from math import inf
 
 import apsw
 import pytest
@@ -13,6 +14,13 @@ from posthouse.db import writer as writer_module
 from posthouse.db.connection import FsyncFailed, connect
 from posthouse.db.errors import reply_to
 from tests.unit.db.conftest import names, only_sqlite, put
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are parted by what they are, not by the speed of the machine."""
+    monkeypatch.setattr(writer_module, "APPLY_SECONDS", inf)
+    monkeypatch.setattr(writer_module, "HOLD_SECONDS", inf)
 
 
 async def test_a_value_comes_only_after_others_can_see_the_row(database, another_view):

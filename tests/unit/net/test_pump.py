@@ -19,6 +19,7 @@ from posthouse.net.encryption import Encryption
 from posthouse.net.limits import ConnectionLimits, Networks
 from posthouse.net.listener import drain
 from posthouse.net.session import Stream
+from tests.servers import eventually
 
 MB = 1_000_000
 
@@ -189,21 +190,6 @@ def test_a_silent_client_is_told_so_and_dropped(run: Any, serve: Any) -> None:
     run(scene())
 
 
-def test_octets_that_move_put_the_deadline_off(run: Any, serve: Any) -> None:
-    async def scene() -> None:
-        async with serve(timeout=1.0) as served:
-            reader, writer = await served.connect()
-            await reader.readline()
-            for _ in range(12):
-                writer.write(b"x\r\n")
-                assert await reader.readline() == b"ok x\r\n"
-                await asyncio.sleep(0.1)
-            writer.write(b"QUIT\r\n")
-            assert await reader.read() == b"ok QUIT\r\n"
-
-    run(scene())
-
-
 def test_a_deadline_that_becomes_shorter_counts_at_once(run: Any, serve: Any) -> None:
     async def scene() -> None:
         def hurry() -> bytes:
@@ -214,21 +200,6 @@ def test_a_deadline_that_becomes_shorter_counts_at_once(run: Any, serve: Any) ->
             reader, writer = await served.connect()
             writer.write(b"hurry\r\n")
             assert await reader.read() == b"ok connected\r\nhurry\r\n421 timed out\r\n"
-
-    run(scene())
-
-
-def test_a_decision_of_ours_may_take_longer_than_the_client_may_be_silent(run: Any, serve: Any) -> None:
-    async def scene() -> None:
-        async def slow() -> bytes:
-            await asyncio.sleep(1.2)
-            return b"done"
-
-        async with serve({b"slow": slow}, timeout=1.0) as served:
-            reader, writer = await served.connect()
-            writer.write(b"slow\r\n")
-            assert await reader.readline() == b"ok connected\r\n"
-            assert await reader.readline() == b"done\r\n"
 
     run(scene())
 
@@ -267,11 +238,12 @@ def test_a_large_answer_is_made_only_as_fast_as_the_client_takes_it(run: Any, se
             reader, writer = await served.connect()
             writer.write(b"fetch\r\nafter\r\n")
             await reader.readline()
+            await eventually(lambda: made, what="the first piece")
             seen = -1
             while seen != made:
                 seen = made
                 await asyncio.sleep(0.05)
-            assert 0 < made < 200
+            assert made < 200
             body = await reader.readexactly(400 * 100_000)
             assert body == b"p" * len(body)
             assert await reader.readline() == b"fetched\r\n"
@@ -295,11 +267,12 @@ def test_an_asynchronous_stream_is_held_back_by_the_client_too(run: Any, serve: 
             reader, writer = await served.connect()
             writer.write(b"fetch\r\nafter\r\n")
             await reader.readline()
+            await eventually(lambda: made, what="the first piece")
             seen = -1
             while seen != made:
                 seen = made
                 await asyncio.sleep(0.05)
-            assert 0 < made < 200
+            assert made < 200
             await reader.readexactly(400 * 100_000)
             assert await reader.readline() == b"fetched\r\n"
             assert await reader.readline() == b"ok after\r\n"

@@ -197,8 +197,8 @@ def pop3_session(*commands: bytes) -> Session:
         (lambda: imap_session(b"a LOGIN bob secret"), IMAP_SECONDS, b"* BYE "),
         (lambda: imap_session(b"a LOGIN bob secret", b"b APPEND INBOX {100000}"), IMAP_SECONDS, b"* BYE "),
         (lambda: imap_session(b"a LOGIN bob secret", b"b SEARCH TEXT {60000}"), IMAP_SECONDS, b"* BYE "),
-        (lambda: pop3_session(), POP3_SECONDS, b"-ERR "),
-        (lambda: pop3_session(b"USER bob", b"PASS secret"), POP3_SECONDS, b"-ERR "),
+        (lambda: pop3_session(), POP3_SECONDS, b""),  # RFC 1939 §3: without any response
+        (lambda: pop3_session(b"USER bob", b"PASS secret"), POP3_SECONDS, b""),
     ],
     ids=[
         "SMTP command",
@@ -218,7 +218,7 @@ def test_an_octet_every_few_seconds_keeps_no_session_open(
     dripping = session()
     lasted = dripping.lasts(drops(), 5.0)
     assert seconds <= lasted <= seconds + 10
-    assert dripping.wire.said.startswith(farewell)
+    assert dripping.wire.said[: len(farewell) or 1] == farewell
 
 
 def test_chunks_too_must_come_in_at_a_rate() -> None:
@@ -274,7 +274,7 @@ def test_our_own_time_is_not_the_clients() -> None:
     session.say(b"b APPEND INBOX {100000}\r\n")
     for _ in range(5):
         session.say(b"x" * RATE)
-        session.loop.sleep(IMAP_SECONDS - 10)
+        session.loop.sleep(IMAP_SECONDS + 10)
         waiting.pop().set_result(None)
         session.loop.turn()
         session.loop.sleep(1.0)

@@ -27,6 +27,7 @@ from posthouse.protocol.language import DEFAULT, LANGUAGES, chosen, translated
 from posthouse.protocol.lines import BareLineEnding, LineBuffer, LineTooLong
 from posthouse.protocol.pop3.multiline import TERMINATOR, ByteStuffer, TopOfMessage
 from posthouse.protocol.pop3.verbs import BY_NAME, CAPABILITIES, REST_OF_LINE, VERBS, State
+from posthouse.protocol.speaker import Speaker
 
 
 class Connected(NamedTuple):
@@ -146,7 +147,7 @@ class ResponseWriter:
         return self._stuffer.finish()
 
 
-class ServerSession:
+class ServerSession(Speaker):
     """One POP3 session. See the module's page for its events, and `net.pump` for who drives it.
 
     `tls_available`: STLS is offered. `secure`: the connection is encrypted already (POP3S).
@@ -243,12 +244,6 @@ class ServerSession:
             self._refuse(decision)
         if self._draining:
             self._end_for_shut_down()
-
-    def take_output(self) -> bytes:
-        """All octets that wait to be written."""
-        output = b"".join(self._output)
-        self._output.clear()
-        return output
 
     def tls_started(self, info: str, channel: sasl.Channel = sasl.PRIVATE) -> None:
         """The TLS handshake is done. What came in clear before it is forgotten (RFC 2595 §4)."""

@@ -21,6 +21,7 @@ from posthouse.mail.reply import Reply
 from posthouse.protocol import sasl
 from posthouse.protocol.smtp.outgoing import Finished, OutgoingLetter, Timeouts, Transaction
 from posthouse.protocol.smtp.replies import BadReply, ReplyReader
+from posthouse.protocol.speaker import Speaker
 
 SecurityLevel: TypeAlias = Literal["none", "may", "encrypt", "secure"]
 """Postfix's smtp_tls_security_level: none; where offered; or nothing; with a fitting certificate."""
@@ -71,7 +72,7 @@ class _Loss(NamedTuple):
 Event: TypeAlias = Ready | WantsContent | Finished | Lost
 
 
-class ClientSession:
+class ClientSession(Speaker):
     """One connection to a server."""
 
     __slots__ = (
@@ -166,15 +167,6 @@ class ClientSession:
         """The server kept silent for `timeout` seconds."""
         if not self.closing:
             self.lose(Reply(421, "4.4.2", f"Timed out {self._while()}"), silently=True)
-
-    def take_output(self) -> bytes:
-        """All octets to write now."""
-        output = self._output
-        if not output:
-            return b""
-        octets = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        return octets
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None

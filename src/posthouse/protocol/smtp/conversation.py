@@ -16,6 +16,7 @@ from posthouse.mail.reply import (
 from posthouse.protocol.smtp import verbs
 from posthouse.protocol.smtp.limits import Limits
 from posthouse.protocol.smtp.verbs import Capabilities
+from posthouse.protocol.speaker import Speaker
 
 _WIRE = {
     reply: reply.encode()
@@ -23,7 +24,7 @@ _WIRE = {
 }
 
 
-class Conversation:
+class Conversation(Speaker):
     """What the server has said, and in which state that leaves the session."""
 
     __slots__ = ("_capabilities", "_errors", "_idle_commands", "_limits", "_output", "_state", "closing")
@@ -38,15 +39,6 @@ class Conversation:
         self._state = verbs.GREETED
         self.closing = False
         """Write the output and close."""
-
-    def take_output(self) -> bytes:
-        """All octets to write now."""
-        output = self._output
-        if not output:
-            return b""
-        octets = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        return octets
 
     def _say(self, reply: Reply) -> None:
         self._output.append(_WIRE.get(reply) or reply.encode())
