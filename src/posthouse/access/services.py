@@ -68,6 +68,8 @@ class Services:
     read_ahead: ReadAhead = field(default_factory=ReadAhead)
     imap: Offers = NO_LIMITS
     """What IMAP offers, but for `message_size_limit`."""
+    append_8bit_headers: bool = True
+    """APPEND takes 8-bit header fields also from clients of IMAP that have not enabled UTF-8."""
     pop3_lock_session: bool = False
     """A POP3 maildrop has one session at a time."""
     pop3_downgrade: bool = True

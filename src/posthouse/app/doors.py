@@ -103,6 +103,7 @@ class Doors:
                 save_limit=config.imap.save_limit,
                 unauthenticate=config.imap.unauthenticate,
             ),
+            append_8bit_headers=config.imap.append_8bit_headers,
             pop3_lock_session=config.pop3.lock_session,
             pop3_downgrade=config.pop3.downgrade,
             anteroom=self._anteroom,

@@ -275,6 +275,11 @@ class Imap(Table):
     unauthenticate: Switch = Field(
         True, description="a client may log out and stay, to log in as another user (RFC 8437)"
     )
+    append_8bit_headers: Switch = Field(
+        True,
+        description="APPEND takes messages with 8-bit characters in the header also without ENABLE "
+        "UTF8=ACCEPT, so that old mail can be moved here; false: it refuses them, as RFC 6855 has it",
+    )
 
     @field_validator("message_limit", "save_limit")
     @classmethod

@@ -111,6 +111,7 @@ _CHINESE = {
     "STLS comes before UTF8": "STLS 必须在 UTF8 之前",
     "TOP: the number of lines must be a number": "TOP：行数必须是数字",
     "Missing argument": "缺少参数",
+    "Say ENABLE UTF8=ACCEPT first: the header has 8-bit characters": "邮件头含有 8 位字符",
     "Expected DONE": "应为 DONE",
     "A search by FILTER is in UTF-8": "使用 FILTER 的搜索必须为 UTF-8",
     "Messages are named by UID alone": "只能用 UID 指定邮件",

@@ -107,3 +107,16 @@ async def test_a_limit_for_saving_limits_nothing_else(server: Server) -> None:
         assert (await client.do("COPY 1:4 Trash"))[-1].startswith("NO [MESSAGELIMIT 3 2] ")
         assert (await client.do(f"APPEND Trash{f' {MESSAGE}' * 4}"))[-1].startswith("NO [MESSAGELIMIT 3] ")
         assert (await client.do("MOVE 1:* Trash"))[-1].startswith("OK ")
+
+
+async def test_messages_gone_meanwhile_are_told_of_beside_the_limit(server: Server, client: Client) -> None:
+    # given a client that is told of no expunges, and one that removes a message it still counts
+    await client.do("NOTIFY NONE")
+    async with Client(server) as other:
+        await other.do("SELECT INBOX")
+        await other.do("STORE 5 +FLAGS.SILENT (\\Deleted)")
+        await other.do("EXPUNGE")
+    # when it fetches more than the limit, then RFC 9738 §3.1: EXPUNGEISSUED is in the OK, the limit before it
+    lines = await client.do("FETCH 1:* (ENVELOPE)")
+    assert lines[-2].startswith("* NO [MESSAGELIMIT 3 4] ")
+    assert lines[-1].startswith("OK [EXPUNGEISSUED] ")

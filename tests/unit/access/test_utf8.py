@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import Client
 
@@ -35,3 +37,24 @@ async def test_a_name_that_only_looks_like_inbox_is_another_mailbox(server: Serv
             '* LIST (\\HasNoChildren) "/" "&ATE-nbox"'
         ]
         assert "* 1 EXISTS" in await client.do("SELECT iNbOx")
+
+
+async def test_eight_bit_headers_are_taken_or_not_as_the_administrator_wants(server: Server) -> None:
+    latin = "{17+}\r\nSubject: \u00fc\u00fc\r\n\r\n"
+    async with Client(server) as client:
+        # so that old mail can be moved here
+        assert (await client.do(f"APPEND INBOX {latin}"))[-1].startswith("OK [APPENDUID ")
+    server.services = dataclasses.replace(server.services, append_8bit_headers=False)
+    async with Client(server) as client:
+        # RFC 6855 §4; of several messages none is taken
+        plain = "{14+}\r\nSubject: x\r\n\r\n"
+        assert (await client.do(f"APPEND INBOX {plain} {latin}"))[-1].startswith("NO [CANNOT] ")
+        large = f"Subject: \u00fc\r\n\r\n{'x' * 70_000}"
+        size = len(large.encode())
+        assert (await client.do(f"APPEND INBOX {{{size}+}}\r\n{large}"))[-1].startswith("NO [CANNOT] ")
+        assert "(MESSAGES 1)" in (await client.do("STATUS INBOX (MESSAGES)"))[0]
+        # octets beyond ASCII in the body are nobody's concern
+        body = "{18+}\r\nSubject: x\r\n\r\n\u00fc\u00fc"
+        assert (await client.do(f"APPEND INBOX {body}"))[-1].startswith("OK [APPENDUID ")
+        await client.do("ENABLE UTF8=ACCEPT")
+        assert (await client.do(f"APPEND INBOX {latin}"))[-1].startswith("OK [APPENDUID ")

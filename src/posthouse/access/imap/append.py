@@ -39,6 +39,7 @@ _NUL = Result("BAD", "NUL is not allowed in a literal")
 _EMPTY = Result("NO", "There is nothing in the message", "CANNOT")
 _TOO_MANY = Result("NO", "Too much for one command", "LIMIT")
 _NOTHING_TO_REPLACE = Result("NO", "There is no message to replace", "NONEXISTENT")  # RFC 8508 §3.2
+_EIGHT_BIT = Result("NO", "Say ENABLE UTF8=ACCEPT first: the header has 8-bit characters", "CANNOT")
 _HEAD_TOO_LONG = Result("NO", "The header section is too long", "TOOBIG")
 _NO_SPACE = Result("NO", "There is no space to store the message now", "UNAVAILABLE")
 
@@ -287,10 +288,12 @@ class Appending:
         self._add(new, HeaderIndex(head), content)
 
     def _add(self, new: New, header: HeaderIndex, content: ArrivedContent) -> None:
-        date = self._command.date
-        arrived = self._user.services.clock.now() if date is None else date
+        date, services = self._command.date, self._user.services
+        arrived = services.clock.now() if date is None else date
         forms = envelope(header), structure_of(header, content)
         self._uploading.add(new)
+        if not (services.append_8bit_headers or self._user.enabled.utf8 or new.head.isascii()):
+            self._failure = _EIGHT_BIT  # RFC 6855 §4
         self._copies.append(
             Deposit(new.id, new.id, b"", arrived, new.size, *forms, self._flags, self._keywords)
         )

@@ -60,6 +60,8 @@ def told(result: Result, code: str) -> Result:
     """The result of a command that was done in part; another response code has its place (RFC 9738 §3.1)."""
     if not code:
         return result
+    if result.code == "EXPUNGEISSUED":  # RFC 9738 §3.1: in a tagged OK
+        result = result._replace(status="OK")
     if result.status == "OK" and not result.code:
         return result._replace(code=code)
     line = f"* NO [{code}] Only the newest of the messages were dealt with\r\n".encode()
