@@ -143,9 +143,11 @@ def bodystructure_of(header: HeaderIndex, data: bytes) -> bytes:
         if usual is not None:
             opening, text, closing = usual
             start = len(header.head)
+            size = len(data) - start
             if text:
-                return b"%b %d %d%b" % (opening, len(data) - start, data.count(b"\n", start), closing)
-            return b"%b %d%b" % (opening, len(data) - start, closing)
+                lines = size - len(data[start:].replace(b"\n", b""))  # twice as fast as to count them
+                return b"%b %d %d%b" % (opening, size, lines, closing)
+            return b"%b %d%b" % (opening, size, closing)
     return bodystructure(scan(data))
 
 

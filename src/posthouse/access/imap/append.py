@@ -55,10 +55,12 @@ class Appending:
         "_copies",
         "_failure",
         "_flags",
+        "_given",
         "_intake",
         "_keywords",
         "_mailbox",
         "_replaced",
+        "_services",
         "_size",
         "_target",
         "_uploading",
@@ -67,11 +69,13 @@ class Appending:
 
     def __init__(self, user: User, command: commands.Append) -> None:
         self._user = user
+        self._services = user.services
         self._mailbox = command.mailbox
         self._command: commands.Append | commands.AppendNext = command
         self._intake: Intake | None = None
         self._copies: list[Deposit] = []
         self._uploading = Uploading(user.services)
+        self._given: tuple[str, ...] = ()
         self._flags = 0
         self._keywords = ""
         self._size = 0
@@ -94,7 +98,7 @@ class Appending:
                 return _NOTHING_TO_REPLACE
         self._target = target = await place(self._user, self._mailbox)
         await self._user.read(lambda reader: target_of(reader, self._user, target))
-        self._intake = Intake(self._user.services.spool_directory)
+        self._intake = Intake(self._services.spool_directory)
         return None
 
     async def next(self, command: commands.AppendNext) -> Result | None:
@@ -104,7 +108,7 @@ class Appending:
         self._command = command
         refused = self._refusal(self._command.size)
         if refused is None and self._failure is None:
-            self._intake = Intake(self._user.services.spool_directory)
+            self._intake = Intake(self._services.spool_directory)
         return refused
 
     async def whole(self, messages: Sequence[WholeMessage]) -> Result | None:
@@ -124,18 +128,21 @@ class Appending:
 
     def _refusal(self, size: int) -> Result | None:
         self._size = 0
-        if size > self._user.services.message_size_limit:
+        if size > self._services.message_size_limit:
             return _TOO_BIG
         if size == 0 and not self._command.catenate:
             return _EMPTY
-        offers = self._user.services.imap
+        count = len(self._copies)
+        offers = self._services.imap
         limit = offers.message_limit or offers.save_limit
-        if limit and len(self._copies) >= limit:
+        if limit and count >= limit:
             return message_limit.refusal(limit)
-        if len(self._copies) >= _MOST_MESSAGES:
+        if count >= _MOST_MESSAGES:
             return _TOO_MANY
-        self._flags, words = flags.split(self._command.flags)
-        self._keywords = keyword_text(words) if words else ""
+        if self._command.flags != self._given:
+            self._given = self._command.flags
+            self._flags, words = flags.split(self._given)
+            self._keywords = keyword_text(words)
         return None
 
     def _to_replace(self, number: SequenceSet, uid: bool) -> Replaced | None:
@@ -163,7 +170,7 @@ class Appending:
 
     def _of_ours(self, url: MessageUrl) -> MessageUrl:
         """The URL, if it may be of the user's own mail here."""
-        urls.of_this_server(self._user.services, url)
+        urls.of_this_server(self._services, url)
         if url.user.lower() not in ("", self._user.login.lower()):
             raise BadUrl("it is of another user")
         return url
@@ -171,7 +178,7 @@ class Appending:
     def _grown(self, octets: int) -> Result | None:
         """The message is longer by a part."""
         self._size += octets
-        if self._size > self._user.services.message_size_limit:
+        if self._size > self._services.message_size_limit:
             return _TOO_BIG
         return None
 
@@ -226,7 +233,7 @@ class Appending:
             return self._failure
         if self._replaced is not None:
             return await self._replace(self._replaced)
-        user, services, copies, uploading = self._user, self._user.services, self._copies, self._uploading
+        user, services, copies, uploading = self._user, self._services, self._copies, self._uploading
         target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
         rest = await uploading.rest()
 
@@ -245,7 +252,7 @@ class Appending:
 
     async def _replace(self, replaced: Replaced) -> Result:
         """Store the message and remove the old one, at once (RFC 8508 §3.1)."""
-        user, services, copies = self._user, self._user.services, self._copies
+        user, services, copies = self._user, self._services, self._copies
         target, limit, now = self._target, services.mailbox_size_limit, services.clock.now()
         source = user.open.account
         contents = await self._uploading.rest()
@@ -276,23 +283,23 @@ class Appending:
     async def _take_in(self, content: ArrivedContent) -> None:
         """Take a message to those that are to be stored. Raises OSError."""
         if isinstance(content, SpooledContent):
-            blob = await self._user.services.blobs.store(content.path)
-            new = New(self._user.services.new_id(), content.head, None, content.size, content.digest, blob)
+            blob = await self._services.blobs.store(content.path)
+            new = New(self._services.new_id(), content.head, None, content.size, content.digest, blob)
             self._add(new, HeaderIndex(content.head), content)
         else:
             self._take_in_memory(content)
 
     def _take_in_memory(self, content: MemoryContent) -> None:
         head, data = content.head, content.data
-        new = New(self._user.services.new_id(), head, data[len(head) :], len(data))
+        new = New(self._services.new_id(), head, data[len(head) :], len(data))
         self._add(new, HeaderIndex(head), content)
 
     def _add(self, new: New, header: HeaderIndex, content: ArrivedContent) -> None:
-        date, services = self._command.date, self._user.services
-        arrived = services.clock.now() if date is None else date
+        date = self._command.date
+        arrived = self._services.clock.now() if date is None else date
         forms = envelope(header), structure_of(header, content)
         self._uploading.add(new)
-        if not (services.append_8bit_headers or self._user.enabled.utf8 or new.head.isascii()):
+        if not (self._services.append_8bit_headers or self._user.enabled.utf8 or new.head.isascii()):
             self._failure = _EIGHT_BIT  # RFC 6855 §4
         self._copies.append(
             Deposit(new.id, new.id, b"", arrived, new.size, *forms, self._flags, self._keywords)

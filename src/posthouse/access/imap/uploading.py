@@ -43,7 +43,7 @@ class Uploading:
     def add(self, new: New) -> None:
         """Take the content of one message."""
         self._contents.append(new)
-        self._held += OVERHEAD + len(new.head) + len(new.body or b"")
+        self._held += OVERHEAD + (new.size if new.blob is None else len(new.head))
 
     async def go_on(self) -> None:
         """Store what has come, where it is enough for that. Raises DatabaseError."""
