@@ -57,11 +57,12 @@ class HeaderIndex:
     asked for another; any other field is searched for by itself.
     """
 
-    __slots__ = ("_found", "head")
+    __slots__ = ("_crowded", "_found", "head")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
         self._found: dict[str, list[bytes]] | None = None
+        self._crowded = False
 
     @property
     def usual(self) -> dict[str, list[bytes]]:
@@ -69,7 +70,9 @@ class HeaderIndex:
         found = self._found
         if found is None:
             found = self._found = _NO_FIELDS.copy()
-            for written, value in self._fields(_USUAL):
+            fields = self._fields(_USUAL)
+            self._crowded = len(fields) >= FIELDS_LIMIT
+            for written, value in fields:
                 known = _AS_WRITTEN.get(written) or _NAMES[written.lower()]
                 values = found[known]
                 if values is _NONE:
@@ -115,7 +118,7 @@ class HeaderIndex:
     @property
     def crowded(self) -> bool:
         """Whether there may be fields of `USUAL` that were passed over."""
-        return sum([len(self.usual[name]) for name in USUAL]) >= FIELDS_LIMIT
+        return bool(self.usual) and self._crowded
 
     @property
     def fields(self) -> list[tuple[bytes, int, int]]:

@@ -138,7 +138,8 @@ def bodystructure_of(header: HeaderIndex, data: bytes) -> bytes:
     Most letters have no parts, and most heads say of their content what others have said before.
     """
     fields = header.content
-    if sum([len(value) for _, value in fields]) <= _CACHED_LENGTH and len(header.head) <= PART_HEADER_LIMIT:
+    short = sum([len(value) for _, value in fields]) <= _CACHED_LENGTH
+    if short and len(header.head) <= PART_HEADER_LIMIT and not (fields and b"oundary" in fields[0][1]):
         usual = _usual_body(fields)
         if usual is not None:
             opening, text, closing = usual
@@ -148,7 +149,7 @@ def bodystructure_of(header: HeaderIndex, data: bytes) -> bytes:
                 lines = size - len(data[start:].replace(b"\n", b""))  # twice as fast as to count them
                 return b"%b %d %d%b" % (opening, size, lines, closing)
             return b"%b %d%b" % (opening, size, closing)
-    return bodystructure(scan(data))
+    return bodystructure(scan(data, header))
 
 
 @lru_cache(maxsize=1024)

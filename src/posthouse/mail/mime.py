@@ -108,6 +108,11 @@ class Part:
         """False where `header` was cut off at its limit."""
         return len(self.header) == self.body_start - self.header_start
 
+    def read(self, header: HeaderIndex) -> None:
+        """Take the header."""
+        self.header = header.head
+        self.describe(header.content)
+
     def describe(self, fields: ContentFields) -> None:
         """Take what the fields that MIME defines say of it."""
         for name, written in fields:
@@ -143,18 +148,20 @@ class Part:
         return b""
 
 
-def scan(data: bytes) -> Part:
-    """The structure of a letter that lies in memory."""
+def scan(data: bytes, header: HeaderIndex | None = None) -> Part:
+    """The structure of a letter that lies in memory. `header`: of its head, where that has been looked at."""
     body_start = end_of_head(data)
-    if body_start <= PART_HEADER_LIMIT:
+    if body_start > PART_HEADER_LIMIT:
+        scanner = Scanner()
+    else:
         part = Part(0)
-        part.header = data[:body_start]
-        part.describe(HeaderIndex(part.header).content)
+        header = header or HeaderIndex(data[:body_start])
+        part.read(header)
         if not part.divided:  # there is nothing to look for
             part.body_start, part.end = body_start, len(data)
             part.lines = data.count(b"\n", body_start)
             return part
-    scanner = Scanner()
+        scanner = Scanner(part)
     scanner.feed(data, last=True)
     return scanner.root
 
@@ -182,8 +189,9 @@ class Scanner:
         "root",
     )
 
-    def __init__(self) -> None:
-        self.root = Part(0)
+    def __init__(self, root: Part | None = None) -> None:
+        """`root`: the letter, where its header has been read."""
+        self.root = root or Part(0)
         # A line feed before the first octet spares every question "or at the very beginning".
         self._tail = b"\n"
         self._base = -1  # offset of the first octet of the tail
@@ -395,8 +403,8 @@ class Scanner:
         parent = self._open[-2] if len(self._open) > 1 else None
         if parent is not None and parent.subtype == "digest" and parent.type == "multipart":
             part.type, part.subtype = "message", "rfc822"  # RFC 2046 §5.1.5
-        part.header = header
-        part.describe(HeaderIndex(header).content)
+        if not part.header:
+            part.read(HeaderIndex(header))
 
     def _keep_delimiters(self, count: int) -> None:
         """Only the outermost `count` delimiters stay open."""

@@ -35,6 +35,15 @@ _SECTION = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z", re.DOTALL)
 
 def token(value: bytes) -> str:
     """The first token of a value, in lower case; empty where there is none."""
+    return _cached_token(value) if len(value) <= _CACHED_LENGTH else _read_token(value)
+
+
+@lru_cache(maxsize=512)
+def _cached_token(value: bytes) -> str:
+    return _read_token(value)
+
+
+def _read_token(value: bytes) -> str:
     match = _TOKEN.search(without_comments(value))
     return match[0].decode("ascii", "replace").lower() if match else ""
 
