@@ -19,6 +19,9 @@ from posthouse.db.migrations import all_migrations
 TRANSFER = "transfer"
 """The table with what stands in a database about a move to or from it."""
 
+CLOSED = "closed for a transfer"
+"""What a change is refused with in a database whose mail moves to another."""
+
 
 class Column(NamedTuple):
     name: str

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from posthouse.db.interface import Parameters, Reader, Row
 from posthouse.db.open import POSTGRESQL, database_path, lock_path, postgres_module
 from posthouse.db.tables import Table
-
-CLOSED: Final = "closed for a transfer"
-"""What the refusal of a change says."""
 
 
 class End(Reader, Protocol):

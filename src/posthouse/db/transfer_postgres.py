@@ -14,8 +14,7 @@ from posthouse.db import dialect
 from posthouse.db.errors import DatabaseAway, DatabaseError, DiskFull, UniqueViolation
 from posthouse.db.interface import Parameters, Row
 from posthouse.db.postgres_session import CLOSED_STATE
-from posthouse.db.tables import Table
-from posthouse.db.transfer_end import CLOSED
+from posthouse.db.tables import CLOSED, Table
 
 LOCK_ATTEMPTS: Final = 30
 """Of a second each, to get a table for ourselves for a moment."""

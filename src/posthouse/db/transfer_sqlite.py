@@ -14,8 +14,7 @@ from posthouse.db import dialect
 from posthouse.db.connection import Session, connect
 from posthouse.db.interface import Parameters, Row
 from posthouse.db.lockfile import LockFile
-from posthouse.db.tables import Table
-from posthouse.db.transfer_end import CLOSED
+from posthouse.db.tables import CLOSED, Table
 
 _CHANGES: Final = ("INSERT", "UPDATE", "DELETE")
 
