@@ -176,7 +176,11 @@ class Snapshots:
 
     async def _anew(self, account: AccountId, mailbox: int) -> Snapshot:
         version = self._database.version()
-        taken = await self._database.read(lambda reader: snapshot.take(reader, account, mailbox))
+        taken = None
+        if self._database.immediate:
+            taken = self._database.point(lambda reader: snapshot.take_at_once(reader, account, mailbox))
+        if taken is None:
+            taken = await self._database.read(lambda reader: snapshot.take(reader, account, mailbox))
         self.keep(account, taken)
         self._name(account, taken.mailbox, taken.recent, version)
         return taken

@@ -11,7 +11,7 @@ later.
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +30,8 @@ WORTH = 500
 """Messages that are new, or have changed, before a page is made for them."""
 
 _KINDS = "IqqBqH"
+_OCTETS = sum(array(kind).itemsize for kind in _KINDS)
+"""Of a message, in a page whose columns are packed and not pressed: that would have made more of them."""
 
 
 class Page(NamedTuple):
@@ -62,34 +64,66 @@ class Loaded(NamedTuple):
     flags: bytearray
     keywords: list[str]
     modseqs: array[int]
+    texts: set[str]
+    """What there is in `keywords`."""
 
 
 def load(reader: Reader, account: AccountId, mailbox: int) -> Loaded | None:
     """What the pages of a mailbox hold; None where there are none."""
-    below, oldest = 1, None
-    uids, emails, sizes, modseqs = array("I"), array("q"), array("q"), array("q")
-    flags, keywords = bytearray(), list[str]()
-    rows = reader.each(
-        "SELECT p.first, p.below, p.messages, p.modseq, d.keywords, d.data FROM snapshot_page p"
-        " JOIN snapshot_data d ON d.account = p.account AND d.mailbox = p.mailbox AND d.first = p.first"
-        " WHERE p.account = ? AND p.mailbox = ? ORDER BY p.first",
-        (account, mailbox),
+    return joined(
+        reader.each(
+            "SELECT p.first, p.below, p.messages, p.modseq, d.keywords, d.data FROM snapshot_page p"
+            " JOIN snapshot_data d ON d.account = p.account AND d.mailbox = p.mailbox AND d.first = p.first"
+            " WHERE p.account = ? AND p.mailbox = ? ORDER BY p.first",
+            (account, mailbox),
+        )
     )
+
+
+def only(reader: Reader, account: AccountId, mailbox: int) -> Page | None:
+    """The one page that a mailbox has; None where there are more, or none."""
+    pages = _pages(reader, account, mailbox)
+    return pages[0] if len(pages) == 1 else None
+
+
+def joined(rows: Iterable[tuple[int, int, int, int, str, bytes]]) -> Loaded | None:
+    """Pages as one: first UID, the one after the last, messages, modseq, keywords and data of each."""
+    below, oldest = 1, None
+    keywords: list[str] = []
+    texts: set[str] = set()
+    found: Sequence[array[int]] = ()
     for first, end, messages, modseq, words, data in rows:
         if first != below:
             return None
         below, oldest = end, modseq if oldest is None else min(oldest, modseq)
-        some = columns.unpack(_KINDS, [(messages, data)])
-        for column, more in zip((uids, emails, sizes, flags, modseqs), some, strict=False):
-            column.extend(more)
+        *some, numbers = _opened(messages, data)
+        if not found:
+            found = some
+        else:
+            for column, more in zip(found, some, strict=True):
+                column.extend(more)
         if words:
             known = list(map(intern, words.split("\n")))
-            keywords += map(known.__getitem__, some[-1])
+            keywords += map(known.__getitem__, numbers)
+            texts.update(known)
         else:
             keywords += [""] * messages
     if oldest is None:
         return None
-    return Loaded(below, oldest, uids, emails, sizes, flags, keywords, modseqs)
+    uids, emails, sizes, flags, modseqs = found
+    return Loaded(below, oldest, uids, emails, sizes, bytearray(flags), keywords, modseqs, texts)
+
+
+def closed(some: Sequence[array[int]]) -> bytes:
+    """The data of a page: columns of UIDs, emails, sizes, flags, modseqs and numbers of keywords."""
+    pressed, packed = columns.press(some), columns.pack(some)
+    return pressed if len(pressed) < len(packed) else packed
+
+
+def _opened(messages: int, data: bytes) -> Sequence[array[int]]:
+    if len(data) == messages * _OCTETS:
+        return columns.unpack(_KINDS, [(messages, data)])
+    return columns.unpress(_KINDS, messages, data)
 
 
 # The duty
@@ -211,8 +245,8 @@ def _pack(reader: Reader, account: AccountId, mailbox: int, old: Page, end: int)
     if len(rows) > PAGE:
         end = rows.pop()[0]
     words = {word: number for number, word in enumerate(dict.fromkeys(row[-1] for row in rows))}
-    packed = columns.pack(columns.columns(_KINDS, [(*row[:-1], words[row[-1]]) for row in rows]))
-    return Packed(Page(old.first, end, len(rows), modseq), "\n".join(words), packed)
+    data = closed(columns.columns(_KINDS, [(*row[:-1], words[row[-1]]) for row in rows]))
+    return Packed(Page(old.first, end, len(rows), modseq), "\n".join(words), data)
 
 
 def _put(account: AccountId, mailbox: int, old: Page, packed: Packed, tx: Tx) -> bool:

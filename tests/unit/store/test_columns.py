@@ -67,3 +67,23 @@ def test_octets_that_are_no_columns_are_refused(some: list[tuple[object, ...]], 
 def test_numbers_are_packed_alike_on_every_machine() -> None:
     assert columns.pack([array("q", [1, -1])]) == b"\1" + bytes(7) + b"\xff" * 8
     assert columns.pack([Texts([b"ab", b""])]) == b"\2\0\0\0\0\0\0\0ab"
+
+
+numbers = st.lists(
+    st.tuples(st.integers(0, 2**32 - 1), st.integers(-(2**63), 2**63 - 1), st.integers(0, 255)), max_size=9
+)
+
+
+@given(numbers)
+def test_what_was_pressed_comes_out_as_it_was(some: list[tuple[int, int, int]]) -> None:
+    found = columns.unpress("IqB", len(some), columns.press(columns.columns("IqB", some)))
+    assert list(zip(*found, strict=True)) == some
+
+
+@given(numbers, st.binary(max_size=4))
+def test_octets_that_were_not_pressed_are_refused(some: list[tuple[int, int, int]], rest: bytes) -> None:
+    pressed = columns.press(columns.columns("IqB", some))
+    with pytest.raises(ValueError, match="no columns"):
+        columns.unpress("IqB", len(some) + 1, pressed)
+    with pytest.raises(ValueError, match="no columns"):
+        columns.unpress("IqB", len(some), rest)

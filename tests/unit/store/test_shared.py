@@ -24,6 +24,8 @@ T = TypeVar("T")
 class Reading:
     """The part of a database that `Snapshots` uses; counts what is read."""
 
+    immediate = False
+
     def __init__(self, store: Any) -> None:
         self.store = store
         self.looks = 0

@@ -21,6 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshotpages, "LARGE", 20)
     monkeypatch.setattr(snapshotpages, "PAGE", 16)
     monkeypatch.setattr(snapshotpages, "WORTH", 3)
+    monkeypatch.setattr(snapshot, "FEW", 5)
 
 
 async def keep(world: World, mailbox: int) -> list[snapshotpages.Page]:
@@ -39,6 +40,8 @@ async def check(world: World, mailbox: int) -> int:
         by_rows.setattr(snapshotpages, "LARGE", 10**9)
         rows = await world.database.read(lambda reader: snapshot.take(reader, BOB, mailbox))
     assert columns(by_pages) == columns(rows)
+    at_once = await world.database.read(lambda reader: snapshot.take_at_once(reader, BOB, mailbox))
+    assert at_once is None or columns(at_once) == columns(rows)
     loaded = await world.database.read(lambda reader: snapshotpages.load(reader, BOB, mailbox))
     return 0 if loaded is None else len(loaded.uids)
 
@@ -173,3 +176,64 @@ async def test_an_inbox_renamed_leaves_its_pages_behind(world: World) -> None:
     old = await world.mailbox(name="Old")
     await keep(world, old)
     assert await check(world, old) == 40
+
+
+async def test_pages_whose_columns_are_not_pressed_are_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given pages of which two were made when nothing was gained by pressing, and the last when it was
+    mailbox = await world.mailbox()
+    for _ in range(40):
+        await world.deliver(b"\r\nx")
+    with monkeypatch.context() as useless:
+        useless.setattr(snapshotpages.columns, "press", lambda some: b"x" * 10_000)
+        pages = snapshotpages.keep(world.database, BOB, mailbox)
+        sizes = [(await anext(pages)).messages for _ in range(2)]
+    sizes += [page.messages async for page in pages]
+    assert sizes == [16, 16, 8]
+    # then
+    kept = await world.database.read(
+        lambda reader: reader.all("SELECT data FROM snapshot_data ORDER BY mailbox, first")
+    )
+    assert [len(data) < messages * 31 for (data,), messages in zip(kept, sizes, strict=True)] == [
+        False,
+        False,
+        True,
+    ]
+    assert await check(world, mailbox) == 40
+
+
+async def test_what_is_read_in_a_moment_is_read_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshotpages, "PAGE", 40)
+
+    async def is_read_at_once() -> bool:
+        await check(world, mailbox)
+        found = await world.database.read(lambda reader: snapshot.take_at_once(reader, BOB, mailbox))
+        return found is not None
+
+    # given few messages
+    mailbox = await world.mailbox()
+    for _ in range(4):
+        await world.deliver(b"\r\nx")
+    assert await is_read_at_once()
+    # more than a few
+    await world.deliver(b"\r\nx")
+    assert not await is_read_at_once()
+    # many, of which there is no page, and then one
+    for _ in range(30):
+        await world.deliver(b"\r\nx")
+    assert not await is_read_at_once()
+    assert len(await keep(world, mailbox)) == 1
+    assert await is_read_at_once()
+    # something has changed since
+    await world.database.write(
+        [BOB], lambda tx: changes.store(tx, BOB, mailbox, [(1, 1)], changes.Action.ADD, 1)
+    )
+    assert not await is_read_at_once()
+    # two pages
+    for _ in range(20):
+        await world.deliver(b"\r\nx")
+    await keep(world, mailbox)
+    assert not await is_read_at_once()
