@@ -234,4 +234,4 @@ def test_masks_are_logic(one: bytes, other: bytes) -> None:
     assert masks.both(one, other) == bytes(a and b for a, b in zip(one, other, strict=True))
     assert masks.either(one, other) == bytes(a or b for a, b in zip(one, other, strict=True))
     assert masks.inverse(one) == bytes(not a for a in one)
-    assert masks.indexes(one) == [index for index, value in enumerate(one) if value]
+    assert list(masks.indexes(one)) == [index for index, value in enumerate(one) if value]

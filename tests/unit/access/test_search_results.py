@@ -6,7 +6,10 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from posthouse.access.imap import results
 from tests.unit.access.conftest import Server
 from tests.unit.access.test_sessions import LETTER, Client
 
@@ -160,3 +163,24 @@ async def test_a_search_that_fails_saves_nothing(client: Client) -> None:
     await client.do("SEARCH RETURN (SAVE) ALL")
     assert (await client.do("SEARCH CHARSET KLINGON ALL"))[-1].startswith("NO [BADCHARSET ")
     assert len(await client.do("FETCH $ UID")) == 5
+
+
+@given(st.integers(1, 120_000), st.integers(0, 1_300))
+def test_numbers_that_follow_each_other_are_listed_as_all_are(first: int, count: int) -> None:
+    numbers = range(first, first + count)
+    assert results.listed(numbers) == results.listed(list(numbers))
+    assert results.listed(numbers).split() == [str(number).encode() for number in numbers]
+
+
+@pytest.mark.parametrize("edge", [1, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 99_999, 100_000])
+def test_numbers_are_listed_right_where_they_grow_longer(edge: int) -> None:
+    for numbers in (range(edge, edge + 2), range(max(1, edge - 2), edge), range(edge, edge)):
+        assert results.listed(numbers).split() == [str(number).encode() for number in numbers]
+
+
+async def test_a_search_that_finds_all_between_two_gaps_names_each(client: Client) -> None:
+    assert (await client.do("SEARCH ALL"))[0] == "* SEARCH 1 2 3 4"
+    assert (await client.do("UID SEARCH 1:3"))[0] == "* SEARCH 2 3 4"
+    assert (await client.do("UID SEARCH 2:4"))[0] == "* SEARCH 3 4 6"
+    assert (await client.do("SEARCH FLAGGED"))[0] == "* SEARCH 2 3"
+    assert (await client.do("SEARCH DRAFT"))[0] == "* SEARCH"

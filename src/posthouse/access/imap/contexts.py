@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Kept: TypeAlias = commands.Search | commands.Sort | commands.MultiSearch
 
-Choose: TypeAlias = Callable[[Sequence[int]], Awaitable[list[int]]]
+Choose: TypeAlias = Callable[[Sequence[int]], Awaitable[Sequence[int]]]
 """Takes indexes into the view: gives those that belong to the results, or all of them in order."""
 
 Show: TypeAlias = Callable[[Sequence[int]], Awaitable[bytes]]

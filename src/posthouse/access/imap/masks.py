@@ -13,6 +13,10 @@ _INVERSE = bytes([1]) + bytes(255)
 
 
 def both(one: bytes, other: bytes) -> bytes:
+    if 0 not in one:
+        return other
+    if 0 not in other:
+        return one
     return (int.from_bytes(one, "little") & int.from_bytes(other, "little")).to_bytes(len(one), "little")
 
 
@@ -55,7 +59,11 @@ def where_distinct(holds: Callable[[Any], bool], column: Sequence[Any]) -> bytes
     return bytes(map(known.__getitem__, column))
 
 
-def indexes(mask: bytes) -> list[int]:
+def indexes(mask: bytes) -> Sequence[int]:
+    """Where a mask has 1, ascending; a range, if that is one run."""
+    first, end = mask.find(1), mask.rfind(1) + 1
+    if first < 0 or mask.find(0, first, end) < 0:
+        return range(max(first, 0), end)
     return list(compress(range(len(mask)), mask))
 
 

@@ -12,6 +12,10 @@ from posthouse.protocol.imap.syntax import quoted
 
 T = TypeVar("T")
 
+_MOST = 100_000
+_counted = b""
+"""` 1 2 3` and on, as far as was needed, up to `_MOST`."""
+
 
 def response(
     name: str,
@@ -27,9 +31,8 @@ def response(
     `where`: what an ESEARCH says of its mailbox. `scores`: how well each fits.
     """
     if command.returns is None:
-        more = f" (MODSEQ {modseq})" if modseq else ""
-        listed = " ".join(["", *map(str, numbers)])
-        return f"* {name}{listed}{more}\r\n".encode()
+        more = b" (MODSEQ %d)" % modseq if modseq else b""
+        return b"* %b%b%b\r\n" % (name.encode(), listed(numbers), more)
     if command.returns <= {Return.SAVE, Return.UPDATE, Return.CONTEXT}:
         return b""  # RFC 5182 §2.1: nothing is returned
     items = [b"* ESEARCH (TAG %b%b)" % (quoted(command.tag), where)]
@@ -54,6 +57,23 @@ def response(
     if modseq:
         items.append(b"MODSEQ %d" % modseq)
     return b" ".join(items) + b"\r\n"
+
+
+def listed(numbers: Sequence[int]) -> bytes:
+    """A blank and the number, of each. Of a range of small ones it is cut out of what is ready."""
+    global _counted
+    if not isinstance(numbers, range) or numbers.step != 1 or numbers.stop > _MOST:
+        return " ".join(["", *map(str, numbers)]).encode()
+    start, end = _place(numbers.start), _place(numbers.stop)
+    if end > len(_counted):
+        _counted = " ".join(["", *map(str, range(1, numbers.stop))]).encode()
+    return _counted[start:end]
+
+
+def _place(number: int) -> int:
+    """Where the blank before a number stands in ` 1 2 3`: all before it take a blank and their digits."""
+    digits = len(str(number))
+    return (number - 1) * (digits + 1) - sum(int("9" * fewer) for fewer in range(1, digits))
 
 
 def part(found: Sequence[T], partial: tuple[int, int]) -> Sequence[T]:

@@ -24,7 +24,7 @@ from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.headers import compare, day_of
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
-from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids
+from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids, numbers_of
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.casefold import Finder, contains, fold
 from posthouse.mail.header import HeaderIndex, field_value_text
@@ -146,7 +146,7 @@ def tag_in_use(user: User, command: commands.Search | commands.Sort | commands.M
     return user.selected.contexts.has(command.tag)
 
 
-async def found(user: User, command: Searching) -> tuple[list[int], str]:
+async def found(user: User, command: Searching) -> tuple[Sequence[int], str]:
     """Indexes of the messages that a command is about, ascending; MESSAGELIMIT if not all were looked at."""
     selected = user.open
     one = Search(user, selected, selected.saved)
@@ -168,7 +168,7 @@ def _saves(command: Searching) -> bool:
 async def answer(
     user: User,
     command: commands.Search | commands.Sort,
-    indexes: list[int],
+    indexes: Sequence[int],
     name: str,
     order: Choose | None = None,
 ) -> Result:
@@ -180,7 +180,7 @@ async def answer(
     uids = selected.view.uids
     if command.returns is not None and _saves(command):
         selected.saved = ranges_of(sorted(uids[index] for index in _returned(indexes, command)))
-    numbers = [uids[index] for index in indexes] if command.uid else [index + 1 for index in indexes]
+    numbers = selected.uids_of(indexes) if command.uid else numbers_of(indexes)
     scores = await scores_of(user, selected, command, indexes)
     modseq = modseq_of(selected, indexes, command)
     said = results.response(name, command, numbers, modseq, scores=scores)
@@ -193,7 +193,7 @@ def keep_up_to_date(
     user: User,
     selected: Selected,
     command: commands.Search | commands.Sort | commands.MultiSearch,
-    indexes: list[int],
+    indexes: Sequence[int],
     order: Choose | None = None,
     where: bytes = b"",
 ) -> bytes:
@@ -232,7 +232,7 @@ async def scores_of(
     user: User,
     selected: Selected,
     command: commands.Search | commands.Sort | commands.MultiSearch,
-    indexes: list[int],
+    indexes: Sequence[int],
 ) -> list[int]:
     """How well each message fits, where that was asked for (RFC 6203 §4)."""
     if command.returns is None or Return.RELEVANCY not in command.returns:
@@ -255,7 +255,7 @@ async def relevancy(user: User, selected: Selected, key: SearchKey, indexes: Seq
 
 
 def modseq_of(
-    selected: Selected, found: list[int], command: commands.Search | commands.Sort | commands.MultiSearch
+    selected: Selected, found: Sequence[int], command: commands.Search | commands.Sort | commands.MultiSearch
 ) -> int:
     """The greatest modseq of what is returned, where it was sought (RFC 7162 §3.1.5, §3.1.10); else 0."""
     if not searching.seeks_modseq(command.key):
@@ -264,7 +264,7 @@ def modseq_of(
 
 
 def _returned(
-    found: list[int], command: commands.Search | commands.Sort | commands.MultiSearch
+    found: Sequence[int], command: commands.Search | commands.Sort | commands.MultiSearch
 ) -> Sequence[int]:
     if command.returns is None:
         return found
@@ -283,7 +283,7 @@ class Search:
         self._threads: dict[str, frozenset[int]] = {}
         self._facts: dict[str, Facts] = {}
 
-    async def run(self, key: SearchKey) -> list[int]:
+    async def run(self, key: SearchKey) -> Sequence[int]:
         """Indexes of the messages for which `key` holds, ascending."""
         key = await self._prepared(key)
         selected, count = self._selected, len(self._selected.view)
@@ -291,7 +291,8 @@ class Search:
             answered = await look_up(self._user.services.fulltext, selected.account, selected.view, key)
             if answered is not None:
                 known = await self._those_of(masks.of_indexes(answered.known, count), answered.key)
-                return sorted(known + await self._those_of(masks.of_indexes(answered.unknown, count), key))
+                unknown = await self._those_of(masks.of_indexes(answered.unknown, count), key)
+                return sorted([*known, *unknown])
         return await self._those_of(masks.every(count), key)
 
     def looked_at(self, key: SearchKey) -> Runs:
@@ -306,7 +307,7 @@ class Search:
             return self._mask(key)
         return masks.every(len(self._selected.view))
 
-    async def among(self, indexes: Sequence[int], key: SearchKey) -> list[int]:
+    async def among(self, indexes: Sequence[int], key: SearchKey) -> Sequence[int]:
         """Those of a few messages for which `key` holds, ascending."""
         key = await self._prepared(key)
         return await self._those_of(masks.of_indexes(indexes, len(self._selected.view)), key)
@@ -338,7 +339,7 @@ class Search:
         masked = (self._mask(part) for part in keys if need(part) is Need.VIEW)
         return reduce(masks.both, masked, masks.every(len(self._selected.view)))
 
-    async def _those_of(self, found: bytes, key: SearchKey) -> list[int]:
+    async def _those_of(self, found: bytes, key: SearchKey) -> Sequence[int]:
         """Indexes of those of the messages `found`, a mask, for which `key` holds, ascending."""
         keys = key.keys if isinstance(key, searching.And) else (key,)
         found = masks.both(found, self._by_view(key))
@@ -352,7 +353,7 @@ class Search:
             if not indexes:
                 break
             indexes = await self._narrow(indexes, searching.And(tuple(parts)), wanted)
-        return list(indexes)
+        return indexes
 
     async def _learn(self, keys: list[SearchKey], candidates: int) -> None:
         """Have the facts ready by which keys are decided, where that is less than to read the candidates."""

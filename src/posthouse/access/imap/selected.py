@@ -253,6 +253,13 @@ class Selected:
         # beyond its end; so a run of the view is one range.
         return [(uids[first], uids[end - 1]) for first, end in runs]
 
+    def uids_of(self, indexes: Sequence[int]) -> Sequence[int]:
+        """The UIDs of some messages; a range, where they follow each other."""
+        uids = self.view.uids
+        if isinstance(indexes, range) and indexes and uids[indexes[-1]] - uids[indexes[0]] < len(indexes):
+            return range(uids[indexes[0]], uids[indexes[-1]] + 1)
+        return [uids[index] for index in indexes]
+
     # Keeping in step
 
     async def news(self, user: User, *, expunges: bool, own: OwnChange | None = None) -> bytes:
@@ -459,6 +466,13 @@ def indexes_of_uids(view: Snapshot, ranges: Ranges) -> Runs:
     """Where the messages of some UID ranges stand now."""
     found = [(bisect_left(view.uids, first), bisect_right(view.uids, last)) for first, last in ranges]
     return [run for run in found if run[0] < run[1]]
+
+
+def numbers_of(indexes: Sequence[int]) -> Sequence[int]:
+    """The sequence numbers of some messages; a range, if `indexes` is one."""
+    if isinstance(indexes, range):
+        return range(indexes.start + 1, indexes.stop + 1)
+    return [index + 1 for index in indexes]
 
 
 def batches(indexes: Sequence[int], sizes: Sequence[int], most: int, times: int) -> Iterator[Sequence[int]]:

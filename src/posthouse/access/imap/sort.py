@@ -122,7 +122,7 @@ async def thread(user: User, command: commands.Thread) -> Result:
     return completed("THREAD", untagged=response + await search.news(user, command))
 
 
-async def _threads(user: User, selected: Selected, command: commands.Thread, found: list[int]) -> bytes:
+async def _threads(user: User, selected: Selected, command: commands.Thread, found: Sequence[int]) -> bytes:
     uids = selected.view.uids
     numbers = [uids[index] for index in found] if command.uid else [index + 1 for index in found]
     by_references = command.algorithm is Algorithm.REFERENCES

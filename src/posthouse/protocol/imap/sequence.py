@@ -66,6 +66,8 @@ def _number(octets: bytes) -> int:
 
 def write_sequence_set(numbers: Iterable[int]) -> bytes:
     """The shortest set for ascending `numbers`, such as COPYUID needs."""
+    if isinstance(numbers, range) and numbers.step == 1 and len(numbers) > 1:
+        return b"%d:%d" % (numbers[0], numbers[-1])
     pieces: list[str] = []
     start = previous = -1
     for number in numbers:
