@@ -24,6 +24,8 @@ from posthouse.store.rights import EVERY
 if TYPE_CHECKING:
     from posthouse.db import Reader, Tx
     from posthouse.mail.envelope import AccountId
+    from posthouse.store.rights import Rights
+    from posthouse.store.snapshot import Snapshot
 
 _log = log.get("access")
 
@@ -34,30 +36,58 @@ class UnknownUse(MailboxError):
     code = "USEATTR"
 
 
+def select_at_hand(user: User, command: commands.Select) -> Result | None:
+    """The answer to SELECT or EXAMINE of a mailbox of the user's own to which nothing has happened since it
+    was opened last; None where there is more to find out. Raises BadMailboxName, DatabaseAway."""
+    if user.selected is not None or command.resync is not None:
+        return None
+    name = canonical_name(command.mailbox)
+    view = user.services.snapshots.at_once(user.account, name)
+    if view is None or _is_to_claim(user, command, view, EVERY):
+        return None
+    selected = Selected(user.account, EVERY, view, command.read_only, view.recent, user.enabled)
+    return _opened(user, command, selected, name)
+
+
 async def select(user: User, command: commands.Select) -> Result:
     """SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2)."""
     user.selected = None
-    name, snapshots = canonical_name(command.mailbox), user.services.snapshots
-    account, held = user.account, EVERY
+    account, held, name = user.account, EVERY, canonical_name(command.mailbox)
+    snapshots = user.services.snapshots
     view = snapshots.at_once(account, name)
     if view is None:
         at = await place(user, command.mailbox)
         found = await user.read(lambda reader: find(reader, user, at, "r"))
         account, held, name = found.account, found.rights, at.full
         view = await snapshots.open(account, found.mailbox.id)
-    id, read_only = view.mailbox.id, command.read_only or is_read_only(held)
-    recent_from, uidnext = view.recent, view.mailbox.uidnext
-    if not user.enabled.rev2 and not read_only and view.recent < view.mailbox.uidnext:
+    id, recent_from, uidnext = view.mailbox.id, view.recent, view.mailbox.uidnext
+    if _is_to_claim(user, command, view, held):
         recent_from = await user.write(lambda tx: changes.claim_recent(tx, account, id), account)
         # What came in between was claimed with the rest: let it be seen here, and now.
         view = await snapshots.open(account, id)
-    selected = user.selected = Selected(account, held, view, command.read_only, recent_from, user.enabled)
+    selected = Selected(account, held, view, command.read_only, recent_from, user.enabled)
     if view.mailbox.uidnext > uidnext:
         selected.claim_shown(user)
-    said = selected.greeting() + renamed(user, command.mailbox, name, always=True)
+    missed = b""
     if command.resync is not None:
-        said += await resync.since_known(user, selected, command.resync)
-    code = "READ-ONLY" if read_only else "READ-WRITE"
+        missed = await resync.since_known(user, selected, command.resync)
+    return _opened(user, command, selected, name, missed)
+
+
+def _is_to_claim(user: User, command: commands.Select, view: Snapshot, held: Rights) -> bool:
+    """Whether there is what will be recent to this session and to no other."""
+    if user.enabled.rev2 or view.recent >= view.mailbox.uidnext:
+        return False
+    return not (command.read_only or is_read_only(held))
+
+
+def _opened(
+    user: User, command: commands.Select, selected: Selected, name: str, missed: bytes = b""
+) -> Result:
+    """The answer, once the mailbox is open. `missed`: what a client is told that has been away."""
+    user.selected = selected
+    said = selected.greeting() + renamed(user, command.mailbox, name, always=True) + missed
+    code = "READ-ONLY" if selected.read_only else "READ-WRITE"
     return completed("EXAMINE" if command.read_only else "SELECT", code, said)
 
 

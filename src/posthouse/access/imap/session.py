@@ -205,6 +205,13 @@ class ImapSession:
             return TRY_LATER
         return answer if isinstance(answer, Stream) else begun(answer)
 
+    def _select(self, event: commands.Select) -> Any:
+        try:
+            known = mailboxes.select_at_hand(self._known_user, event)
+        except (MailboxError, DatabaseError):
+            known = None  # the longer way says what is wrong
+        return self._command(event) if known is None else known
+
     def _url_fetch(self, event: commands.UrlFetch) -> Any:
         return urlauth.fetch(self._known_user, event)
 
@@ -483,6 +490,7 @@ _EVENTS: dict[type, Callable[[ImapSession, Any], Any]] = {
     commands.Compress: ImapSession._compress,
     commands.Unauthenticate: ImapSession._unauthenticate,
     commands.Fetch: ImapSession._fetch,
+    commands.Select: ImapSession._select,
     commands.UrlFetch: ImapSession._url_fetch,
 }
 """What is not answered as other commands are."""
