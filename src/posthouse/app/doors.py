@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from posthouse.access.imap.facts import Knowledge
+from posthouse.access.imap.rehearsal import rehearse
 from posthouse.access.imap.session import imap_session
 from posthouse.access.imap.urlauth import for_submission
 from posthouse.access.pop3.session import pop3_session
@@ -20,12 +21,15 @@ from posthouse.net.anteroom import Anteroom
 from posthouse.net.limits import ConnectionLimits, Networks
 from posthouse.net.listener import Listener
 from posthouse.net.tls import ServerTls
+from posthouse.observe import log
 from posthouse.protocol import sasl
 from posthouse.protocol.imap.offers import Offers
 from posthouse.protocol.smtp.limits import Limits
 from posthouse.protocol.smtp.server import ServerSession
 from posthouse.protocol.smtp.verbs import Capabilities
 from posthouse.store.shared import Snapshots
+
+_log = log.get("app")
 
 SMTP_ROLES = {
     "smtp": Role.MX,
@@ -39,6 +43,7 @@ ACCESS = {
     "pop3": (pop3_session, b"-ERR [SYS/TEMP] Too many connections\r\n"),
     "pop3s": (pop3_session, b""),
 }
+FOR_MAIL_PROGRAMS = frozenset({"imap", "imaps"})
 IMPLICIT_TLS = frozenset({"submissions", "imaps", "pop3s"})
 SERVED = (*SMTP_ROLES, *ACCESS)
 """Names of the listeners that have a session."""
@@ -113,6 +118,14 @@ class Doors:
                 self._smtp[name] = self._smtp_service(name)
         for listener in self.listeners:
             listener.min_data_rate = config.smtp.min_data_rate
+
+    async def rehearse(self) -> None:
+        """Have what the first sessions need ready, before they come."""
+        if not FOR_MAIL_PROGRAMS.isdisjoint(self._names):
+            try:
+                await rehearse(self._services)
+            except Exception as problem:  # noqa: BLE001 (whatever it is, sessions do without)
+                _log.warning("the first sessions will take longer", reason=str(problem))
 
     def _mechanisms(self) -> tuple[str, ...]:
         """Those of SASL that users may use, where the connection allows it."""

@@ -68,6 +68,7 @@ class Worker:
         """Begin to serve. While the database is away, everybody is told to come back."""
         await self._keep_slot()
         self.road.notifier.start()
+        await self._doors.rehearse()
         for listener in self._doors.listeners:
             await listener.start()
         loop = asyncio.get_running_loop()
