@@ -73,6 +73,8 @@ def sessions_of(both: Both) -> Sessions:
     opened = []
     for port in (both.ours.address("pop3")[1], both.theirs.pop3_port):
         session = poplib.POP3("127.0.0.1", port, PATIENCE)
+        if "UTF8" in session.capa():  # RFC 6856: without it headers come in ASCII; Dovecot's never do
+            session.utf8()
         session.user(both.user)
         session.pass_(PASSWORD)
         opened.append(session)
