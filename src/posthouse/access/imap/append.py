@@ -244,6 +244,7 @@ class Appending:
             return changes.append(tx, found.account, target.name, messages, limit, now)
 
         done = await user.write(closure, *owner(target), long=len(copies) > _MANY)
+        uploading.claimed()
         user.tell(done.modseq, target.account)
         told = self._told_uids(done)
         code = told if await may_know_uids(user, target) else ""

@@ -71,6 +71,10 @@ class Uploading:
         """Within the transaction that makes messages of them. Raises DatabaseAway."""
         uploads.claim(tx, self._uploads)
 
+    def claimed(self) -> None:
+        """That transaction is durable: nothing is left to abandon."""
+        self._uploads = []
+
     def abandon(self) -> None:
         """There will be no messages."""
         if not self._uploads:
