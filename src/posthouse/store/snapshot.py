@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterable, Iterator
-from itertools import compress, islice
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import chain, compress, islice
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -153,21 +153,19 @@ class Snapshot:
         if self._words is not None:
             self._words |= words_of((*texts, *self.keywords[known:]))
 
-    def show(self, wides: Iterable[Wide]) -> None:
+    def show(self, wides: Sequence[Wide]) -> None:
         """Take over wide changes that rows do not show yet."""
-        for one in wides:
-            start, end = bisect_left(self.uids, one.first), bisect_right(self.uids, one.last)
-            before, modseqs = self.flags[start:end], self.modseqs[start:end]
-            older = max(modseqs, default=0) < one.modseq
-            given = {one.modseqs[flags] for flags in set(before)}
-            if older and len(given) == 1 and 0 not in given:
-                self.flags[start:end] = before.translate(one.change.table)
-                self.modseqs[start:end] = array("q", given) * (end - start)
-                continue
-            for at, flags, modseq in zip(range(start, end), before, modseqs, strict=True):
-                if modseq < one.modseq and one.modseqs[flags]:
-                    self.flags[at] = one.change.of(flags)
-                    self.modseqs[at] = one.modseqs[flags]
+        start = bisect_left(self.uids, min(one.first for one in wides))
+        end = bisect_right(self.uids, max(one.last for one in wides))
+        flags, modseqs = self.flags[start:end], self.modseqs[start:end]
+        given = {wides[0].modseqs[bits] for bits in set(flags)}
+        if len(wides) == len(given) == 1 and 0 not in given and max(modseqs) < wides[0].modseq:
+            self.flags[start:end] = flags.translate(wides[0].change.table)
+            self.modseqs[start:end] = array("q", given) * (end - start)
+            return
+        shown = wide.showing(wides)
+        for at, known in enumerate(zip(self.uids[start:end], flags, modseqs, strict=True), start):
+            self.flags[at], self.modseqs[at] = shown(*known)
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -404,16 +402,13 @@ def delta(reader: Reader, account: AccountId, since: Mailbox) -> Delta:
     mailbox, (recent, changed_at, forgotten, is_pending) = _mailbox(reader, account, since.id)
     if mailbox.modseq == since.modseq:
         return Delta(mailbox, recent, [], [], [], True)
+    wides = wide.pending(reader, account, since.id) if is_pending else []
     new: list[Entry] = []
     if mailbox.uidnext > since.uidnext:
-        new = _entries(reader, "uid >= ?", account, since.id, since.uidnext)
+        new = _entries(reader, wides, "uid >= ?", account, since.id, since.uidnext)
     changed: list[Entry] = []
     if changed_at > since.modseq:
-        changed = _entries(reader, "uid < ? AND modseq > ?", account, since.id, since.uidnext, since.modseq)
-    if is_pending:
-        wides = wide.pending(reader, account, since.id)
-        new = list(_shown(wides, new))
-        changed = _changed_with(reader, account, since, wides, changed)
+        changed = _changed(reader, wides, account, since)
     return Delta(
         mailbox,
         recent,
@@ -424,32 +419,34 @@ def delta(reader: Reader, account: AccountId, since: Mailbox) -> Delta:
     )
 
 
-def _entries(reader: Reader, condition: str, *params: int) -> list[Entry]:
+def _changed(reader: Reader, wides: list[Wide], account: AccountId, since: Mailbox) -> list[Entry]:
+    """Messages that have changed after `since`, by their rows or by what is pending."""
+    runs = joined([(one.first, one.last) for one in wides if one.latest > since.modseq])
+    either = " OR ".join(["modseq > ?", *["uid BETWEEN ? AND ?"] * len(runs)])
+    found = _entries(
+        reader,
+        wides,
+        f"uid < ? AND ({either})",
+        *(account, since.id, since.uidnext, since.modseq),
+        *chain.from_iterable(runs),
+    )
+    return [entry for entry in found if entry.modseq > since.modseq] if runs else found
+
+
+def _entries(reader: Reader, wides: list[Wide], condition: str, *params: int) -> list[Entry]:
     rows = reader.all(
         f"SELECT {_ENTRY} FROM placement WHERE account = ? AND mailbox = ? AND {condition} ORDER BY uid",
         params,
     )
-    return list(map(Entry._make, rows))
+    return list(_shown(wides, rows) if wides else map(Entry._make, rows))
 
 
-def _changed_with(
-    reader: Reader, account: AccountId, since: Mailbox, wides: list[Wide], changed: list[Entry]
-) -> list[Entry]:
-    """What changed after `since`, where the rows say that it was `changed`, with what is pending."""
-    touched = {entry.uid: entry for entry in changed}
-    runs = [(one.first, min(one.last, since.uidnext - 1)) for one in wides if one.latest > since.modseq]
-    for first, last in joined([run for run in runs if run[0] <= run[1]]):
-        some = _entries(reader, "uid BETWEEN ? AND ?", account, since.id, first, last)
-        touched.update((entry.uid, entry) for entry in some)
-    shown = _shown(wides, touched.values())
-    return sorted(entry for entry in shown if entry.modseq > since.modseq)
-
-
-def _shown(wides: list[Wide], entries: Iterable[Entry]) -> Iterator[Entry]:
-    """These, with what is pending."""
-    for entry in entries:
-        flags, modseq = wide.shown(wides, entry.uid, entry.flags, entry.modseq)
-        yield entry if modseq == entry.modseq else entry._replace(flags=flags, modseq=modseq)
+def _shown(wides: list[Wide], rows: Iterable[tuple[int, int, int, int, str, int]]) -> Iterator[Entry]:
+    """What these rows are, with what is pending."""
+    shown = wide.showing(wides)
+    for uid, email, size, before, keywords, older in rows:
+        flags, modseq = shown(uid, before, older)
+        yield Entry(uid, email, size, flags, keywords, modseq)
 
 
 def vanished(reader: Reader, account: AccountId, mailbox: int, since: int) -> list[tuple[int, int]]:

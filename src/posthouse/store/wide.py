@@ -16,7 +16,8 @@ no more behind than who does it once.
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,6 +118,23 @@ def shown(wides: Sequence[Wide], uid: int, flags: int, modseq: int) -> tuple[int
         if wide.touches(uid, flags, modseq):
             flags, modseq = wide.change.of(flags), wide.modseqs[flags]
     return flags, modseq
+
+
+def showing(wides: Sequence[Wide]) -> Callable[[int, int, int], tuple[int, int]]:
+    """`shown`, for many messages: it is found out once for all that are alike."""
+    bounds, oldest = [first for first, _ in spans(wides)], wides[0].modseq
+    known: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def of(uid: int, flags: int, modseq: int) -> tuple[int, int]:
+        if modseq >= oldest:
+            return shown(wides, uid, flags, modseq)
+        alike = bisect_right(bounds, uid), flags
+        found = known.get(alike)
+        if found is None:
+            found = known[alike] = shown(wides, uid, flags, 0)
+        return found if found[1] else (flags, modseq)
+
+    return of
 
 
 # Reading what is pending
