@@ -191,6 +191,7 @@ def held(view: Snapshot) -> dict[int, Message]:
 
 @settings(deadline=None, max_examples=120)
 @example([("many", (1, 40), Action.ADD, 4), ("look",), ("many", (1, 40), Action.REMOVE, 4)])
+@example([("store", (2, 2), Action.ADD, 4, ""), ("look",), ("many", (1, 40), Action.ADD, 4)])
 @given(st.lists(_operation, min_size=5, max_size=40))
 def test_what_is_pending_is_seen_by_all_and_lost_by_nothing(
     new_store: Callable[[], Any], operations: list[tuple[Any, ...]]
