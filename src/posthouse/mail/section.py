@@ -123,8 +123,13 @@ def _fields(letter: Part, section: Section, read: Callable[[int, int], bytes] | 
 
 def named_fields(names: tuple[bytes, ...], heads: Iterable[bytes]) -> list[bytes]:
     """What HEADER.FIELDS is of each header: the fields of these names as they stand, and the empty line."""
-    find = _pattern(names).findall
-    return [_with_ends(find(b"\n" + head), head) for head in heads]
+    find, join = _pattern(names).findall, b"".join
+    return [
+        join(fields)[1:] + b"\n\r\n"  # as nearly all are
+        if (fields := find(b"\n" + head)) and head.endswith(b"\n\r\n")
+        else _with_ends(fields, head)
+        for head in heads
+    ]
 
 
 @lru_cache(maxsize=256)

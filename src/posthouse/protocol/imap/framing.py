@@ -74,6 +74,11 @@ class Framer:
         self._streaming = False
         self._collecting = True
 
+    @property
+    def has_input(self) -> bool:
+        """Whether there may be another frame: octets, or the end of a literal without any."""
+        return self._streaming or self._lines.start < len(self._lines.octets)
+
     def next_frame(self) -> Frame | None:
         """The next frame; None until more octets come, or while a `LiteralHeader` awaits its fate.
 

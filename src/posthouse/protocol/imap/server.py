@@ -253,6 +253,8 @@ class ServerSession:
             if messages:
                 self._event = AppendWhole(messages)
                 return True
+        if not self._framer.has_input:
+            return False
         try:
             frame = self._framer.next_frame()
         except LineTooLong:
@@ -371,9 +373,11 @@ class ServerSession:
             return self._abort(self._failure)
         if self._appending is not None:
             return self._last_stretch(octets)
-        if self.state is State.SELECTED and (one := read_fetch_of_one(octets)) is not None:
-            self._tag = one[0]
-            return self._take(one[1])
+        if self.state is State.SELECTED and not self.enabled.uidonly:
+            one = read_fetch_of_one(octets)
+            if one is not None:
+                self._tag, self._event = one
+                return
         head = self._readable_head(octets)
         if head is None:
             return self._give_up()
@@ -392,10 +396,6 @@ class ServerSession:
             return self._finish(UNKNOWN_CHARSET)
         except FilterCharset:
             return self._finish(_FILTER_CHARSET)
-        self._take(command)
-
-    def _take(self, command: commands.Command) -> None:
-        """A command that can be read: answered here, or an event."""
         if self.enabled.uidonly and commands.uses_numbers(command):
             return self._finish(_UIDS_ONLY)
         if commands.turns_on_condstore(command):

@@ -35,7 +35,7 @@ from posthouse.protocol.imap.commands import (
     Unselect,
     Unsubscribe,
 )
-from posthouse.protocol.imap.fetching import known_items
+from posthouse.protocol.imap.fetching import Item, known_items
 from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.syntax import ATOM, TAG, Parser, SyntaxProblem
 
@@ -176,13 +176,13 @@ _FETCH_ONE = re.compile(rb"(%b) ([Uu][Ii][Dd] )?[Ff][Ee][Tt][Cc][Hh] ([1-9][0-9]
 
 
 def read_fetch_of_one(octets: bytes) -> tuple[bytes, Fetch] | None:
-    """Tag and command, where it is a FETCH of one message that is said to have no more than items.
+    """Tag and command, where it is a FETCH of one message with nothing but items, none of which is MODSEQ.
 
     Mail programs say this again and again, so it is read at one go. None: read it as any other.
     """
     found = _FETCH_ONE.match(octets)
     items = known_items(octets[found.end() :]) if found is not None else None
-    if found is None or items is None:
+    if found is None or items is None or Item.MODSEQ in items:
         return None
     tag, uid, digits = found.groups()
     number = int(digits)
