@@ -7,8 +7,11 @@ client takes them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posthouse.access.imap import bodies, fetch_lines, message_limit, resync
 from posthouse.access.imap.fetch_pages import Pages
@@ -35,8 +38,6 @@ from posthouse.store.read import Column
 from posthouse.store.uids import Ranges, ranges_of
 
 if TYPE_CHECKING:
-    import asyncio
-
     from posthouse.db import Reader
 
 _log = log.get("access")
@@ -186,11 +187,12 @@ async def _lines(
             if found is not None:
                 yield fetch_lines.of_columns(selected, wanted, many, found)
                 continue
-            for indexes in batches(many, sizes, most, wanted.sections):
-                rows, there = await _rows_of_many(user, selected, wanted, indexes)
-                missing = missing or len(there) < len(indexes)
-                async for piece in fetch_lines.written(user, selected, wanted, there, rows):
-                    yield piece
+            reading = batches(many, sizes, most, wanted.sections)
+            async with aclosing(_read(user, selected, wanted, reading)) as read_batches:
+                async for rows, there, complete in read_batches:
+                    missing = missing or not complete
+                    async for piece in fetch_lines.written(user, selected, wanted, there, rows):
+                        yield piece
         pages.keep()
         own = await _marked(user, selected, marking)
         said = await user.news(expunges=uid, own=own)
@@ -199,16 +201,41 @@ async def _lines(
         stream.then = _refusal(problem)
 
 
-async def _rows_of_many(
-    user: User, selected: Selected, wanted: Plan, indexes: Sequence[int]
-) -> tuple[Sequence[tuple[Any, ...]], Sequence[int]]:
-    """The columns of messages, read by another thread, and which of these messages are still there."""
-    if not wanted.columns:
-        return [], indexes
+class _Batch(NamedTuple):
+    """The columns of some messages."""
+
+    rows: Sequence[tuple[Any, ...]]
+    there: Sequence[int]
+    """Which of the messages the store still had."""
+    complete: bool
+
+
+async def _read(
+    user: User, selected: Selected, wanted: Plan, indexes: Iterable[Sequence[int]]
+) -> AsyncGenerator[_Batch, None]:
+    """The messages batch by batch; while one is written the next is read."""
+    tasks: deque[asyncio.Task[_Batch]] = deque()
+    try:
+        for some in indexes:
+            if not wanted.columns:
+                yield _Batch((), some, True)
+                continue
+            tasks.append(asyncio.create_task(_read_batch(user, selected, wanted, some)))
+            if len(tasks) > 1:
+                yield await tasks.popleft()
+        if tasks:
+            yield await tasks.popleft()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _read_batch(user: User, selected: Selected, wanted: Plan, indexes: Sequence[int]) -> _Batch:
     rows = await user.read_much(_query(selected, _ranges(selected, indexes), wanted.columns))
-    if len(rows) < len(indexes):
-        indexes = _still_there(selected, rows)
-    return await bodies.held(user.services.blobs, wanted, rows), indexes
+    complete = len(rows) == len(indexes)
+    there = indexes if complete else _still_there(selected, rows)
+    return _Batch(await bodies.held(user.services.blobs, wanted, rows), there, complete)
 
 
 _PROBLEMS = (RightsLost, DatabaseError, MailboxNotFound)
