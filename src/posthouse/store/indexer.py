@@ -51,7 +51,7 @@ LEASE_SECONDS = 60.0
 SWEEP_SECONDS = 60.0
 """Between two looks at all accounts."""
 SETTLE_SECONDS = 1.0
-"""From the first change that it hears of until it begins."""
+"""From the first change that it hears of, or its start, until it begins."""
 
 _SLICE = 100
 """Messages of one transaction …"""
@@ -134,6 +134,7 @@ class Indexer:
             self._something.set()
 
     async def _work(self) -> None:
+        await asyncio.sleep(SETTLE_SECONDS)  # those who have waited for the start come first
         sweep = monotonic()
         while True:
             try:
