@@ -55,7 +55,8 @@ class Uploading:
             await self._written()
         contents, self._contents, self._held = self._contents, [], 0
         self._uploads.append(contents[0].id)
-        self._under_way = self._services.database.write([], partial(uploads.put, contents=contents))
+        put = partial(uploads.put, contents=contents)
+        self._under_way = self._services.database.write([], put, long=True)
 
     async def _written(self) -> None:
         under_way, self._under_way = self._under_way, None
@@ -81,11 +82,9 @@ class Uploading:
             return
         if self._under_way is not None:
             self._under_way.add_done_callback(_forget)
-        abandoned, self._uploads = self._uploads, []
-        contents = self._services.contents
-        done = self._services.database.write(
-            [], partial(uploads.abandon, contents=contents, uploads=abandoned)
-        )
+        abandon = partial(uploads.abandon, contents=self._services.contents, uploads=self._uploads)
+        self._uploads = []
+        done = self._services.database.write([], abandon, long=True)  # in one line with the pieces
         done.add_done_callback(_forget)
 
 
