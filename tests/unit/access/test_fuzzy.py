@@ -109,3 +109,12 @@ async def test_what_has_fewer_mistakes_fits_better(mistaken: Client) -> None:
     assert wrong[0].endswith("ALL 1:2 RELEVANCY (25 10)")
     sort = await mistaken.do("SORT (RELEVANCY) UTF-8 FUZZY BODY confxrence")
     assert sort[0].startswith("* SORT 1 2")
+
+
+async def test_of_very_many_words_only_some_are_looked_for_by_their_like(mistaken: Client) -> None:
+    # given more words than anybody types, each of which would take a while
+    for first, found in (("z", " ALL 1:2"), ("a", "")):
+        others = " ".join(f"NOT BODY {first * 4}{chr(97 + n)}" for n in range(26))
+        line = (await mistaken.do(f"SEARCH FUZZY (BODY confxrence {others})"))[0]
+        # then those that come first by the alphabet may have mistakes
+        assert line == f'* ESEARCH (TAG "{mistaken.tag}"){found}'

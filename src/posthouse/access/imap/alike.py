@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = log.get("search")
 
+_SOUGHT = 20
+"""Words of one search for whose like one looks, the first by the alphabet; nobody types so many."""
 _MOST = 20
 """Words that one may stand for beside itself; the nearest."""
 _READ = 100
@@ -83,7 +85,7 @@ async def alike(user: User, selected: Selected, key: SearchKey) -> Alike:
             choices[word] = [Choice(1, parts) for parts in spelling.parts_of(text)]
     sought = {text for text in folded.values() if spelling.edits_of(text) and not spelling.is_unparted(text)}
     if sought:
-        found = await _near(user, selected, sought)
+        found = await _near(user, selected, sorted(sought)[:_SOUGHT])
         choices |= {word: _nearest(text, found[text]) for word, text in folded.items() if text in found}
     return Alike(choices)
 
@@ -106,6 +108,7 @@ async def _near(user: User, selected: Selected, sought: Iterable[str]) -> dict[s
         most = spelling.edits_of(word)
         measured = ((other, spelling.distance(word, other, most)) for other in words)
         near |= {other: distance for other, distance in measured if distance is not None}
+        await asyncio.sleep(0)
     return found
 
 
