@@ -139,6 +139,8 @@ def test_from_another_posthouse_over_tls(
         with there.imap("alice") as client:
             fill(client, 60)
             before = view(client), uids(client)
+        with there.imap("bob") as client:
+            client.setacl("INBOX", "alice@north.test", "lr")
         port = there.address(service)[1]
         options = ["--account", "alice@north.test", "--keep-uids"]
         # given a certificate that nobody vouches for, when, then no password is sent
@@ -151,9 +153,11 @@ def test_from_another_posthouse_over_tls(
         # given one that is vouched for
         record = imported(here, port, *options, "--ca-file", str(ca), security=security)
 
+        # then all is here, but for what others share there, which is theirs
         assert record["added"] == 58
         with here.imap("alice") as client:
             assert (view(client), uids(client)) == before
+            assert not [name for name in client.list()[1] if b"Other Users" in name]
 
 
 def test_a_wrong_password_and_a_deaf_port_are_told(tmp_path: Path) -> None:

@@ -129,13 +129,18 @@ class ImapSource:
         subscribed = {
             _text(data.tokens[2]) for data in listed if data.name == "LSUB" and len(data.tokens) > 2
         }
+        others = await self._of_others()
         found = []
         for data in listed:
             if data.name != "LIST" or len(data.tokens) < 3 or not isinstance(data.tokens[0], list):
                 continue
             attributes = {_text(token).lower() for token in data.tokens[0]}
             separator, wire = data.tokens[1], data.tokens[2]
-            if not isinstance(wire, bytes) or attributes & {"\\noselect", "\\nonexistent", *_VIEWS}:
+            if (
+                not isinstance(wire, bytes)
+                or wire.startswith(others)
+                or attributes & {"\\noselect", "\\nonexistent", *_VIEWS}
+            ):
                 continue
             name = decoded_name(wire, separator if isinstance(separator, bytes) else None)
             special = next((_SPECIAL[word] for word in attributes if word in _SPECIAL), None)
@@ -143,6 +148,17 @@ class ImapSource:
             folder = Folder("INBOX" if name.upper() == "INBOX" else name, wire, special, is_subscribed)
             found.append(await self._counted(folder))
         return _without_prefix(found)
+
+    async def _of_others(self) -> tuple[bytes, ...]:
+        """How the names of mailboxes begin that belong to others, whoever shares them (RFC 2342 §5)."""
+        if "NAMESPACE" not in self._client.capabilities:
+            return ()
+        prefixes = []
+        for data in await self._answer(self._client.command(b"NAMESPACE")):
+            if data.name == "NAMESPACE":
+                spaces = [space for kind in data.tokens[1:3] if isinstance(kind, list) for space in kind]
+                prefixes += [space[0] for space in spaces if isinstance(space, list) and space]
+        return tuple(prefix for prefix in prefixes if isinstance(prefix, bytes) and prefix)
 
     async def _counted(self, folder: Folder) -> Folder:
         for data in await self._answer(self._client.status(folder.place)):

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from posthouse.protocol.imap import utf7
 from posthouse.protocol.imap.responses import Response, ResponseReader, Status
 from posthouse.protocol.imap.sequence import write_sequence_set
+from posthouse.protocol.speaker import Speaker
 
 
 class CannotSay(ValueError):
     """A name or password that this server cannot be told."""
 
 
-class ImapClient:
+class ImapClient(Speaker):
     """One connection. `take_output` is to be sent after each command."""
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class ImapClient:
         """As last told, in capitals."""
         self._reader = ResponseReader()
         self._tags = itertools.count(1)
-        self._out: list[bytes] = []
+        self._output: list[bytes] = []
 
     # Octets
 
@@ -47,15 +48,10 @@ class ImapClient:
         """What the server can."""
         self.capabilities = frozenset(word.upper() for word in capabilities)
 
-    def take_output(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
-
     def command(self, *words: bytes) -> str:
         """Say a command; its tag."""
         tag = f"A{next(self._tags)}"
-        self._out.append(b" ".join([tag.encode(), *words]) + b"\r\n")
+        self._output.append(b" ".join([tag.encode(), *words]) + b"\r\n")
         return tag
 
     # Commands
