@@ -31,9 +31,9 @@ STRICTER = {
         "ID", "ENABLE", "STORE 1 FLAGS", "STORE 1:* FLAGS",
     ),
     "RFC 2971 §3.1: pairs of strings, or NIL.": ('ID ("name")', "ID (name x)", "ID x"),
-    "RFC 9051 §9: numbers are not zero, and sets not open at the end.": (
+    "RFC 9051 §9: numbers are not zero and begin with no zero, and sets are not open at the end.": (
         "FETCH 1,2, FLAGS", "FETCH 1 BODY[]<0>",
-        "FETCH 1 BODY[]<0.0>", "FETCH 1 BODY[0]", "FETCH 1 BODY[1.0]",
+        "FETCH 1 BODY[]<0.0>", "FETCH 1 BODY[0]", "FETCH 1 BODY[1.0]", "FETCH 1 BODY[01]",
     ),
     "RFC 9051 §9: keywords are atoms without ]; and to SEARCH they are no strings.": (
         "STORE 1 FLAGS (a%b)", "STORE 1 FLAGS (a]b)", "SEARCH KEYWORD \\Seen", 'SEARCH KEYWORD "a"',
