@@ -6,6 +6,7 @@ are a column of what is known of the mailbox (`facts.Knowledge`), bounded as all
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -59,8 +60,12 @@ class FieldColumn:
         return texts
 
     def keep(self) -> None:
-        """Let what was learnt be known."""
-        if not self._found or self._octets > MOST_OCTETS:
-            return
-        uids: array[int] = self._selected.view.uids[: self._count + len(self._found)]
-        self._knowledge.learn(self._selected, uids, self._family, (self._texts.extended(Texts(self._found)),))
+        """Let what was learnt be known, once the client has its answer."""
+        if self._found and self._octets <= MOST_OCTETS:
+            uids: array[int] = self._selected.view.uids[: self._count + len(self._found)]
+            asyncio.get_running_loop().call_soon(self._keep, uids)
+
+    def _keep(self, uids: array[int]) -> None:
+        found = Texts(self._found)
+        texts = self._texts.extended(found) if self._count else found
+        self._knowledge.learn(self._selected, uids, self._family, (texts,))
