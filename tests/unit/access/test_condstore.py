@@ -113,6 +113,23 @@ async def test_a_store_of_what_has_not_changed_is_not_refused(server: Server) ->
             assert lines[-1].startswith("OK [MODIFIED 1]"), change
 
 
+async def test_a_conditional_store_tells_the_modseq_of_what_was_so_already(server: Server) -> None:
+    for _ in range(3):
+        await server.deliver(LETTER)
+    async with Client(server) as one:
+        await select(one, " (CONDSTORE)")
+        flagged = highest(
+            await one.do("STORE 2 +FLAGS (\\Flagged)") + await one.do("STATUS INBOX (HIGHESTMODSEQ)")
+        )
+        await one.do("STORE 3 +FLAGS (\\Seen)")
+        # RFC 7162 §3.1.3: .SILENT or not, each message that passed the test is told with its modseq
+        lines = await one.do(f"STORE 1:3 (UNCHANGEDSINCE {flagged}) +FLAGS.SILENT (\\Flagged)")
+        assert modseqs(lines) == {1: flagged + 2, 2: flagged}
+        assert lines[-1] == "OK [MODIFIED 3] STORE completed"
+        # without a condition, only what has changed
+        assert await one.do("STORE 1:2 +FLAGS.SILENT (\\Flagged)") == ["OK STORE completed"]
+
+
 async def test_changedsince_and_search_by_modseq(server: Server) -> None:
     for _ in range(4):
         await server.deliver(LETTER)
@@ -270,6 +287,23 @@ async def test_what_is_no_longer_remembered_is_told_in_full(server: Server) -> N
         # the samples spare the client what it knows already (RFC 7162 §3.2.5.2)
         _, lines = await select(one, f" (QRESYNC ({validity} {modseq} 1:5 (2 3)))")
         assert "* VANISHED (EARLIER) 4" in lines
+
+
+@pytest.mark.parametrize("left", [1, 0])
+async def test_what_was_the_last_message_vanishes_from_one_to_star(server: Server, left: int) -> None:
+    for _ in range(3):
+        await server.deliver(LETTER)
+    async with Client(server) as one:
+        _, lines = await select(one)
+        modseq = highest(lines)
+        await one.do(f"STORE {left + 1}:* +FLAGS.SILENT (\\Deleted)")
+        await one.do("EXPUNGE")
+    # when a client asks for all it knows, which now reaches beyond the last message there is
+    async with Client(server) as one:
+        await one.do("ENABLE QRESYNC")
+        await select(one)
+        lines = await one.do(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq} VANISHED)")
+        assert lines[0] == f"* VANISHED (EARLIER) {left + 1}:3"
 
 
 async def test_samples_of_any_size_take_no_time(server: Server) -> None:

@@ -35,7 +35,7 @@ from posthouse.store.changes import Action
 from posthouse.store.flags import Flag
 from posthouse.store.mailboxes import MailboxNotFound
 from posthouse.store.read import Column
-from posthouse.store.uids import Ranges, ranges_of
+from posthouse.store.uids import Ranges, joined, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.db import Reader
@@ -277,9 +277,15 @@ async def lines_of(
 
 
 def _uids_named(selected: Selected, command: commands.Fetch) -> Ranges:
-    """The UIDs of UID FETCH, those included that are no longer there."""
-    last = selected.view.uids[-1] if selected.view.uids else selected.view.mailbox.uidnext - 1
-    return selected.saved if command.numbers == SAVED else command.numbers.resolve(last)
+    """The UIDs of UID FETCH, those included that are no longer there.
+
+    `*` is the last message, or one that was the last when the client looked: both are meant.
+    """
+    if command.numbers == SAVED:
+        return selected.saved
+    ever = max(selected.view.mailbox.uidnext - 1, 1)
+    last = selected.view.uids[-1] if selected.view.uids else ever
+    return joined([*command.numbers.resolve(last), *command.numbers.resolve(ever)])
 
 
 def _query(

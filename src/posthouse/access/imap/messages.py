@@ -80,9 +80,14 @@ async def store(user: User, command: commands.Store) -> Result:
     if said is None:
         expected = _expectation(command.how, bits, words) if command.silent else None
         said = await selected.news(user, expunges=command.uid, own=OwnChange(ours, expected))
+    indexes = indexes_of(indexes_of_uids(selected.view, ranges))
     if not command.silent:
-        indexes = indexes_of(indexes_of_uids(selected.view, ranges))
         said += selected.fetch_flags(indexes, with_uid=command.uid)
+    elif command.unchanged_since is not None:
+        # RFC 7162 §3.1.3: also of those that were as they are to be
+        modseqs = selected.view.modseqs
+        same = [at for at in indexes if ours != modseqs[at] <= command.unchanged_since]
+        said += selected.modseq_lines(same)
     done = completed("STORE", _modified(selected, stored.refused, command.uid), said)
     return message_limit.told(done, limited)
 

@@ -200,6 +200,10 @@ class Selected:
         values = self._numbers(listed, with_uid=with_uid)
         return self.join(listed, [*values, Values(self.flags_of(listed))])
 
+    def modseq_lines(self, indexes: Sequence[int]) -> bytes:
+        """`* n FETCH (UID … MODSEQ (…))` for each message, to one who knows of modseqs."""
+        return self.join(indexes, self._numbers(indexes)) if indexes else b""
+
     def _numbers(self, indexes: Sequence[int], *, with_uid: bool = False) -> list[Values]:
         """UID and MODSEQ of some messages, for those who know of modseqs (RFC 7162 §3.2.4), or the UID."""
         values: list[Values] = []
@@ -384,8 +388,7 @@ class Selected:
     def _say_modseqs(self, lines: list[bytes], silent: Sequence[int]) -> None:
         """What else RFC 7162 wants said: modseqs of what was changed in silence, and how far we are."""
         view = self.view
-        if silent:
-            lines.append(self.join(silent, self._numbers(silent)))
+        lines.append(self.modseq_lines(silent))
         if self._pending and self._enabled.qresync:
             # RFC 7162 §3.2: the modseqs said run ahead of expunges not said yet.
             lines.append(b"* OK [HIGHESTMODSEQ %d] Expunges to come\r\n" % self._synced)
