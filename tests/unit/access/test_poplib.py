@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import poplib
 from collections.abc import AsyncIterator
@@ -230,6 +231,8 @@ class TestOneSessionAtATime:
         # given a lock whose holder does not renew it any more
         lock = MaildropLock(locking.database, AccountId(1), 7)
         assert await lock.take()
+        (renewing,) = [task for task in asyncio.all_tasks() if task.get_name() == "maildrop lock"]
+        renewing.cancel()
         other = MaildropLock(locking.database, AccountId(1), 7)
         assert not await other.take()
         # when its time is over
