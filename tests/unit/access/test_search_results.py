@@ -83,6 +83,14 @@ async def test_the_dollar_works_wherever_messages_are_named(client: Client) -> N
     assert (await client.do("FETCH $ (UID)"))[:-1] == ["* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"]
     assert (await client.do("UID FETCH $ (UID)"))[:-1] == ["* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"]
     assert (await client.do("UID SEARCH UID $ NOT 2"))[0] == "* SEARCH 4"
+    # beside numbers as well (RFC 9051 §9, sequence-set), in any of the commands
+    assert (await client.do("FETCH 1:2,$ (UID)"))[:-1] == [
+        "* 1 FETCH (UID 2)", "* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"
+    ]  # fmt: skip
+    assert (await client.do("UID FETCH 99,$ (UID)"))[:-1] == ["* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"]
+    assert (await client.do("SEARCH 1,$"))[0] == "* SEARCH 1 2 3"
+    assert (await client.do("UID SEARCH UID 2,4,$"))[0] == "* SEARCH 2 3 4"
+    assert (await client.do("FETCH 99,$ (UID)"))[-1].startswith("BAD")
     assert "COPYUID" in (await client.do("COPY $ Trash"))[-1]
     # RFC 5182 §2.1: what is expunged leaves `$`, whose other messages keep
     await client.do("STORE 2 +FLAGS.SILENT (\\Deleted)")

@@ -28,7 +28,6 @@ from posthouse.net.session import Stream
 from posthouse.observe import log
 from posthouse.protocol.imap import commands
 from posthouse.protocol.imap.fetching import FetchItem, Item
-from posthouse.protocol.imap.sequence import SAVED
 from posthouse.protocol.imap.server import TRY_LATER, Result
 from posthouse.store import changes, read
 from posthouse.store.changes import Action
@@ -281,11 +280,11 @@ def _uids_named(selected: Selected, command: commands.Fetch) -> Ranges:
 
     `*` is the last message, or one that was the last when the client looked: both are meant.
     """
-    if command.numbers == SAVED:
-        return selected.saved
+    numbers = command.numbers.without_saved()
     ever = max(selected.view.mailbox.uidnext - 1, 1)
     last = selected.view.uids[-1] if selected.view.uids else ever
-    return joined([*command.numbers.resolve(last), *command.numbers.resolve(ever)])
+    saved = selected.saved if command.numbers.has_saved else ()
+    return joined([*saved, *numbers.resolve(last), *numbers.resolve(ever)])
 
 
 def _query(

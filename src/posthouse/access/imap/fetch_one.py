@@ -54,7 +54,7 @@ def _index(selected: Selected, command: commands.Fetch) -> int | None:
     if len(ranges) != 1 or command.changed_since is not None or command.partial is not None:
         return None
     number, last = ranges[0]
-    if number != last or not number:
+    if number != last or number < 1:
         return None
     view = selected.view
     if command.uid:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from functools import reduce
+from functools import partial, reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +24,7 @@ from posthouse.access.imap.filters import spelled_out
 from posthouse.access.imap.headers import compare, day_of
 from posthouse.access.imap.lookup import look_up
 from posthouse.access.imap.objects import email_id, emails_of_thread, know_threads
-from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids, numbers_of
+from posthouse.access.imap.selected import Runs, Selected, batches, indexes_of_uids, numbers_of, with_saved
 from posthouse.access.imap.state import User, completed
 from posthouse.mail.casefold import Finder, contains, fold
 from posthouse.mail.header import HeaderIndex, field_value_text
@@ -34,7 +34,7 @@ from posthouse.protocol.imap.commands import Return
 from posthouse.protocol.imap.events import UNKNOWN_CHARSET
 from posthouse.protocol.imap.fetching import Section
 from posthouse.protocol.imap.searching import SearchKey
-from posthouse.protocol.imap.sequence import LARGEST, SAVED, SequenceSet
+from posthouse.protocol.imap.sequence import LARGEST, RESULT, SAVED, SequenceSet
 from posthouse.protocol.imap.server import Result
 from posthouse.store import read
 from posthouse.store.content import from_row
@@ -218,7 +218,8 @@ def _of_now(selected: Selected, leaf: SearchKey) -> SearchKey:
         case searching.Fuzzy(key):
             return searching.Fuzzy(searching.changed(key, lambda inner: _of_now(selected, inner)))
         case searching.Numbers(numbers) if numbers != SAVED:
-            ranges = selected.uid_ranges(selected.runs_within(numbers))
+            ranges = selected.uid_ranges(selected.runs_within(numbers.without_saved()))
+            ranges = [*ranges, RESULT] if numbers.has_saved else ranges
             return searching.Uids(SequenceSet(tuple(ranges))) if ranges else searching.Not(searching.All())
     return leaf
 
@@ -527,11 +528,8 @@ class Search:
         raise AssertionError(key)
 
     def _runs(self, numbers: SequenceSet, *, uid: bool) -> Runs:
-        if numbers == SAVED:
-            return indexes_of_uids(self._selected.view, self._saved)
-        if uid:
-            return self._selected.runs(numbers, uid=True)
-        return self._selected.runs_within(numbers)
+        find = partial(self._selected.runs, uid=True) if uid else self._selected.runs_within
+        return with_saved(numbers, indexes_of_uids(self._selected.view, self._saved), find)
 
 
 def need(key: SearchKey) -> Need:

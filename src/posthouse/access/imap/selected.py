@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate, chain, repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -24,11 +25,11 @@ from posthouse.access.places import flags_kept, is_read_only
 from posthouse.mail.content import HEAD_LIMIT
 from posthouse.protocol.imap.enabled import Enabled
 from posthouse.protocol.imap.notifying import Event
-from posthouse.protocol.imap.sequence import SAVED, STAR, SequenceSet, write_sequence_set
+from posthouse.protocol.imap.sequence import STAR, SequenceSet, write_sequence_set
 from posthouse.store import changes, snapshot
 from posthouse.store.changes import Stored
 from posthouse.store.snapshot import Applied, Delta, Entry, Snapshot
-from posthouse.store.uids import Ranges, ranges_of
+from posthouse.store.uids import Ranges, joined, ranges_of
 
 if TYPE_CHECKING:
     from posthouse.access.imap.state import User
@@ -228,8 +229,8 @@ class Selected:
     def runs(self, numbers: SequenceSet, *, uid: bool) -> Runs:
         """The messages of a set. Raises NoSuchMessage for a sequence number that there is not."""
         uids = self.view.uids
-        if numbers == SAVED:
-            return indexes_of_uids(self.view, self.saved)
+        if numbers.has_saved:
+            return with_saved(numbers, indexes_of_uids(self.view, self.saved), partial(self.runs, uid=uid))
         if not uids:
             # `*` names the last message; where there is none, it names none.
             if uid or any(STAR in bounds for bounds in numbers.ranges):
@@ -476,6 +477,15 @@ def numbers_of(indexes: Sequence[int]) -> Sequence[int]:
     if isinstance(indexes, range):
         return range(indexes.start + 1, indexes.stop + 1)
     return [index + 1 for index in indexes]
+
+
+def with_saved(numbers: SequenceSet, saved: Runs, find: Callable[[SequenceSet], Runs]) -> Runs:
+    """The messages of a set, of which `saved` are those of `$`, and `find` tells the others."""
+    if not numbers.has_saved:
+        return find(numbers)
+    others = numbers.without_saved()
+    runs = [*saved, *find(others)] if others.ranges else saved
+    return [(first, last + 1) for first, last in joined([(first, end - 1) for first, end in runs])]
 
 
 def batches(indexes: Sequence[int], sizes: Sequence[int], most: int, times: int) -> Iterator[Sequence[int]]:

@@ -43,7 +43,7 @@ from posthouse.protocol.imap.commands import (
 )
 from posthouse.protocol.imap.fetching import parse_fetch_items
 from posthouse.protocol.imap.notifying import parse_groups
-from posthouse.protocol.imap.sequence import SAVED, SequenceSet
+from posthouse.protocol.imap.sequence import SequenceSet
 from posthouse.protocol.imap.syntax import LiteralExpected, Parser, SyntaxProblem
 
 Reader: TypeAlias = Callable[[Parser, bool], Command]
@@ -370,7 +370,7 @@ def replace(parser: Parser, uid: bool) -> Command:
     """As `append` (RFC 8508 §3)."""
     parser.space()
     numbers = parser.sequence_set()
-    if numbers == SAVED or len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
+    if numbers.has_saved or len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
         raise SyntaxProblem("Expected the number of one message")
     parser.space()
     return Append(_mailbox(parser), *_flags_and_date(parser), 0, replaces=numbers, uid=uid)

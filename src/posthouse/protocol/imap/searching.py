@@ -303,8 +303,8 @@ def numbered(key: SearchKey) -> bool:
 def uses_saved(key: SearchKey) -> bool:
     """Whether messages are named by `$`."""
     return any(
-        (isinstance(leaf, Numbers) and leaf.numbers == SAVED)
-        or (isinstance(leaf, Uids) and leaf.uids == SAVED)
+        (isinstance(leaf, Numbers) and leaf.numbers.has_saved)
+        or (isinstance(leaf, Uids) and leaf.uids.has_saved)
         for leaf in leaves(key)
     )
 

@@ -13,16 +13,27 @@ LARGEST = 2**32 - 1
 """The largest number in a set."""
 STAR = 0
 """Stands for `*`, the largest number in use."""
+RESULT = (-1, -1)
+"""Stands for `$`, what the last SEARCH RETURN (SAVE) found (RFC 5182 §2.1)."""
 _ZERO = ord("0")
 
 
 class SequenceSet(NamedTuple):
-    """Ranges as the client wrote them, in any order; `STAR` for `*`. None at all: see `SAVED`."""
+    """Ranges as the client wrote them, in any order; `STAR` for `*`, and `RESULT` for `$`."""
 
     ranges: tuple[tuple[int, int], ...]
 
+    @property
+    def has_saved(self) -> bool:
+        """`$` is in it."""
+        return RESULT in self.ranges
+
+    def without_saved(self) -> SequenceSet:
+        """What is in it besides `$`."""
+        return SequenceSet(tuple(bounds for bounds in self.ranges if bounds != RESULT))
+
     def resolve(self, largest: int) -> list[tuple[int, int]]:
-        """Ascending ranges that neither touch nor overlap, `*` being `largest`.
+        """Ascending ranges that neither touch nor overlap, `*` being `largest`; there must be no `$`.
 
         A range reads both ways (RFC 3501 §9: 2:4 and 4:2 are the same). Numbers above `largest`
         stay: whether that is an error depends on the command.
@@ -42,14 +53,19 @@ class SequenceSet(NamedTuple):
         return merged
 
 
-SAVED = SequenceSet(())
-"""`$`: what the last SEARCH RETURN (SAVE) found (RFC 5182 §2.1)."""
+SAVED = SequenceSet((RESULT,))
+"""`$` and nothing else."""
 
 
 def parse_sequence_set(octets: bytes) -> SequenceSet:
     """The set that `octets` write; ValueError where they break the grammar."""
-    ranges = []
+    ranges: list[tuple[int, int]] = []
     for piece in octets.split(b","):
+        if piece == b"$" and (
+            ranges or octets == b"$"
+        ):  # RFC 9051 §9, sequence-set: alone, or behind numbers
+            ranges.append(RESULT)
+            continue
         first, colon, last = piece.partition(b":")
         low = _number(first)
         ranges.append((low, _number(last) if colon else low))

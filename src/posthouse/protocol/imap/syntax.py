@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from posthouse.protocol.imap import utf7
 from posthouse.protocol.imap.enabled import Enabled
-from posthouse.protocol.imap.sequence import LARGEST, SAVED, STAR, SequenceSet, parse_sequence_set
+from posthouse.protocol.imap.sequence import LARGEST, STAR, SequenceSet, parse_sequence_set
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _ESCAPE = re.compile(rb'\\(["\\])')
 _LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 _PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})")
-_SEQUENCE = re.compile(rb"[0-9*:,]+")
+_SEQUENCE = re.compile(rb"[0-9*:,$]+")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
 _DATE = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1(?=[ )\r]|$)')
 # One digit is none of the grammar's days, but there are clients that write it.
@@ -207,11 +207,9 @@ class Parser:
         return value
 
     def at_sequence_set(self) -> bool:
-        return self.next_is(b"$") or _SEQUENCE.match(self.data, self.position) is not None
+        return _SEQUENCE.match(self.data, self.position) is not None
 
     def sequence_set(self) -> SequenceSet:
-        if self.skip(b"$"):
-            return SAVED
         octets = self._match(_SEQUENCE, "a sequence set").group()
         try:
             return parse_sequence_set(octets)
@@ -221,7 +219,7 @@ class Parser:
     def number_set(self) -> SequenceSet:
         """Numbers alone, neither `$` nor `*`."""
         numbers = self.sequence_set()
-        if numbers == SAVED or any(STAR in bounds for bounds in numbers.ranges):
+        if numbers.has_saved or any(STAR in bounds for bounds in numbers.ranges):
             raise SyntaxProblem("Expected a set of numbers")
         return numbers
 
