@@ -130,6 +130,23 @@ async def test_a_conditional_store_tells_the_modseq_of_what_was_so_already(serve
         assert await one.do("STORE 1:2 +FLAGS.SILENT (\\Flagged)") == ["OK STORE completed"]
 
 
+async def test_a_keyword_is_set_by_the_first_of_several_who_try(server: Server) -> None:
+    for _ in range(2):
+        await server.deliver(LETTER)
+    # RFC 7162 §3.1.3, examples 7 and 8: at 0 a keyword must not be there; a system flag always is
+    claim = "STORE 1:2 (UNCHANGEDSINCE 0) +FLAGS.SILENT"
+    async with Client(server) as one, Client(server) as other:
+        await select(one)
+        await select(other)
+        await one.do("STORE 2 +FLAGS.SILENT (\\Seen $Forwarded)")
+        assert (await one.do(f"{claim} ($MDNSent)"))[-1] == "OK STORE completed"
+        assert (await other.do(f"{claim} ($mdnsent)"))[-1] == "OK [MODIFIED 1:2] STORE completed"
+        assert (await other.do(f"{claim} ($Forwarded Mine)"))[-1] == "OK [MODIFIED 2] STORE completed"
+        assert (await other.do(f"{claim} (Other \\Draft)"))[-1] == "OK [MODIFIED 1:2] STORE completed"
+        assert (await other.do("SEARCH KEYWORD $MDNSent"))[0] == "* SEARCH 1 2"
+        assert (await other.do("SEARCH KEYWORD Mine"))[0] == "* SEARCH 1"
+
+
 async def test_changedsince_and_search_by_modseq(server: Server) -> None:
     for _ in range(4):
         await server.deliver(LETTER)

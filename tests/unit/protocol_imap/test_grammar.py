@@ -70,5 +70,38 @@ def test_a_search_chooses_among_hundreds(shape: str) -> None:
     assert _depth(event.key) == 10
 
 
+SEEN = searching.HasFlag("\\Seen")
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        ("(" * 1900 + "SEEN" + ")" * 1900, SEEN),
+        ("NOT " * 1900 + "SEEN", SEEN),
+        ("NOT " * 1901 + "SEEN", searching.Not(SEEN)),
+        ("NOT (" * 901 + "SEEN" + ")" * 901, searching.Not(SEEN)),
+        ("(SEEN " * 900 + "SEEN" + ")" * 900, searching.And((SEEN,) * 901)),
+        ("FUZZY " * 1900 + "SEEN", searching.Fuzzy(SEEN)),
+    ],
+)
+def test_a_search_may_be_as_deep_as_it_likes_where_that_means_nothing(
+    command: str, key: searching.SearchKey
+) -> None:
+    core = _selected("IMAP4rev1")
+    core.receive(f"a SEARCH {command}\r\n".encode())
+    event = core.next_event()
+    assert isinstance(event, commands.Search)
+    assert event.key == key
+
+
+@pytest.mark.parametrize("times", [24, 30, 900])
+def test_a_search_whose_depth_means_something_is_refused_where_it_is_too_deep(times: int) -> None:
+    core = _selected("IMAP4rev1")
+    # given NOT (SEEN NOT (SEEN …, of which each makes two levels
+    answer = _answered(core, "SEARCH " + "NOT (SEEN " * times + "SEEN" + ")" * times)
+    assert answer == ("OK" if 2 * times <= searching.DEEPEST else "BAD")
+    assert _answered(core, "NOOP") == "OK"
+
+
 def _depth(key: searching.SearchKey) -> int:
     return 1 + max(_depth(key.one), _depth(key.other)) if isinstance(key, searching.Or) else 0

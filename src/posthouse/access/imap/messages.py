@@ -114,7 +114,8 @@ def _unaffected(
 ) -> Callable[[int, int, str], bool] | None:
     """Whether of a message only other flags have changed than those that are added or removed.
 
-    RFC 7162 §3.1.12: what the client knew of them at the modseq that it names is still so.
+    RFC 7162 §3.1.12: what the client knew of them at the modseq that it names is still so. At 0 that is of
+    keywords that they are not there (§3.1.3), so that of many clients one alone sets them.
     """
     since = command.unchanged_since
     if since is None or command.how is How.REPLACE:
@@ -122,6 +123,8 @@ def _unaffected(
     view, meant = selected.view, {word.lower() for word in words}
 
     def unaffected(uid: int, flags_now: int, keywords_now: str) -> bool:
+        if since == 0:
+            return not bits and meant.isdisjoint(keywords_now.lower().split())
         at = view.index(uid)
         if at is None or view.modseqs[at] > since or (view.flags[at] ^ flags_now) & bits:
             return False

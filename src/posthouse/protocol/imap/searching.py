@@ -1,14 +1,14 @@
 """What SEARCH asks for: its keys as a tree (RFC 3501 §6.4.4).
 
 The tree says what is sought, not how: `access` evaluates it over a mailbox. All strings are decoded
-from the charset of the command; nesting and the number of keys are bounded.
+from the charset of the command; the number of keys is bounded, and so is the depth of the tree, which is no
+deeper than it must be.
 """
 
 from __future__ import annotations
 
 import codecs
 import datetime
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeAlias
@@ -18,6 +18,7 @@ from posthouse.protocol.imap.sequence import LARGEST, SAVED, SequenceSet
 from posthouse.protocol.imap.syntax import Parser, SyntaxProblem
 
 DEEPEST = 50
+"""Levels of the tree; parentheses and NOT that change nothing make none."""
 MOST_KEYS = 2000
 CHARSETS = ("US-ASCII", "UTF-8", "ISO-8859-1", "ISO-8859-15", "WINDOWS-1252", "KOI8-R", "ISO-2022-JP")
 """Charsets in which a client may write its strings, as BADCHARSET lists them."""
@@ -340,7 +341,53 @@ _FIXED: dict[str, SearchKey] = {
 }
 
 
-_OR = re.compile(rb"OR(?= )", re.IGNORECASE)
+_MADE_OF = {"FUZZY": 1, "NOT": 1, "OR": 2}
+"""Keys that are made of others, and of how many."""
+_LIST = "("
+
+
+class _Part(NamedTuple):
+    """A key, and how many levels it has below it."""
+
+    key: SearchKey
+    depth: int = 0
+
+
+class _Open:
+    """A key that is made of others, of which not all have been read."""
+
+    __slots__ = ("name", "parts", "wanted")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parts: list[_Part] = []
+        self.wanted = _MADE_OF.get(name, 0)
+
+    def made(self) -> _Part:
+        """The key. Raises SyntaxProblem where it is too deep."""
+        part = self._made()
+        if part.depth > DEEPEST:
+            raise SyntaxProblem(_TOO_COMPLEX)
+        return part
+
+    def _made(self) -> _Part:
+        inner, depth = self.parts[0]
+        match self.name:
+            case "NOT" if isinstance(inner, Not):
+                return _Part(inner.key, depth - 1)
+            case "NOT":
+                return _Part(Not(inner), depth + 1)
+            case "FUZZY":
+                return _Part(inner, depth) if isinstance(inner, Fuzzy) else _Part(Fuzzy(inner), depth + 1)
+            case "OR":
+                deepest = max(part.depth for part in self.parts)
+                return _Part(
+                    _one_of([part.key for part in self.parts]), deepest + len(self.parts).bit_length()
+                )
+        return _together(self.parts)
+
+
+_TOO_COMPLEX = "The search is too complex"
 
 
 class Keys:
@@ -362,32 +409,69 @@ class Keys:
 
     def all_of(self) -> SearchKey:
         """All keys up to the end of the command, every one of which must hold. Raises FilterCharset too."""
-        keys = [self._key(0)]
+        parts = [self._key()]
         while not self._parser.at_end():
             self._parser.space()
-            keys.append(self._key(0))
-        key = keys[0] if len(keys) == 1 else And(tuple(keys))
+            parts.append(self._key())
+        key = _together(parts).key
         if self._charset not in ("", "US-ASCII", "UTF-8") and filters(key):
             raise FilterCharset
         return key
 
-    def _key(self, depth: int) -> SearchKey:
+    def _key(self) -> _Part:
+        """One key. What it is within is kept in a list, so it may be as deep as the command is long."""
+        within: list[_Open] = []
+        while True:
+            part = self._begun(within)
+            while part is not None:
+                if not within:
+                    return part
+                part = self._taken(within, part)
+
+    def _begun(self, within: list[_Open]) -> _Part | None:
+        """The next key; None where that is made of others, which come behind it."""
         self._count += 1
-        if depth > DEEPEST or self._count > MOST_KEYS:
-            raise SyntaxProblem("The search is too complex")
+        if self._count > MOST_KEYS:
+            raise SyntaxProblem(_TOO_COMPLEX)
         parser = self._parser
-        if parser.next_is(b"("):
-            return And(tuple(parser.listed(lambda: self._key(depth + 1), empty=False)))
+        if parser.skip(b"("):
+            if parser.next_is(b")"):
+                raise SyntaxProblem("The list must not be empty")
+            within.append(_Open(_LIST))
+            return None
         if parser.at_sequence_set():
-            return Numbers(parser.sequence_set())
+            return _Part(Numbers(parser.sequence_set()))
         name = parser.word()
         if (fixed := _FIXED.get(name)) is not None:
-            return fixed
+            return _Part(fixed)
+        if name in _MADE_OF:
+            parser.space()
+            within.append(_Open(name))
+            return None
         read = _WITH_ARGUMENTS.get(name)
         if read is None:
             raise SyntaxProblem(f"Unknown search key {name}")
         parser.space()
-        return read(self, depth)
+        return _Part(read(self))
+
+    def _taken(self, within: list[_Open], part: _Part) -> _Part | None:
+        """Add a key to what it is within; that, if it is complete with it."""
+        last = within[-1]
+        last.parts.append(part)
+        if last.name == _LIST:
+            complete = self._parser.skip(b")")
+        else:
+            complete = len(last.parts) == last.wanted
+        if not complete:
+            self._parser.space()
+            return None
+        within.pop()
+        if last.name == "OR" and within and within[-1].name == "OR":
+            # One choice among many: clients that seek hundreds of things write it so.
+            within[-1].parts += last.parts[:-1]
+            within[-1].wanted += len(last.parts) - 1
+            return part
+        return last.made()
 
     def _text(self) -> str:
         octets = self._parser.astring()
@@ -402,36 +486,18 @@ class Keys:
             raise SyntaxProblem("No filter has a slash in its name")  # RFC 5466 §3.5
         return name
 
-    def _keyword(self, depth: int) -> SearchKey:
+    def _keyword(self) -> SearchKey:
         return HasFlag(self._parser.atom().decode("ascii"))
 
-    def _not_keyword(self, depth: int) -> SearchKey:
-        return Not(self._keyword(depth))
+    def _not_keyword(self) -> SearchKey:
+        return Not(self._keyword())
 
-    def _not(self, depth: int) -> SearchKey:
-        return Not(self._key(depth + 1))
-
-    def _or(self, depth: int) -> SearchKey:
-        """`OR` behind `OR` is one choice among many: clients that seek hundreds of things write it so."""
-        choices: list[SearchKey] = []
-        wanted = 2
-        while len(choices) < wanted:
-            if choices or wanted > 2:
-                self._parser.space()
-            if _OR.match(self._parser.data, self._parser.position):
-                self._parser.position += len(b"OR")
-                self._count += 1
-                wanted += 1
-            else:
-                choices.append(self._key(depth + 1))
-        return _one_of(choices)
-
-    def _header(self, depth: int) -> SearchKey:
+    def _header(self) -> SearchKey:
         name = self._text().lower()
         self._parser.space()
         return InHeader(name, self._text())
 
-    def _modseq(self, depth: int) -> SearchKey:
+    def _modseq(self) -> SearchKey:
         parser = self._parser
         if parser.at_string():
             parser.string()  # RFC 7162 §3.1.5: an entry name, which we need not tell apart
@@ -442,6 +508,14 @@ class Keys:
         return ModSeq(parser.number64())
 
 
+def _together(parts: Sequence[_Part]) -> _Part:
+    """All of some keys; lists within a list are one."""
+    if len(parts) == 1:
+        return parts[0]
+    keys = [one for key, _ in parts for one in (key.keys if isinstance(key, And) else (key,))]
+    return _Part(And(tuple(keys)), max(depth + (not isinstance(key, And)) for key, depth in parts))
+
+
 def _one_of(choices: list[SearchKey]) -> SearchKey:
     """A tree of `Or` no deeper than it must be."""
     if len(choices) == 1:
@@ -450,16 +524,16 @@ def _one_of(choices: list[SearchKey]) -> SearchKey:
     return Or(_one_of(choices[:middle]), _one_of(choices[middle:]))
 
 
-def _in_field(name: str) -> Callable[[Keys, int], SearchKey]:
-    return lambda keys, depth: InHeader(name, keys._text())
+def _in_field(name: str) -> Callable[[Keys], SearchKey]:
+    return lambda keys: InHeader(name, keys._text())
 
 
-def _object_id(name: str) -> Callable[[Keys, int], SearchKey]:
-    return lambda keys, depth: ObjectId(name, keys._parser.atom().decode("ascii"))
+def _object_id(name: str) -> Callable[[Keys], SearchKey]:
+    return lambda keys: ObjectId(name, keys._parser.atom().decode("ascii"))
 
 
-def _age(*, older: bool) -> Callable[[Keys, int], SearchKey]:
-    def read(keys: Keys, depth: int) -> SearchKey:
+def _age(*, older: bool) -> Callable[[Keys], SearchKey]:
+    def read(keys: Keys) -> SearchKey:
         seconds = keys._parser.number64()
         if seconds == 0:
             raise SyntaxProblem("An age is one second at least")
@@ -468,10 +542,10 @@ def _age(*, older: bool) -> Callable[[Keys, int], SearchKey]:
     return read
 
 
-def _beside(*, after: bool) -> Callable[[Keys, int], SearchKey]:
+def _beside(*, after: bool) -> Callable[[Keys], SearchKey]:
     """UIDAFTER and UIDBEFORE (RFC 9738 §3.2): the UIDs above one, or below."""
 
-    def read(keys: Keys, depth: int) -> SearchKey:
+    def read(keys: Keys) -> SearchKey:
         numbers = keys._parser.number_set()
         if len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
             raise SyntaxProblem("Expected one UID")
@@ -482,35 +556,32 @@ def _beside(*, after: bool) -> Callable[[Keys, int], SearchKey]:
     return read
 
 
-def _internal(how: Day) -> Callable[[Keys, int], SearchKey]:
-    return lambda keys, depth: InternalDate(how, keys._parser.date())
+def _internal(how: Day) -> Callable[[Keys], SearchKey]:
+    return lambda keys: InternalDate(how, keys._parser.date())
 
 
-def _saved(how: Day) -> Callable[[Keys, int], SearchKey]:
-    return lambda keys, depth: SavedDate(how, keys._parser.date())
+def _saved(how: Day) -> Callable[[Keys], SearchKey]:
+    return lambda keys: SavedDate(how, keys._parser.date())
 
 
-def _sent(how: Day) -> Callable[[Keys, int], SearchKey]:
-    return lambda keys, depth: SentDate(how, keys._parser.date())
+def _sent(how: Day) -> Callable[[Keys], SearchKey]:
+    return lambda keys: SentDate(how, keys._parser.date())
 
 
-_WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
+_WITH_ARGUMENTS: dict[str, Callable[[Keys], SearchKey]] = {
     "BCC": _in_field("bcc"),
     "BEFORE": _internal(Day.BEFORE),
-    "BODY": lambda keys, depth: InBody(keys._text()),
+    "BODY": lambda keys: InBody(keys._text()),
     "CC": _in_field("cc"),
     "EMAILID": _object_id("EMAILID"),
-    "FILTER": lambda keys, depth: Filter(keys._filter_name()),
+    "FILTER": lambda keys: Filter(keys._filter_name()),
     "FROM": _in_field("from"),
-    "FUZZY": lambda keys, depth: Fuzzy(keys._key(depth + 1)),
     "HEADER": Keys._header,
     "KEYWORD": Keys._keyword,
-    "LARGER": lambda keys, depth: Larger(keys._parser.number64()),
+    "LARGER": lambda keys: Larger(keys._parser.number64()),
     "MODSEQ": Keys._modseq,
-    "NOT": Keys._not,
     "OLDER": _age(older=True),
     "ON": _internal(Day.ON),
-    "OR": Keys._or,
     "SAVEDBEFORE": _saved(Day.BEFORE),
     "SAVEDON": _saved(Day.ON),
     "SAVEDSINCE": _saved(Day.SINCE),
@@ -518,12 +589,12 @@ _WITH_ARGUMENTS: dict[str, Callable[[Keys, int], SearchKey]] = {
     "SENTON": _sent(Day.ON),
     "SENTSINCE": _sent(Day.SINCE),
     "SINCE": _internal(Day.SINCE),
-    "SMALLER": lambda keys, depth: Smaller(keys._parser.number64()),
+    "SMALLER": lambda keys: Smaller(keys._parser.number64()),
     "SUBJECT": _in_field("subject"),
-    "TEXT": lambda keys, depth: InText(keys._text()),
+    "TEXT": lambda keys: InText(keys._text()),
     "THREADID": _object_id("THREADID"),
     "TO": _in_field("to"),
-    "UID": lambda keys, depth: Uids(keys._parser.sequence_set()),
+    "UID": lambda keys: Uids(keys._parser.sequence_set()),
     "UIDAFTER": _beside(after=True),
     "UIDBEFORE": _beside(after=False),
     "UNKEYWORD": Keys._not_keyword,
