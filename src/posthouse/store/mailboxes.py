@@ -337,7 +337,6 @@ def _move_everything(tx: Tx, account: AccountId, target: Mailbox, now: float) ->
     modseq = usage.advance(tx, account)
     metadata.copy(tx, account, inbox.id, target.id)
     wide.settle(tx, account, inbox.id)
-    wide.forget(tx, account, inbox.id)
     tx.run(
         "UPDATE placement SET mailbox = ?, modseq = ?, saved = ? WHERE account = ? AND mailbox = ?",
         (target.id, modseq, int(now), account, inbox.id),

@@ -93,6 +93,10 @@ class Wide(NamedTuple):
     modseqs: Sequence[int]
     """For all system flags of a message before, the modseq that it has afterwards; 0: it has not changed."""
 
+    @property
+    def run(self) -> tuple[int, int]:
+        return self.first, self.last
+
     def touches(self, uid: int, flags: int, modseq: int) -> bool:
         """Whether a row with this UID, system flags and modseq is to become another."""
         return self.first <= uid <= self.last and modseq < self.modseq and self.modseqs[flags] > 0
@@ -214,7 +218,7 @@ def note(
     """
     before, modseq = modseqs
     last = wides[-1] if wides else None
-    if last is not None and last.open and last.latest == before and (last.first, last.last) == run:
+    if last is not None and last.open and last.latest == before and last.run == run:
         wide = last.joined(change, modseq)
         tx.run(
             "UPDATE flag_change SET latest = ?, keep = ?, bits = ?, modseqs = ?"
@@ -236,23 +240,30 @@ def settle(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges = ALL) -> No
 
 
 def apply(tx: Tx, account: AccountId, mailbox: int, ranges: Ranges, wides: Sequence[Wide]) -> None:
-    """The same, where what is pending is known."""
-    if any(wide.open for wide in wides):
+    """The same, where what is pending is known. What all its rows show then is pending no more."""
+    if not wides:
+        return
+    whole = [wide for wide in wides if common(ranges, [wide.run]) == [wide.run]]
+    if any(wide.open for wide in wides if wide not in whole):
         tx.run("UPDATE flag_change SET open = 0 WHERE account = ? AND mailbox = ?", (account, mailbox))
     for wide in wides:
         moved = {flags: modseq for flags, modseq in enumerate(wide.modseqs) if modseq}
-        if len(set(moved.values())) == 1:
-            then, given = "?", [wide.latest]
-        else:
+        then, given = "?", list(set(moved.values()))
+        if len(given) > 1:
             then = f"CASE flags{' WHEN ? THEN ?' * len(moved)} ELSE modseq END"
             given = [number for pair in moved.items() for number in pair]
         concerned = f"flags IN ({', '.join(map(str, moved))})"
-        for condition, some in conditions(common(ranges, [(wide.first, wide.last)])):
+        for condition, some in conditions(common(ranges, [wide.run])):
             tx.run(
                 f"UPDATE placement SET flags = (flags & ?) | ?, modseq = {then}"
                 f" WHERE account = ? AND mailbox = ? AND {condition} AND modseq < ? AND {concerned}",
                 (*wide.change, *given, account, mailbox, *some, wide.modseq),
             )
+    _forget(tx, [(account, mailbox, wide.modseq) for wide in whole])
+
+
+def _forget(tx: Tx, keys: Sequence[tuple[int, int, int]]) -> None:
+    tx.many("DELETE FROM flag_change WHERE account = ? AND mailbox = ? AND modseq = ?", keys)
 
 
 async def fold(database: Database, account: AccountId, mailbox: int) -> AsyncIterator[None]:
@@ -272,7 +283,7 @@ async def fold(database: Database, account: AccountId, mailbox: int) -> AsyncIte
         first = last + 1
         yield
     done = [(account, mailbox, wide.modseq) for wide in wides]
-    await database.write([account], partial(_done, done=done))
+    await database.write([account], partial(_forget, keys=done))
 
 
 def _slice(reader: Reader, account: AccountId, mailbox: int, first: int) -> int | None:
@@ -285,10 +296,6 @@ def _slice(reader: Reader, account: AccountId, mailbox: int, first: int) -> int 
     return None if row is None else int(row[0])
 
 
-def _done(tx: Tx, done: Sequence[tuple[int, int, int]]) -> None:
-    tx.many("DELETE FROM flag_change WHERE account = ? AND mailbox = ? AND modseq = ?", done)
-
-
 def forget(tx: Tx, account: AccountId, mailbox: int) -> None:
-    """The messages have gone, or their rows show all."""
+    """The mailbox has gone."""
     tx.run("DELETE FROM flag_change WHERE account = ? AND mailbox = ?", (account, mailbox))

@@ -138,7 +138,7 @@ class Run:
 
     def fold(self) -> None:
         wide.settle(self.tx, self.account, self.id)
-        wide.forget(self.tx, self.account, self.id)
+        assert wide.pending(self.tx, self.account, self.id) == []
 
     def rename(self) -> None:
         """INBOX becomes another, and begins anew."""
@@ -285,6 +285,10 @@ def test_where_too_much_is_pending_rows_are_written(filled: Any) -> None:
         assert change(filled, FLAGGED if number % 2 == 0 else UNFLAGGED, (1, 20 + number % 2)) is not None
     assert change(filled, FLAGGED, (1, 22)) is None
     assert len(pending(filled)) == wide.PENDING
+    # and with them all others, so that there is room again
+    changes.store(filled.tx, 1, filled.mailbox(1).id, [(1, 22)], Action.ADD, Flag.FLAGGED)
+    assert pending(filled) == []
+    assert change(filled, UNFLAGGED, (1, 22)) is not None
 
 
 # With a database that has others
