@@ -6,10 +6,12 @@ import asyncio
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posthouse.store import wide
 from tests.databases import fresh_url
 from tests.imapclient import Told
 from tests.unit.access.conftest import Server, serving
@@ -30,8 +32,9 @@ steps = st.lists(
     st.builds(
         Step,
         st.sampled_from(
-            ["deliver", "add", "remove", "silent", "uid add", "expunge", "uid expunge", "fetch", "uid fetch",
-             "search", "noop", "move", "copy", "append", "select", "leave"]
+            ["deliver", "add", "remove", "silent", "replace", "conditional", "uid add", "expunge",
+             "uid expunge", "fetch", "uid fetch", "search", "noop", "move", "copy", "append",
+             "select", "leave"]
         ),
         st.integers(0, CLIENTS - 1),
         st.integers(0, 7),
@@ -111,6 +114,17 @@ async def perform(server: Server, one: Told, step: Step) -> None:
         # the client adds the flag itself, unless it was told otherwise
         if one.flags[number - 1] == before and before is not None:
             one.flags[number - 1] = before | {step.flag}
+    elif step.what == "replace":
+        # the client knows then what they have, unless it was told otherwise
+        one.flags[:] = [None] * count
+        await one.do(f"STORE 1:* FLAGS.SILENT ({step.flag})", expunges=False)
+        known = frozenset({step.flag})
+        one.flags[:count] = [known if flags is None else flags for flags in one.flags[:count]]
+    elif step.what == "conditional":
+        if one.resyncs:
+            await one.do(
+                f"STORE {number}:* (UNCHANGEDSINCE {one.modseq}) -FLAGS ({step.flag})", expunges=False
+            )
     elif step.what == "fetch":
         await one.do(f"FETCH {number} (UID FLAGS RFC822.SIZE BODY.PEEK[HEADER])", expunges=False)
     elif step.what == "search":
@@ -125,9 +139,13 @@ async def perform(server: Server, one: Told, step: Step) -> None:
         await one.do(f"MOVE {number} INBOX")
 
 
-@given(steps)
+@given(steps, st.sampled_from([2, 256]))
 @settings(max_examples=25, deadline=None)
-def test_all_clients_end_up_with_the_same_and_numbers_never_lie(engine: str, script: list[Step]) -> None:
+def test_all_clients_end_up_with_the_same_and_numbers_never_lie(
+    engine: str, script: list[Step], many: int
+) -> None:
+    """`many`: messages from which on a change of all is noted as one."""
+
     async def example() -> None:
         with tempfile.TemporaryDirectory() as directory:
             async with serving(Path(directory), fresh_url(engine)) as server, asyncio.timeout(60):
@@ -135,4 +153,5 @@ def test_all_clients_end_up_with_the_same_and_numbers_never_lie(engine: str, scr
                     await server.deliver(LETTER)
                 await work(server, script)
 
-    asyncio.run(example())
+    with patch.object(wide, "MANY", many):
+        asyncio.run(example())
