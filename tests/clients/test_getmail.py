@@ -26,8 +26,7 @@ ca_certs = {ca}
 
 [destination]
 type = MDA_external
-path = /usr/bin/tee
-arguments = ("-a", "{home}/fetched")
+path = {home}/deliver
 allow_root_commands = true
 
 [options]
@@ -35,6 +34,12 @@ read_all = false
 delete = {delete}
 delivered_to = false
 received = false
+"""
+
+# getmail waits for a minute where the program ends before it has begun to wait for it, so let it begin.
+DELIVER = """#!/bin/sh
+cat >> "{home}/fetched"
+until grep -q "^State:.S" /proc/$PPID/status; do :; done
 """
 
 Getmail = Callable[..., str]
@@ -46,6 +51,8 @@ def getmail(
 ) -> Getmail:
     """Run getmail once; what it said."""
     (home / ".getmail").mkdir()
+    (home / "deliver").write_text(DELIVER.format(home=home))
+    (home / "deliver").chmod(0o755)
 
     def getmail_(delete: bool = False) -> str:
         protocol = request.param
