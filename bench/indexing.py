@@ -1,4 +1,4 @@
-"""How far the full-text index of a Posthouse on SQLite has come."""
+"""How far a Posthouse on SQLite has come with what it makes of messages beforehand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ PATIENCE = 3600.0
 def wait_until_indexed(data: Path) -> None:
     """Wait until all messages of all mailboxes are in the index, and their facts as well."""
     _wait(lambda: _is_complete(data), f"{data}: not all messages have been indexed")
+
+
+def wait_until_ready(data: Path) -> None:
+    """Wait until all that is made of messages beforehand is made for all."""
+    wait_until_indexed(data)
+    wait_until_quickly_opened(data)
 
 
 def wait_until_quickly_opened(data: Path) -> None:

@@ -17,7 +17,7 @@ from statistics import median
 from typing import NamedTuple, Protocol, TypeAlias
 
 from bench import dovecot, logins, peers, processes, report
-from bench.indexing import wait_until_indexed
+from bench.indexing import wait_until_ready
 from bench.letters import SOUGHT_PERSON, SOUGHT_WORD, Kind, letters
 from bench.peers import RECIPIENT
 from bench.sessions import idle_memory, push_delay
@@ -193,7 +193,7 @@ def _setups(folder: Path) -> list[Setup]:
             yield theirs
 
     return [
-        Setup(ours / "data", lambda: peers.serving(ours), lambda: wait_until_indexed(ours / "data")),
+        Setup(ours / "data", lambda: peers.serving(ours), lambda: wait_until_ready(ours / "data")),
         Setup(theirs.data, serving_dovecot, theirs.index),
     ]
 
