@@ -122,9 +122,11 @@ def test_a_letter_is_sent_and_kept_in_sent(mail: Thunderbird, alice: Person, bob
 def test_what_others_do_is_shown_without_being_asked_for(mail: Thunderbird, alice: Person) -> None:
     """IDLE."""
     mail.run("await open(inbox())")
+    until(lambda: mail.idles("INBOX"), seconds=60, what="IDLE")
     alice.given(["three"])
     shows(mail, "INBOX", ["one", "three", "two"])
 
+    until(lambda: mail.idles("INBOX"), seconds=60, what="IDLE")
     with alice.imap() as client:
         client.store("1", "+FLAGS", r"\Deleted")
         client.expunge()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -110,7 +111,13 @@ class Thunderbird:
         ]
         (self._profile / "user.js").write_text("\n".join(lines))
         self._log = home / "thunderbird.log"
-        self._environment = environment | {"MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}
+        self._dialogue = home / "dialogue.moz_log"
+        self._environment = environment | {
+            "MOZ_HEADLESS": "1",
+            "MOZ_CRASHREPORTER_DISABLE": "1",
+            "MOZ_LOG": "sync,IMAP:4",
+            "MOZ_LOG_FILE": str(self._dialogue),
+        }
         self._count = 0
 
     def __enter__(self) -> Thunderbird:
@@ -137,6 +144,13 @@ class Thunderbird:
         self._replies.close()
         self._socket.close()
         self._end()
+
+    def idles(self, folder: str) -> bool:
+        """Whether it waits, in a folder, for what the server tells; what comes earlier it may overlook."""
+        said = re.findall(
+            rf":S-{folder}:SendData: (?:\d+ )?(.*)", self._dialogue.read_text("utf-8", "replace")
+        )
+        return bool(said) and said[-1] == "IDLE"
 
     def _connect(self) -> None:
         port = until(self._port, seconds=2 * PATIENCE, what="Thunderbird")
