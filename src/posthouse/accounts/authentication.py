@@ -1,11 +1,13 @@
 """Logging in: a name and a password in, an account or a refusal out.
 
 Passwords are hashed in one thread, for hashing is dear and must not starve the mail; before that
-stands the throttle. A login that is not there costs the same time as a wrong password. A password
-that was right (or wrong) is remembered for a short while as a hash under a key of this process, bound
-to the secret that is stored at the moment of each login: a changed or revoked password is useless at
-once, a client that reconnects every few seconds costs microseconds, and one that repeats an outdated
-password is neither hashed nor punished again.
+stands the throttle: who has failed too often is refused, and while as many attempts from an address,
+or at a login, are under way as may still fail, the next ones wait in line until these are decided.
+A login that is not there costs the same time as a wrong password. A password that was right (or wrong)
+is remembered for a short while as a hash under a key of this process, bound to the secret that is
+stored at the moment of each login: a changed or revoked password is useless at once, a client that
+reconnects every few seconds costs microseconds, and one that repeats an outdated password is neither
+hashed nor punished again.
 
 Mechanisms that do not send the password bring other evidence, which `judge` looks at: SCRAM asks for `keys`
 first, and its `Proof` counts only while the password is the one that the keys were made of; a `Certificate`
@@ -22,13 +24,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from posthouse.accounts import account as accounts
 from posthouse.accounts import credential as credentials
 from posthouse.accounts import password as passwords
 from posthouse.accounts import scram
 from posthouse.accounts.cache import Recent
-from posthouse.accounts.throttle import Throttle
+from posthouse.accounts.throttle import Throttle, network_of
 from posthouse.accounts.tokens import TokenRefused
 from posthouse.db import DatabaseError
 from posthouse.mail.address import AddressError, canonical, parse_address
@@ -69,7 +72,14 @@ LOGINS_KEPT = 1000
 """Logins kept as they were read, at most, while nothing is committed."""
 
 BACKLOG = 100
-"""Logins waiting for the hashing thread at most (about three seconds); beyond it, 454."""
+"""Logins that wait for the hashing thread (about three seconds) or in line, at most each; beyond it, 454."""
+
+PATIENCE = 20.0
+"""Seconds for which a login waits in line at most; after that, 454."""
+
+LOOK_AGAIN = 0.02
+"""Seconds after which the first in line looks whether others, of any worker, are decided; less than hashing
+takes, so that the hashing thread always has something to do."""
 
 TOO_MANY_FAILURES = AUTH_TEMPORARY.saying("Too many failed logins, try again later")
 TOO_MANY_AT_ONCE = AUTH_TEMPORARY.saying("Too many logins at once, try again later")
@@ -142,6 +152,9 @@ class Authenticator:
         """Each with the version of the database that it was read from."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="argon2")
         self._waiting = 0
+        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By client network; who holds the lock is the first in line."""
+        self._in_line = 0
 
     async def authenticate(self, login: str, password: str, client: str) -> Authenticated | Reply:
         """Check a login. `client` is the IP address of the client as text, or `local`.
@@ -169,26 +182,57 @@ class Authenticator:
         return answer
 
     async def _compare(self, name: str, prepared: bytes, client: str) -> Authenticated | Reply:
-        throttled = not self._exempt(client)
-        now = self._clock.now()
         found = await self._find(name)
         if found is None:
             return AUTH_TEMPORARY
-        known = self._recall(name, found, prepared, now)
-        if known is None:
-            if throttled:
-                if self._throttle.wait(client, name, now) > 0:
-                    return TOO_MANY_FAILURES
-                self._throttle.attempt(client, name, now)
+        known = self._recall(name, found, prepared)
+        if known is not None:
+            return _outcome(known, found.account)
+        if self._exempt(client):
+            return await self._hash(name, prepared, None)
+        refusal = await self._begin(name, client)
+        if refusal is not None:
+            return refusal
+        try:
+            return await self._hash(name, prepared, client)
+        finally:
+            self._throttle.end(client, name)
+
+    async def _begin(self, name: str, client: str) -> Reply | None:
+        """Begin an attempt, once those under way leave room for one that may fail; a reply: why not."""
+        if self._in_line >= BACKLOG:
+            return TOO_MANY_AT_ONCE
+        line = self._lines.setdefault(network_of(client), asyncio.Lock())
+        # Not `asyncio.timeout`: a login begins outside of any task (net/begun.py). Who stands behind another
+        # came after him, so he is the first before his own time is up.
+        time = asyncio.get_running_loop().time
+        until = time() + PATIENCE
+        self._in_line += 1
+        try:
+            async with line:
+                while not self._throttle.begin(client, name, self._clock.now()):
+                    if self._throttle.wait(client, name, self._clock.now()) > 0:
+                        return TOO_MANY_FAILURES
+                    if time() >= until:
+                        return TOO_MANY_AT_ONCE
+                    await asyncio.sleep(LOOK_AGAIN)
+        finally:
+            self._in_line -= 1
+        return None
+
+    async def _hash(self, name: str, prepared: bytes, client: str | None) -> Authenticated | Reply:
+        """Compare with what is stored and remembered by now; `client`: whose failure or success it is."""
+        found = await self._find(name)
+        if found is None:
+            return AUTH_TEMPORARY
+        right = self._recall(name, found, prepared)
+        if right is None:
             if self._waiting >= BACKLOG:
-                if throttled:
-                    self._throttle.excuse(client, name)
                 return TOO_MANY_AT_ONCE
             right = await self._check(name, found, prepared)
-            if right and throttled:
-                self._throttle.succeeded(client, name, now)
-        else:
-            right = known
+            if client is not None:
+                count = self._throttle.succeeded if right else self._throttle.failed
+                count(client, name, self._clock.now())
         return _outcome(right, found.account)
 
     async def keys(self, login: str, mechanism: str, client: str) -> Keys | Reply:
@@ -228,9 +272,8 @@ class Authenticator:
                    if credential.label == credentials.PASSWORD)  # fmt: skip
         right = proof.right and proof.version in current
         if throttled:
-            self._throttle.attempt(client, name, now)
-            if right:
-                self._throttle.succeeded(client, name, now)
+            count = self._throttle.succeeded if right else self._throttle.failed
+            count(client, name, now)
         return _outcome(right, found.account)
 
     async def _certify(self, certificate: Certificate) -> Authenticated | Reply:
@@ -265,7 +308,7 @@ class Authenticator:
                 raise TokenRefused("for somebody else than it is shown for", genuine=True)
         except TokenRefused as refused:
             if throttled and not refused.genuine:
-                self._throttle.attempt(client, nobody, now)
+                self._throttle.failed(client, nobody, now)
             _log.info("cannot use a token", client=client, reason=str(refused))
             return self._explained(token, refused.code, AUTH_INVALID)
         found = await self._find(name)
@@ -321,9 +364,9 @@ class Authenticator:
         self._throttle.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _recall(self, name: str, found: _Login, prepared: bytes, now: float) -> bool | None:
+    def _recall(self, name: str, found: _Login, prepared: bytes) -> bool | None:
         """What hashing said of this password a short while ago; None: unknown."""
-        wrong, secrets = 0, _secrets(found)
+        now, wrong, secrets = self._clock.now(), 0, _secrets(found)
         for secret in secrets:
             known = self._known.get(self._digest(name, secret, prepared))
             if known is None or known.until < now:

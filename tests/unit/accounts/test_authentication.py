@@ -13,8 +13,10 @@ import pytest
 from posthouse.accounts import account, authentication, credential, password
 from posthouse.accounts.account import Account
 from posthouse.accounts.authentication import ACCOUNT_DISABLED, Authenticated, Authenticator
+from posthouse.accounts.throttle import FREE_FAILURES, UNDECIDED_FOR, Throttle
 from posthouse.db import DatabaseAway, Reader, open_database
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY, Reply
+from posthouse.net.begun import begun
 from tests.databases import only_sqlite
 from tests.unit.accounts.world import World
 
@@ -56,6 +58,25 @@ def door(world: World, hashing: Hashing) -> Iterator[Authenticator]:
     door = Authenticator(world.database, world.clock, lambda client: client == "127.0.0.1")
     yield door
     door.close()
+
+
+@pytest.fixture
+def workers(world: World, hashing: Hashing, tmp_path: Path) -> Iterator[list[Authenticator]]:
+    """Two of one host."""
+    workers = [
+        Authenticator(world.database, world.clock, lambda client: False, throttle=Throttle(tmp_path / "run"))
+        for _ in range(2)
+    ]
+    yield workers
+    for worker in workers:
+        worker.close()
+
+
+@pytest.fixture
+def crowded(door: Authenticator, world: World) -> None:
+    """As many attempts of the client are under way as may fail, and nobody will ever decide them."""
+    for number in range(FREE_FAILURES):
+        assert door._throttle.begin(CLIENT, f"user{number}@example.org", world.clock.now())
 
 
 async def set_password(world: World, of: Account, text: str, label: str = "password") -> None:
@@ -191,11 +212,100 @@ async def test_guessing_is_held_up_before_anything_is_hashed(
     assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
 
 
-async def test_guesses_at_the_same_moment_are_held_up_too(
+async def test_of_guesses_at_the_same_moment_no_more_are_hashed_than_may_fail(
+    workers: list[Authenticator], alice: Account, hashing: Hashing
+) -> None:
+    # when one address guesses at several workers at once
+    answers = await asyncio.gather(
+        *(workers[n % 2].authenticate("alice@example.org", f"guess {n}", CLIENT) for n in range(100))
+    )
+    # then
+    assert hashing.times == FREE_FAILURES
+    assert answers.count(AUTH_INVALID) == FREE_FAILURES
+    assert answers.count(authentication.TOO_MANY_FAILURES) == 100 - FREE_FAILURES
+
+
+async def test_many_users_behind_one_address_log_in_at_the_same_moment(
+    workers: list[Authenticator], world: World
+) -> None:
+    # given
+    secret = password.hash_password(password.prepare(SECRET))
+    users = [await world.add_account(f"user{number}@example.org") for number in range(20)]
+    for user in users:
+        await world.change(lambda tx, id=user.id: credential.set_secret(tx, id, secret, now=1.0))
+    # when
+    answers = await asyncio.gather(
+        *(workers[n % 2].authenticate(f"user{n}@example.org", SECRET, CLIENT) for n in range(20))
+    )
+    # then
+    assert answers == [Authenticated(user.id, user.address, "", False) for user in users]
+
+
+async def test_many_connections_of_one_user_at_the_same_moment_are_hashed_but_a_few_times(
     door: Authenticator, alice: Account, hashing: Hashing
 ) -> None:
-    await asyncio.gather(*(door.authenticate("alice@example.org", f"guess {n}", CLIENT) for n in range(30)))
-    assert hashing.times == 5
+    answers = await asyncio.gather(
+        *(door.authenticate("alice@example.org", SECRET, CLIENT) for _ in range(20))
+    )
+    assert {type(answer) for answer in answers} == {Authenticated}
+    assert hashing.times <= FREE_FAILURES
+
+
+async def test_who_waits_for_attempts_of_a_worker_that_died_gets_in_soon(
+    door: Authenticator, alice: Account, crowded: None, world: World
+) -> None:
+    # given a login that has begun outside of any task, as those of sessions do
+    attempt = asyncio.ensure_future(begun(door.authenticate("alice@example.org", SECRET, CLIENT)))
+    done, _ = await asyncio.wait({attempt}, timeout=3 * authentication.LOOK_AGAIN)
+    assert not done
+    world.clock.time += UNDECIDED_FOR + 0.1
+    assert isinstance(await attempt, Authenticated)
+
+
+async def test_who_waits_in_line_too_long_is_sent_away(
+    door: Authenticator, alice: Account, crowded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "PATIENCE", 0.0)
+    answer = await door.authenticate("alice@example.org", SECRET, CLIENT)
+    assert answer == authentication.TOO_MANY_AT_ONCE
+
+
+async def test_a_line_beyond_the_backlog_is_sent_away(
+    door: Authenticator, alice: Account, crowded: None, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "BACKLOG", 2)
+    tries = {asyncio.create_task(door.authenticate("alice@example.org", SECRET, CLIENT)) for _ in range(6)}
+    refused: set[asyncio.Task[Authenticated | Reply]] = set()
+    while len(refused) < 4:
+        refused |= (await asyncio.wait(tries - refused, return_when=asyncio.FIRST_COMPLETED))[0]
+    assert {attempt.result() for attempt in refused} == {authentication.TOO_MANY_AT_ONCE}
+    world.clock.time += UNDECIDED_FOR + 0.1
+    assert {type(await attempt) for attempt in tries - refused} == {Authenticated}
+
+
+async def test_an_attempt_that_was_broken_off_is_no_failure(
+    door: Authenticator, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given as many as may fail, ended before they were decided
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(secret: str, prepared: bytes) -> bool:
+        begun.set()
+        assert go_on.wait(30)
+        return _matches(secret, prepared)
+
+    monkeypatch.setattr(password, "matches", slow)
+    tries = [
+        asyncio.create_task(door.authenticate("alice@example.org", f"guess {n}", CLIENT))
+        for n in range(FREE_FAILURES)
+    ]
+    assert await asyncio.to_thread(begun.wait, 30)
+    for attempt in tries:
+        attempt.cancel()
+    await asyncio.gather(*tries, return_exceptions=True)
+    go_on.set()
+    # then
+    assert isinstance(await door.authenticate("alice@example.org", SECRET, CLIENT), Authenticated)
 
 
 async def test_the_same_wrong_password_again_costs_and_counts_nothing(
