@@ -177,7 +177,8 @@ def run(folder: Path, rounds: int, size: int, kind: Kind) -> Iterator[str]:
 
 def _sessions(servers: list[Server], rounds: int) -> Iterator[str]:
     in_turn = [[logins.measure(server) for server in servers] for _ in range(rounds)]
-    yield report.logins("logins per second, and CPU of each", *zip(*in_turn, strict=True))
+    ours, theirs = zip(*in_turn, strict=True)
+    yield report.versus("logins per second, and CPU of each", ours, theirs, "dovecot")
     yield report.times("from the 250 to the push of IDLE, median", *[push_delay(one) for one in servers])
     yield report.memory("1,000 sessions in IDLE", *[idle_memory(one) for one in servers])
 

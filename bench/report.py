@@ -11,13 +11,15 @@ from bench.figures import Figure
 from bench.logins import Logins
 
 
-def versus(what: str, ours: Sequence[Figure], theirs: Sequence[Figure]) -> str:
-    """A line for one load: rates, CPU per message, and the ratios of the medians."""
+def versus(
+    what: str, ours: Sequence[Figure | Logins], theirs: Sequence[Figure | Logins], peer: str = "postfix"
+) -> str:
+    """A line for one load: rates, CPU per message or login, and the ratios of the medians."""
     rate, peer_rate = median(f.rate for f in ours), median(f.rate for f in theirs)
     cpu, peer_cpu = median(f.cpu for f in ours), median(f.cpu for f in theirs)
     return (
         f"{what:<58} posthouse {rate:7.0f}/s {cpu * 1e6:6.0f} µs"
-        f"   postfix {peer_rate:6.0f}/s {peer_cpu * 1e6:6.0f} µs"
+        f"   {peer} {peer_rate:6.0f}/s {peer_cpu * 1e6:6.0f} µs"
         f"   rate ×{rate / peer_rate:5.2f}   CPU 1/{peer_cpu / cpu:5.2f}"
     )
 
@@ -41,17 +43,6 @@ def machine() -> str:
 def times(what: str, ours: float, theirs: float) -> str:
     """Milliseconds beside Dovecot's, and their ratio: below 1 is faster."""
     return f"{what:<58} posthouse {ours:9.2f} ms   dovecot {theirs:9.2f} ms   time ×{ours / theirs:5.2f}"
-
-
-def logins(what: str, ours: Sequence[Logins], theirs: Sequence[Logins]) -> str:
-    """Rates and CPU beside Dovecot's, and the ratios of the medians: above 1 is better."""
-    rate, peer_rate = median(one.rate for one in ours), median(one.rate for one in theirs)
-    cpu, peer_cpu = median(one.cpu for one in ours), median(one.cpu for one in theirs)
-    return (
-        f"{what:<58} posthouse {rate:7.0f}/s {cpu * 1e6:4.0f} µs"
-        f"   dovecot {peer_rate:6.0f}/s {peer_cpu * 1e6:4.0f} µs"
-        f"   rate ×{rate / peer_rate:5.2f}   CPU 1/{peer_cpu / cpu:5.2f}"
-    )
 
 
 def memory(what: str, ours: int, theirs: int) -> str:

@@ -268,6 +268,9 @@ class Authenticator:
         found = await self._find(name)
         if found is None:
             return AUTH_TEMPORARY
+        # Asked once more: many exchanges may have begun before the first of them failed.
+        if throttled and self._throttle.wait(client, name, now) > 0:
+            return TOO_MANY_FAILURES
         current = (credential.version for credential in found.credentials
                    if credential.label == credentials.PASSWORD)  # fmt: skip
         right = proof.right and proof.version in current

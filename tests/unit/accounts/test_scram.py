@@ -15,6 +15,7 @@ from posthouse.accounts.authentication import (
     Authenticated,
     Authenticator,
 )
+from posthouse.accounts.throttle import FREE_FAILURES
 from posthouse.db import DatabaseAway
 from posthouse.mail.reply import AUTH_INVALID, AUTH_TEMPORARY
 from posthouse.protocol.sasl import PRIVATE, Keys, KeysWanted, Proof
@@ -162,3 +163,18 @@ def test_what_is_kept_reads_back() -> None:
         assert str(found) in text
         assert found.keys(3).version == 3
     assert scram.stored(kept, "SCRAM-SHA-512") is None
+
+
+async def test_exchanges_begun_before_the_first_failure_are_no_more_guesses(
+    door: Authenticator, alice: Account
+) -> None:
+    # given as many exchanges as one likes, begun while nobody had failed
+    assert all(
+        [isinstance(await door.keys("alice@example.org", "SCRAM-SHA-256", CLIENT), Keys) for _ in range(20)]
+    )
+    # when each shows what it has guessed
+    answers = [await door.judge(shown(right=False), CLIENT) for _ in range(20)]
+    # then only the first few are looked at, and one that is right no longer
+    assert answers == [AUTH_INVALID] * FREE_FAILURES + [TOO_MANY_FAILURES] * (20 - FREE_FAILURES)
+    assert await door.judge(shown(right=True), CLIENT) == TOO_MANY_FAILURES
+    assert isinstance(await door.judge(shown(right=True), "127.0.0.1"), Authenticated)
